@@ -1,0 +1,47 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# The processor build of PyTorch has an index of its own. Where pip is already told where to look, it is left alone.
+TORCH_INDEX ?= $(if $(PIP_FIND_LINKS)$(PIP_INDEX_URL)$(PIP_EXTRA_INDEX_URL),,https://download.pytorch.org/whl/cpu)
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+# All numbers here are for a laptop; more threads than cores only get in each other's way.
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: demo test format lint types tests benchmark clean
+
+demo: $(INSTALLED)
+	$(BIN)/caslie demo
+
+test: lint types tests
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+tests: $(INSTALLED)
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+benchmark: $(INSTALLED)
+	$(BIN)/python benchmarks/main_job.py
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet $(TORCH) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embedded,evaluation]' --group dev
+	touch $@
+
+clean:
+	rm -rf $(VENV) .caslie .mypy_cache .pytest_cache .ruff_cache .coverage
