@@ -1,0 +1,48 @@
+"""Reads a closed answer out of a model's words.
+
+Strict on purpose: an answer that only might be meant is no answer. The reference code takes the first letters of
+whatever comes back (``not helpful`` becomes a class of its own); here anything but a plain answer is ``None``.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+# What may come before an answer ("**", "Answer:", "The correct option is") and right after it (end or punctuation).
+_BEFORE = r"^[\W_]*(?:(?:the\s+)?(?:correct\s+|final\s+)?(?:answer|option)(?:\s+is)?[\W_]*)?"
+_AFTER = r"(?=$|\s*[^\w\s]|\s*\n)"
+
+_YES_NO = re.compile(_BEFORE + r"(yes|no)" + _AFTER, re.IGNORECASE)
+_LETTER = re.compile(_BEFORE + r"\(?([A-Z])" + _AFTER)
+_LONE_LETTER = re.compile(r"^[\W_]*([A-Za-z])[\W_]*$")
+_OPTION_LABEL = re.compile(r"^\s*([A-Z])\s*[:.)]\s*")
+
+
+def parse_yes_no(answer: str) -> Literal["yes", "no"] | None:
+    """Returns ``yes`` or ``no`` if that is what the answer says, else ``None``."""
+    match = _YES_NO.match(answer.strip())
+    if match is None:
+        return None
+    return "yes" if match[1].lower() == "yes" else "no"
+
+
+def option_label(option: str) -> str | None:
+    """Returns the letter of an option such as ``B: Kettles``, or ``None`` if it has none."""
+    match = _OPTION_LABEL.match(option)
+    return match[1] if match else None
+
+
+def option_text(option: str) -> str:
+    """Returns an option without its letter."""
+    return _OPTION_LABEL.sub("", option)
+
+
+def parse_label(answer: str, options: Sequence[str]) -> str | None:
+    """Returns the letter of the option the answer names, by letter or by the option's own text, else ``None``."""
+    labels = {label: option_text(option).strip() for option in options if (label := option_label(option))}
+    answer = answer.strip()
+    by_text = [label for label, text in labels.items() if text and answer.rstrip(".").casefold() == text.casefold()]
+    if len(by_text) == 1:
+        return by_text[0]
+    match = _LONE_LETTER.match(answer) or _LETTER.match(answer)
+    return match[1].upper() if match and match[1].upper() in labels else None
