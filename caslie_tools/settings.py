@@ -1,0 +1,64 @@
+"""Settings: read once from the environment (prefix ``CASLIE_``), validated once, passed on as a value."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as UnreadableError
+
+from caslie_tools.exceptions import SettingsError
+from caslie_tools.fusion import WireFormat
+from caslie_tools.images import ImageLimits
+
+
+class Settings(BaseSettings):
+    """How a :class:`~caslie_tools.sight.Sight` works.
+
+    ``CASLIE_PROFILE=...`` sets ``profile``, and so on; ``CASLIE_IMAGES__MAX_BYTES=...`` sets ``images.max_bytes``.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="CASLIE_", env_nested_delimiter="__", frozen=True, extra="forbid")
+
+    profile: str = "embedded"
+    """A profile by name, or ``module:function`` for one of your own."""
+    store: Path = Path(".caslie/store")
+    """Folder of the caption store."""
+    mode: WireFormat = "corrected"
+    """``paper`` reproduces the published behaviour where it is sound: fused text byte for byte, majority of any number
+    of valid votes, a caption for every context (none reused from a similar one)."""
+    products_per_question: int = Field(default=4, ge=1, le=50)
+    """Candidate products looked at when a question names none."""
+    reuse_threshold: float = Field(default=0.86, ge=0, le=1)
+    """Cosine of two contexts above which a caption made for one is tried for the other."""
+    max_images: int = Field(default=32, ge=1)
+    """Images looked at for one request; the rest is left out, with a warning."""
+    max_parallel_images: int = Field(default=4, ge=1)
+    """Images under way at once, over all requests of one ``Sight``."""
+    max_parallel_votes: int = Field(default=8, ge=1)
+    """Votes under way at once, likewise."""
+    quorum: int | None = Field(default=None, ge=1)
+    """Valid votes needed to keep a caption; by default half of the jury, rounded up."""
+    early_stop: bool = True
+    """Stop asking judges once the verdict is settled."""
+    captioner_timeout_seconds: float = Field(default=60.0, gt=0)
+    judge_timeout_seconds: float = Field(default=30.0, gt=0)
+    predictor_timeout_seconds: float = Field(default=60.0, gt=0)
+    images: ImageLimits = ImageLimits()
+    """What an image may cost and where it may come from."""
+
+    @classmethod
+    def load(cls, **overrides: Any) -> "Settings":
+        """Reads the environment; keyword arguments that are not ``None`` win.
+
+        Raises:
+            SettingsError: If a setting is unknown or has a value it cannot have.
+        """
+        try:
+            return cls(**{name: value for name, value in overrides.items() if value is not None})
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            name = "CASLIE_" + "__".join(str(part) for part in first["loc"]).upper()
+            raise SettingsError(f"the setting {name} cannot be used: {first['msg']}") from error
+        except UnreadableError as error:  # such as a group of settings that is not JSON
+            raise SettingsError(f"the settings in the environment cannot be read: {error}") from error

@@ -1,0 +1,217 @@
+"""Product sight: the steps of the main job, wired to a store and models, knowing nothing of any graph.
+
+understand → recall → per image: find or make a caption → gate → fuse and predict → remember. The state machine in
+``graphs/`` and the tools are thin wrappers around this.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import Field, JsonValue
+
+from caslie_tools._concurrency import Bound
+from caslie_tools.cqe import CQE
+from caslie_tools.domain import Caption, GateDecision, ImageRef, Model, Prediction, QueryContext
+from caslie_tools.ec3 import EC3
+from caslie_tools.exceptions import InputError
+from caslie_tools.fusion import fuse
+from caslie_tools.images import ImageLoader, LoadedImage
+from caslie_tools.prompts import EC3_PROMPT_VERSION
+from caslie_tools.roles import CaptionRequest, JudgeRequest, Models
+from caslie_tools.settings import Settings
+from caslie_tools.store import CaptionStore
+from caslie_tools.tasks import PRODUCT_QA, Instance, PlacedImage, get_task, product_question
+from caslie_tools.unim3 import UniM3
+
+MAX_QUESTION_CHARACTERS = 4000
+
+
+class Request(Model):
+    """What is asked: an open question, or one instance of a task."""
+
+    task: str = PRODUCT_QA.name
+    question: str = ""
+    """For ``product_qa``."""
+    record: dict[str, JsonValue] | list[JsonValue] | None = None
+    """For the other tasks: the instance in the dataset's own form, or only its input."""
+    images: tuple[ImageRef | None, ...] = ()
+    """The instance's images in order, or pictures the shopper brought along with a question."""
+    products: tuple[str, ...] = ()
+    """Ids of the products a question is about; none: the store is searched."""
+    where: str | dict[str, JsonValue] | None = None
+    """Filter on the products that are searched."""
+    max_products: int | None = Field(default=None, ge=1, le=50)
+    """How many products are looked at; by default what the settings say."""
+
+
+class Look(Model):
+    """What became of one image."""
+
+    index: int
+    """Position among the instance's images."""
+    image: PlacedImage
+    caption: Caption | None = None
+    decision: GateDecision | None = None
+    error: str = ""
+    """Why there is no caption, where something went wrong."""
+
+    @property
+    def kept(self) -> bool:
+        """Whether the caption is fused."""
+        return self.caption is not None and self.decision is not None and self.decision.kept
+
+
+class Sight:
+    """A store, a jury and models, ready to look at products.
+
+    Args:
+        store: The caption store.
+        models: One model per role.
+        settings: Limits and thresholds; by default the environment's.
+    """
+
+    def __init__(self, store: CaptionStore, models: Models, settings: Settings | None = None) -> None:
+        self.settings = settings = settings or Settings.load()
+        paper = settings.mode == "paper"
+        self.store = store
+        self.loader = ImageLoader(settings.images)
+        self.ec3 = EC3(
+            models.captioners,
+            max_concurrency=settings.max_parallel_images,
+            timeout_seconds=settings.captioner_timeout_seconds,
+        )
+        self.cqe = CQE(
+            models.judges,
+            quorum=settings.quorum or (1 if paper else None),
+            early_stop=settings.early_stop,
+            max_concurrency=settings.max_parallel_votes,
+            timeout_seconds=settings.judge_timeout_seconds,
+        )
+        self.unim3 = UniM3(models.predictor, timeout_seconds=settings.predictor_timeout_seconds)
+        # Exact contexts only: the reference makes a caption for every instance.
+        self._reuse_threshold = 1.0 if paper else settings.reuse_threshold
+        self._looking = Bound(settings.max_parallel_images)
+
+    def understand(self, request: Request) -> Instance | None:
+        """Checks a request; returns its instance, or ``None`` for a question whose products are yet to be found.
+
+        Raises:
+            InputError: If there is nothing to answer, or the instance does not fit its task.
+        """
+        task = get_task(request.task)
+        if task is not PRODUCT_QA:
+            if request.record is None:
+                raise InputError(f"{task.name} needs an instance: pass its input in the dataset's form")
+            record: Any = request.record
+            return task.read(record if isinstance(record, dict) else {"input": record}, request.images)
+        question = request.question.strip()
+        if not question:
+            raise InputError("the question is empty; ask something about a product")
+        if len(question) > MAX_QUESTION_CHARACTERS:
+            raise InputError(f"the question has {len(question)} characters; {MAX_QUESTION_CHARACTERS} is the most")
+        return None
+
+    async def recall(self, request: Request) -> Instance:
+        """Finds the products a question is about, and puts the question to them.
+
+        Raises:
+            UnknownProductError: If a product is not in the store.
+            ImageError: If a picture the shopper brought cannot be read.
+            FilterError: If the filter cannot be understood.
+        """
+        pictures = [ref for ref in request.images if ref is not None]
+        shown = [await self.loader.load(ref) for ref in pictures]
+        if request.products:
+            products = await asyncio.to_thread(self.store.get_products, request.products)
+        else:
+            hits = await asyncio.to_thread(
+                self.store.search_products,
+                request.question,
+                picture=shown[0] if shown and self.store.has_pictures else None,
+                k=request.max_products or self.settings.products_per_question,
+                where=request.where,
+            )
+            products = [hit.product for hit in hits]
+        instance = product_question(request.question.strip(), products, pictures)
+        known = {product.id: await asyncio.to_thread(self.store.images_of, product.id) for product in products}
+        seen: dict[str, int] = {}
+        images = []
+        for image in instance.images:
+            sha256 = None
+            if image.product is not None:
+                position = seen[image.product] = seen.get(image.product, -1) + 1
+                sha256 = known[image.product][position] if position < len(known[image.product]) else None
+            images.append(image.model_copy(update={"sha256": sha256}))
+        return PRODUCT_QA.check(instance.model_copy(update={"images": tuple(images)}))
+
+    async def caption(self, image: PlacedImage, context: QueryContext) -> Caption | None:
+        """Chooses a cached caption for the context, else makes one; ``None`` if there is nothing to say.
+
+        Raises:
+            ImageError: If the image cannot be read.
+            ModelError: If every captioner failed.
+        """
+        if image.ref is None:
+            return None
+        async with self._looking():
+            if image.sha256 is not None and (cached := await self.find(image.sha256, context)):
+                return cached
+            loaded = await self.loader.load(image.ref)
+            if loaded.sha256 != image.sha256 and (cached := await self.find(loaded.sha256, context)):
+                return cached
+            return await self.make(loaded, context, product=image.product)
+
+    async def find(self, image: str, context: QueryContext) -> Caption | None:
+        """Chooses, among the image's cached captions, the one whose context is nearest and near enough.
+
+        Args:
+            image: SHA-256 (hex) of the image's bytes.
+            context: What the caption is for.
+        """
+        for captioner in self.ec3.identities:
+            found = await asyncio.to_thread(
+                self.store.find_caption,
+                image,
+                context,
+                captioner=captioner,
+                prompt_version=EC3_PROMPT_VERSION,
+                threshold=self._reuse_threshold,
+            )
+            if found is not None:
+                return found[0]
+        return None
+
+    async def make(self, image: LoadedImage, context: QueryContext, *, product: str | None = None) -> Caption | None:
+        """Makes a caption (EC3). It is not remembered yet.
+
+        Raises:
+            ModelError: If every captioner failed.
+        """
+        return await self.ec3.ainvoke(CaptionRequest(image=image, context=context, product=product))
+
+    async def gate(self, caption: Caption, context: QueryContext) -> GateDecision:
+        """Lets the jury (CQE) vote on a caption, for this context, not the one it was made for."""
+        return await self.cqe.ainvoke(JudgeRequest(context=context, caption=caption.text, evidence=caption.evidence))
+
+    async def predict(self, instance: Instance, looks: Sequence[Look]) -> Prediction:
+        """Fuses the kept captions and answers (uniM3).
+
+        Raises:
+            ModelError: If the predictor failed.
+        """
+        kept = {look.index: look.caption for look in looks if look.kept}
+        captions = [kept.get(index) for index in range(len(instance.images))]
+        fused = fuse(get_task(instance.task), instance, captions, wire=self.settings.mode)
+        return await self.unim3.ainvoke(fused)
+
+    async def remember(self, looks: Sequence[Look]) -> int:
+        """Stores the captions that were made; returns how many.
+
+        Raises:
+            StoreError: If the store cannot be written.
+        """
+        made = {look.caption.key: look.caption for look in looks if look.caption and look.caption.source == "generated"}
+        if made:
+            await asyncio.to_thread(self.store.put_captions, list(made.values()))
+        return len(made)
