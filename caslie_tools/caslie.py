@@ -1,0 +1,239 @@
+"""The front door: a store, a profile and the state machine in one object."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from langchain_core.tools import BaseTool
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from caslie_tools._concurrency import run_sync
+from caslie_tools.domain import ImageRef, Product
+from caslie_tools.exceptions import InputError
+from caslie_tools.graphs import Context, build_graph
+from caslie_tools.indexing import IndexReport, Progress, index_catalogue, index_products
+from caslie_tools.profiles import load_profile
+from caslie_tools.reply import CaslieGraph, Reply, run_graph
+from caslie_tools.roles import Profile
+from caslie_tools.settings import Settings
+from caslie_tools.sight import Sight
+from caslie_tools.store import CaptionStore, ProductHit
+from caslie_tools.toolkit import CaslieToolkit
+
+ImageLike = ImageRef | Path | str | bytes
+
+
+class Caslie:
+    """Product sight over one caption store.
+
+    Use :meth:`open`; use it as a context manager, or call :meth:`close`.
+
+    Attributes:
+        store: The caption store, a LangChain vector store.
+        sight: The steps (EC3, CQE, uniM3), each usable alone.
+        graph: The compiled state machine, for streaming, checkpoints and interrupts.
+    """
+
+    def __init__(
+        self,
+        store: CaptionStore,
+        profile: Profile,
+        settings: Settings | None = None,
+        *,
+        checkpointer: BaseCheckpointSaver[Any] | None = None,
+    ) -> None:
+        self.settings = settings or Settings.load()
+        self.profile = profile
+        self.store = store
+        self.sight = Sight(store, profile.models(store), self.settings)
+        self.graph: CaslieGraph = build_graph(self.sight, checkpointer=checkpointer)
+
+    @classmethod
+    def open(
+        cls,
+        store: Path | str | None = None,
+        *,
+        profile: Profile | str | None = None,
+        settings: Settings | None = None,
+        create: bool = True,
+        checkpointer: BaseCheckpointSaver[Any] | None = None,
+    ) -> Self:
+        """Opens a store with the models of a profile.
+
+        Args:
+            store: The store's folder; by default the settings' one.
+            profile: A profile, or its name; by default the settings' one.
+            settings: By default the environment's.
+            create: Make the store if there is none.
+            checkpointer: Any of LangGraph's, to survive a crash and to ask a person.
+
+        Raises:
+            SettingsError: If the profile or a setting cannot be used.
+            MissingExtraError: If the profile's optional dependencies are not installed.
+            StoreError: If the store cannot be opened.
+        """
+        settings = settings or Settings.load()
+        chosen = profile if isinstance(profile, Profile) else load_profile(profile or settings.profile)
+        opened = CaptionStore.open(store or settings.store, chosen.embeddings, pictures=chosen.pictures, create=create)
+        try:
+            return cls(opened, chosen, settings, checkpointer=checkpointer)
+        except BaseException:
+            opened.close()
+            raise
+
+    async def aindex(
+        self, catalogue: Path | str | Sequence[Product], *, progress: Progress | None = None
+    ) -> IndexReport:
+        """Indexes a catalogue file, or products at hand; see :func:`~caslie_tools.indexing.index_catalogue`."""
+        if isinstance(catalogue, Path | str):
+            return await index_catalogue(Path(catalogue), self.sight, progress=progress)
+        return await index_products(catalogue, self.sight, progress=progress)
+
+    def index(self, catalogue: Path | str | Sequence[Product], *, progress: Progress | None = None) -> IndexReport:
+        """Synchronous twin of :meth:`aindex`."""
+        return run_sync(self.aindex(catalogue, progress=progress))
+
+    async def aask(
+        self,
+        question: str,
+        *,
+        products: Sequence[str] = (),
+        images: Sequence[ImageLike] = (),
+        where: str | Mapping[str, Any] | None = None,
+        use_images: bool = True,
+    ) -> Reply:
+        """Answers an open question about one product, several, or the catalogue.
+
+        Args:
+            question: What the shopper asks.
+            products: Ids of the products it is about; by default the store is searched.
+            images: Pictures the shopper brought along.
+            where: Filter on the products that are searched, such as ``price<50``.
+            use_images: ``False`` answers from text alone.
+
+        Raises:
+            InputError: If the question, a product, an image or the filter cannot be used.
+            ModelError: If the predictor failed.
+        """
+        request: dict[str, Any] = {"question": question, "products": list(products), "where": where}
+        return await self._run(request, images, use_images)
+
+    def ask(
+        self,
+        question: str,
+        *,
+        products: Sequence[str] = (),
+        images: Sequence[ImageLike] = (),
+        where: str | Mapping[str, Any] | None = None,
+        use_images: bool = True,
+    ) -> Reply:
+        """Synchronous twin of :meth:`aask`."""
+        return run_sync(self.aask(question, products=products, images=images, where=where, use_images=use_images))
+
+    async def apredict(
+        self, task: str, record: Any, *, images: Sequence[ImageLike | None] = (), use_images: bool = True
+    ) -> Reply:
+        """Solves one instance of a task, in the dataset's own form.
+
+        Args:
+            task: A task's name or the paper's abbreviation.
+            record: The instance (``input``, ``options``, ``images`` ...), or only its input.
+            images: Its images in the dataset's order, instead of the record's own; ``None`` for a missing one.
+            use_images: ``False`` answers from text alone.
+
+        Raises:
+            InputError: If the task is unknown or the instance does not fit it.
+            ModelError: If the predictor failed.
+        """
+        return await self._run({"task": task, "record": record}, images, use_images)
+
+    def predict(
+        self, task: str, record: Any, *, images: Sequence[ImageLike | None] = (), use_images: bool = True
+    ) -> Reply:
+        """Synchronous twin of :meth:`apredict`."""
+        return run_sync(self.apredict(task, record, images=images, use_images=use_images))
+
+    async def asearch(
+        self,
+        text: str = "",
+        *,
+        image: ImageLike | None = None,
+        where: str | Mapping[str, Any] | None = None,
+        count: int = 4,
+    ) -> list[ProductHit]:
+        """Finds products by words, by a picture, or by both, among those that pass a filter.
+
+        Raises:
+            InputError: If neither is given, or one of them or the filter cannot be used.
+        """
+        if not text.strip() and image is None:
+            raise InputError("search for words, a picture or both")
+        picture = None if image is None else await self.sight.loader.load(_image_ref(image))
+        return await self.store.asearch_products(text.strip() or None, picture=picture, where=where, k=count)
+
+    def search(
+        self,
+        text: str = "",
+        *,
+        image: ImageLike | None = None,
+        where: str | Mapping[str, Any] | None = None,
+        count: int = 4,
+    ) -> list[ProductHit]:
+        """Synchronous twin of :meth:`asearch`."""
+        return run_sync(self.asearch(text, image=image, where=where, count=count))
+
+    def captions(self, product: str | None = None) -> list[dict[str, Any]]:
+        """Returns the captions the store knows, as plain JSON values: text, what it was made for, and provenance.
+
+        Raises:
+            UnknownProductError: If the product is not in the store.
+        """
+        if product is not None:
+            self.store.get_product(product)
+        return [
+            {
+                "products": self.store.products_of(caption.image),
+                "image": caption.image,
+                "text": caption.text,
+                "task": caption.context.task,
+                "focus": caption.context.focus,
+                "captioner": caption.captioner,
+                "prompt_version": caption.prompt_version,
+                "created_at": caption.created_at.isoformat(),
+                "evidence": [evidence.model_dump(mode="json") for evidence in caption.evidence],
+            }
+            for caption in self.store.captions(product_id=product)
+        ]
+
+    def tools(self) -> list[BaseTool]:
+        """Returns the tools for an agent."""
+        return CaslieToolkit(sight=self.sight, graph=self.graph).get_tools()
+
+    def close(self) -> None:
+        """Closes the store."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def _run(self, request: dict[str, Any], images: Sequence[ImageLike | None], use_images: bool) -> Reply:
+        refs = [None if image is None else _image_ref(image) for image in images]
+        return await run_graph(
+            self.graph,
+            {**request, "images": refs},  # type: ignore[typeddict-item]  # every key of it is one of Input's
+            context=Context(use_images=use_images),
+        )
+
+
+def _image_ref(image: ImageLike) -> ImageRef:
+    if isinstance(image, ImageRef):
+        return image
+    if isinstance(image, bytes):
+        return ImageRef(data=image)
+    return ImageRef(path=image) if isinstance(image, Path) else ImageRef.parse(image)

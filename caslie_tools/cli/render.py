@@ -1,0 +1,115 @@
+"""Answers for people: tables and a few colours. Everything from a shop or a model is shown as plain text."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from caslie_tools.cli.console import plain
+from caslie_tools.indexing import IndexReport
+from caslie_tools.reply import Reply
+from caslie_tools.sight import Look
+from caslie_tools.store import ProductHit
+
+_FAILURES_SHOWN = 20
+
+
+def show_reply(console: Console, reply: Reply) -> None:
+    """Shows per image what became of its caption, then the answer with its citations."""
+    if reply.looks:
+        table = Table("image", "caption", "votes", "", title=None, expand=False)
+        for look in reply.looks:
+            table.add_row(plain(_shown(look)), plain(_caption(look)), _votes(look), _verdict(look))
+        console.print(table)
+    answer = reply.answer or "no answer"
+    style = "bold" if reply.prediction.valid and reply.prediction.answerable is not False else "yellow"
+    console.print(f"[{style}]{plain(answer)}[/{style}]")
+    for citation in reply.prediction.citations:
+        console.print(
+            f"  from {plain(citation.product or 'the picture')}, {plain(citation.field)}: {plain(citation.quote)}"
+        )
+    if probabilities := reply.prediction.probabilities:
+        console.print("  " + "  ".join(f"{plain(label)} {value:.2f}" for label, value in probabilities.items()))
+
+
+def show_steps(console: Console, reply: Reply) -> None:
+    """Shows the time of each step."""
+    timings: Mapping[str, float] = reply.to_json()["timings_ms"]
+    console.print("[dim]" + "  ".join(f"{step} {value:.0f} ms" for step, value in timings.items()) + "[/dim]")
+
+
+def show_report(console: Console, report: IndexReport) -> None:
+    """Shows what an index run did."""
+    console.print(
+        f"{report.products} products with {report.images} images in {report.seconds:.1f} s: "
+        f"{report.captions_made} captions made, {report.captions_reused} reused, "
+        f"{report.skipped} products unchanged, {len(report.failed)} failed"
+    )
+    for failure in report.failed[:_FAILURES_SHOWN]:
+        console.print(f"  [yellow]{plain(failure.item)}[/yellow]: {plain(failure.reason)}")
+    if len(report.failed) > _FAILURES_SHOWN:
+        console.print(f"  and {len(report.failed) - _FAILURES_SHOWN} more; --json lists all")
+
+
+def show_hits(console: Console, hits: Sequence[ProductHit]) -> None:
+    """Shows products found."""
+    table = Table("score", "id", "title", "price", "matched")
+    for hit in hits:
+        price = "" if hit.product.price is None else f"{hit.product.price:g}"
+        matched = ", ".join(match.kind for match in hit.matched)
+        table.add_row(f"{hit.score:.3f}", plain(hit.product.id), plain(hit.product.title), price, matched)
+    console.print(table if hits else "no product matches")
+
+
+def show_captions(console: Console, captions: Sequence[Mapping[str, Any]]) -> None:
+    """Shows captions with their provenance."""
+    table = Table("products", "image", "made for", "caption", "captioner")
+    for caption in captions:
+        made_for = caption["focus"] or f"({caption['task']})"
+        products = ", ".join(caption["products"])
+        table.add_row(
+            *(plain(cell) for cell in (products, caption["image"][:12], made_for, caption["text"])),
+            plain(caption["captioner"]),
+        )
+    console.print(table if captions else "no captions")
+
+
+def show_facts(console: Console, facts: Mapping[str, Any]) -> None:
+    """Shows nested facts, one a line."""
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            console.print(f"[bold]{plain(name)}[/bold]")
+            for key, item in value.items():
+                console.print(f"  {plain(key)}: {plain(item)}", soft_wrap=True)
+        elif isinstance(value, list):
+            console.print(f"[bold]{plain(name)}[/bold]")
+            for item in value:
+                console.print(f"  {plain(item)}", soft_wrap=True)
+        else:
+            console.print(f"[bold]{plain(name)}[/bold]: {plain(value)}", soft_wrap=True)
+
+
+def _shown(look: Look) -> str:
+    name = str(look.image.ref)
+    return name if look.image.product is None else f"{look.image.product}\n{name}"
+
+
+def _caption(look: Look) -> str:
+    return look.caption.text if look.caption else look.error
+
+
+def _votes(look: Look) -> str:
+    if look.decision is None:
+        return ""
+    votes = [f"{plain(vote.judge)} {vote.verdict}" for vote in look.decision.votes]
+    if look.decision.unasked:
+        votes.append(f"[dim]{look.decision.unasked} not needed[/dim]")
+    return "\n".join(votes)
+
+
+def _verdict(look: Look) -> str:
+    if look.caption is None:
+        return "[yellow]no caption[/yellow]"
+    origin = {"cache": "found", "generated": "made", "given": "given"}[look.caption.source]
+    return f"{origin}, [green]kept[/green]" if look.kept else f"{origin}, [red]rejected[/red]"

@@ -1,0 +1,188 @@
+"""The graph's nodes: each calls one step of :class:`~caslie_tools.sight.Sight`, times it and reports it."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias, TypeVar
+
+from langchain_core.runnables import Runnable, RunnableLambda
+from langgraph.config import get_stream_writer
+from langgraph.runtime import get_runtime
+from langgraph.types import Overwrite, Send, interrupt
+from pydantic import ValidationError
+
+from caslie_tools._concurrency import run_sync
+from caslie_tools.domain import GateDecision, ImageRef
+from caslie_tools.exceptions import ImageError, InputError, ModelError, StoreError
+from caslie_tools.graphs.context import Context
+from caslie_tools.graphs.state import LookState, State, Timing
+from caslie_tools.sight import Look, Request, Sight
+from caslie_tools.tasks import get_task
+
+StateT = TypeVar("StateT")
+Update: TypeAlias = dict[str, Any]
+
+
+def as_node(step: Callable[[StateT], Awaitable[Update]]) -> Runnable[StateT, Update]:
+    """Wraps an async step as a node that ``invoke`` and ``ainvoke`` both run, timed and announced on the stream."""
+    name = getattr(step, "__name__", "step")
+
+    async def run(state: StateT) -> Update:
+        started = time.perf_counter()
+        update = await step(state)
+        item = update.pop("item", "")
+        timing = Timing(step=name, item=item, milliseconds=round((time.perf_counter() - started) * 1000, 3))
+        get_stream_writer()({"step": name, "item": item, "milliseconds": timing.milliseconds, **_news(update)})
+        earlier = update.get("timings")
+        update["timings"] = Overwrite([timing]) if isinstance(earlier, Overwrite) else [timing]
+        return update
+
+    def run_to_end(state: StateT) -> Update:
+        return run_sync(run(state))
+
+    return RunnableLambda(run_to_end, afunc=run, name=name)
+
+
+def _news(update: Update) -> Update:
+    """What a step's event says beside its time: enough for a progress display, no product text."""
+    news: Update = {}
+    if (caption := update.get("caption")) is not None:
+        news["source"] = caption.source
+    if (decision := update.get("decision")) is not None:
+        news["kept"] = decision.kept
+    return news
+
+
+class Nodes:
+    """The nodes of both graphs, over one ``Sight``.
+
+    Args:
+        sight: The steps.
+        attempts: How often the graph tries a node that asks a model.
+    """
+
+    def __init__(self, sight: Sight, *, attempts: int) -> None:
+        self.sight = sight
+        self.attempts = attempts
+
+    async def understand(self, state: State) -> Update:
+        """Checks what is asked; starts afresh where a thread goes on with another question."""
+        fields = {name: state[name] for name in Request.model_fields if name in state and state[name] is not None}  # type: ignore[literal-required]
+        try:
+            if "images" in fields:
+                fields["images"] = [ImageRef.parse(ref) if isinstance(ref, str) else ref for ref in fields["images"]]
+            request = Request.model_validate(fields)
+        except (ValidationError, TypeError) as error:
+            raise InputError(f"the request cannot be understood: {str(error).splitlines()[0]}") from error
+        afresh: Update = {"looks": Overwrite([]), "warnings": Overwrite([]), "timings": Overwrite([])}
+        return afresh | {"request": request, "instance": self.sight.understand(request)}
+
+    async def recall(self, state: State) -> Update:
+        """Finds the products a question is about, with what the store knows of their images."""
+        instance = state.get("instance") or await self.sight.recall(state["request"])
+        warnings = []
+        if instance.task == "product_qa" and isinstance(instance.input, dict) and not instance.input["products"]:
+            warnings.append("no product of the store matches; index a catalogue or widen the filter")
+        left_out = len(instance.images) - self.sight.settings.max_images
+        if left_out > 0:
+            warnings.append(f"{left_out} of {len(instance.images)} images were left out (CASLIE_MAX_IMAGES)")
+        return {"instance": instance, "warnings": warnings}
+
+    def spread(self, state: State) -> list[Send] | str:
+        """One look per image, in parallel; straight to the answer where there is nothing to look at."""
+        runtime = get_runtime(Context)
+        if runtime.context is not None and not runtime.context.use_images:
+            return "predict"
+        instance = state["instance"]
+        places = get_task(instance.task).places(instance)
+        looks = [
+            Send("look", LookState(index=index, image=image, context=places[image.place].context))
+            for index, image in enumerate(instance.images[: self.sight.settings.max_images])
+            if image.ref is not None
+        ]
+        return looks or "predict"
+
+    async def caption(self, state: LookState) -> Update:
+        """Chooses a cached caption or makes one."""
+        image = state["image"]
+        try:
+            caption = await self.sight.caption(image, state["context"])
+        except ImageError as error:
+            return {"item": _label(state), "looks": [_look(state, error=str(error))]}
+        except ModelError as error:
+            attempt = get_runtime(Context).execution_info
+            if attempt is not None and attempt.node_attempt < self.attempts:
+                raise
+            # After the last retry this image goes without a caption, and the answer says so.
+            return {"item": _label(state), "looks": [_look(state, error=str(error))]}
+        if caption is None:
+            return {"item": _label(state), "looks": [_look(state, error="the captioner has nothing to say")]}
+        return {"item": _label(state), "caption": caption}
+
+    async def gate(self, state: LookState) -> Update:
+        """Lets the jury vote on the caption."""
+        caption = state["caption"]
+        assert caption is not None  # noqa: S101 (the edge to this node says so; for the type checker)
+        decision = await self.sight.gate(caption, state["context"])
+        look = Look(index=state["index"], image=state["image"], caption=caption, decision=decision)
+        return {"item": _label(state), "decision": decision, "looks": [look]}
+
+    async def review(self, state: State) -> Update:
+        """Asks a person about the thin votes, all of them at once, where the run wants that."""
+        runtime = get_runtime(Context)
+        thin = [look for look in state["looks"] if look.caption and look.decision and look.decision.thin]
+        if runtime.context is None or not runtime.context.ask_person or not thin:
+            return {}
+        verdicts = interrupt(
+            {
+                "question": "The jury is divided. Do these captions help? Answer with true or false for each index.",
+                "captions": [
+                    {
+                        "index": look.index,
+                        "product": look.image.product,
+                        "text": look.caption.text if look.caption else "",
+                        "asked": look.caption.context.text if look.caption else "",
+                        "votes": [vote.model_dump(mode="json") for vote in look.decision.votes]
+                        if look.decision
+                        else [],
+                    }
+                    for look in thin
+                ],
+            }
+        )
+        decided = {look.index: _person_says(verdicts, look) for look in thin}
+        return {"looks": Overwrite([decided.get(look.index, look) for look in state["looks"]])}
+
+    async def predict(self, state: State) -> Update:
+        """Fuses the kept captions and answers; without any caption, from text alone, and says so."""
+        looks = sorted(state.get("looks", []), key=lambda look: look.index)
+        prediction = await self.sight.predict(state["instance"], looks)
+        warnings = [f"{look.image.ref}: {look.error}" for look in looks if look.error]
+        if looks and all(look.error for look in looks):
+            warnings.append("no image could be captioned; this is answered from text only")
+        return {"prediction": prediction, "looks": Overwrite(looks), "warnings": warnings}
+
+    async def remember(self, state: State) -> Update:
+        """Stores the new captions. An answer is not lost because the store is busy."""
+        try:
+            await self.sight.remember(state.get("looks", []))
+        except StoreError as error:
+            return {"warnings": [f"the new captions were not remembered: {error}"]}
+        return {}
+
+
+def _label(state: LookState) -> str:
+    return str(state["image"].ref)
+
+
+def _look(state: LookState, *, error: str) -> Look:
+    return Look(index=state["index"], image=state["image"], error=error)
+
+
+def _person_says(verdicts: Any, look: Look) -> Look:
+    """Applies a person's answer, ``{index: true or false}``; an answer of another form leaves the jury's verdict."""
+    answers = verdicts if isinstance(verdicts, dict) else {}
+    kept = answers.get(look.index, answers.get(str(look.index)))
+    if not isinstance(kept, bool) or look.decision is None:
+        return look
+    update = {"kept": kept, "decided_by": "person", "reason": f"a person decided; the jury: {look.decision.reason}"}
+    return look.model_copy(update={"decision": GateDecision.model_validate(look.decision.model_dump() | update)})

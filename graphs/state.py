@@ -1,0 +1,70 @@
+"""What the graph knows while it runs. Plain values and the domain's models only, so any checkpointer can keep it."""
+
+import operator
+from typing import Annotated, Any
+
+from typing_extensions import TypedDict
+
+from caslie_tools.domain import Caption, GateDecision, Model, Prediction, QueryContext
+from caslie_tools.sight import Look, Request
+from caslie_tools.tasks import Instance, PlacedImage
+
+
+class Timing(Model):
+    """How long one step took."""
+
+    step: str
+    milliseconds: float
+    item: str = ""
+    """Which image, for steps that run once per image."""
+
+
+class Input(TypedDict, total=False):
+    """What a run starts from: ``question`` alone will do. See :class:`~caslie_tools.sight.Request`."""
+
+    question: str
+    task: str
+    record: Any
+    images: list[Any]
+    """Each a path, an http(s) or data URL, or an ``ImageRef``; ``None`` for a missing one."""
+    products: list[str]
+    where: Any
+    max_products: int
+
+
+class Output(TypedDict, total=False):
+    """What a run ends with."""
+
+    prediction: Prediction
+    instance: Instance
+    looks: list[Look]
+    warnings: list[str]
+    timings: list[Timing]
+
+
+class State(Input, total=False):
+    """Everything between the two."""
+
+    request: Request
+    instance: Instance
+    looks: Annotated[list[Look], operator.add]
+    prediction: Prediction
+    warnings: Annotated[list[str], operator.add]
+    timings: Annotated[list[Timing], operator.add]
+
+
+class LookOutput(TypedDict, total=False):
+    """What comes of one image."""
+
+    looks: Annotated[list[Look], operator.add]
+    timings: Annotated[list[Timing], operator.add]
+
+
+class LookState(LookOutput, total=False):
+    """One image on its way: the state of the inner graph that runs once per image."""
+
+    index: int
+    image: PlacedImage
+    context: QueryContext
+    caption: Caption | None
+    decision: GateDecision
