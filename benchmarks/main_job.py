@@ -1,0 +1,276 @@
+"""The main job in figures: latency per step, the graph's own overhead, judge calls saved, import time.
+
+python benchmarks/main_job.py [--profile embedded] [--requests 300]
+"""
+
+import argparse
+import asyncio
+import operator
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from langchain_core.embeddings import DeterministicFakeEmbedding
+from langchain_core.runnables import RunnableLambda
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import Send
+from machine import heading
+from rich.console import Console
+from rich.table import Table
+from typing_extensions import TypedDict
+
+from caslie_tools import CQE, Caslie, JudgeRequest, Models, Profile, QueryContext, Settings, Vote
+from caslie_tools.domain import Answer, CaptionDraft
+from caslie_tools.sample import DEMO_QUESTIONS, catalogue_path
+
+console = Console()
+STEPS = ("understand", "recall", "caption", "gate", "review", "predict", "remember", "total")
+QUESTIONS = [
+    *((asked.question, asked.product, asked.where) for asked in DEMO_QUESTIONS),
+    ("What colour is it?", "fjord-jacket", None),
+    ("Is there a light for my bike that survives rain?", None, None),
+    ("How many watts does it deliver?", None, "price<100"),
+]
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Returns the value that a share of the values does not exceed (nearest rank)."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered)) - 1))]
+
+
+def latency_per_step(profile: str) -> None:
+    """Every question twice: first with nothing cached for it, then again."""
+    with tempfile.TemporaryDirectory() as folder, Caslie.open(Path(folder) / "store", profile=profile) as caslie:
+        report = caslie.index(catalogue_path())
+        rows: dict[str, dict[str, list[float]]] = {"cold": defaultdict(list), "cached": defaultdict(list)}
+        images = made = 0
+        for state in rows:
+            for question, product, where in QUESTIONS:
+                reply = caslie.ask(question, products=(product,) if product else (), where=where)
+                for step, milliseconds in reply.to_json()["timings_ms"].items():
+                    rows[state][step].append(milliseconds)
+                if state == "cold":
+                    images += len(reply.looks)
+                    made += sum(look.caption is not None and look.caption.source == "generated" for look in reply.looks)
+    table = Table("milliseconds per question", *STEPS, title=f"Latency per step, profile {profile}")
+    for state, timings in rows.items():
+        table.add_row(f"{state}, median", *(f"{statistics.median(timings[step]):.1f}" for step in STEPS))
+        table.add_row(f"{state}, worst", *(f"{max(timings[step]):.1f}" for step in STEPS))
+    console.print(table)
+    console.print(
+        f"{len(QUESTIONS)} questions, {images} images looked at, {made} captions made when cold; caption and gate are "
+        f"summed over a question's images, which are worked on in parallel. Indexing {report.products} products with "
+        f"{report.images} images before that: {report.seconds:.1f} s, models loaded included.\n"
+    )
+
+
+class BareState(TypedDict, total=False):
+    """As much state as a graph of the same shape needs."""
+
+    question: str
+    looks: Annotated[list[int], operator.add]
+    answer: str
+
+
+class BareLook(TypedDict, total=False):
+    """One branch of the bare graph."""
+
+    index: int
+    looks: Annotated[list[int], operator.add]
+
+
+class BareOutput(TypedDict, total=False):
+    """What a branch hands back."""
+
+    looks: Annotated[list[int], operator.add]
+
+
+def bare_graph(branches: int) -> Any:
+    """Builds LangGraph's own cost for this shape: the same nodes and edges, doing nothing."""
+
+    async def nothing(state: Any) -> dict[str, Any]:
+        return {"answer": "yes"}
+
+    async def look(state: BareLook) -> BareLook:
+        return {"index": state["index"]}
+
+    async def looked(state: BareLook) -> BareLook:
+        return {"looks": [state["index"]]}
+
+    inner = StateGraph(BareLook, output_schema=BareOutput)
+    inner.add_node("caption", look)
+    inner.add_node("gate", looked)
+    inner.add_edge(START, "caption")
+    inner.add_conditional_edges("caption", lambda state: "gate", ["gate", END])
+    inner.add_edge("gate", END)
+    outer = StateGraph(BareState)
+    for name in ("understand", "recall", "review", "predict", "remember"):
+        outer.add_node(name, nothing)
+    outer.add_node("look", inner.compile(), input_schema=BareLook)
+    outer.add_edge(START, "understand")
+    outer.add_edge("understand", "recall")
+    outer.add_conditional_edges(
+        "recall", lambda state: [Send("look", {"index": index}) for index in range(branches)], ["look", "predict"]
+    )
+    for before, after in (("look", "review"), ("review", "predict"), ("predict", "remember"), ("remember", END)):
+        outer.add_edge(before, after)
+    return outer.compile()
+
+
+def instant_profile() -> Profile:
+    """Models that take no time, so that what is left is ours."""
+    judges = [
+        RunnableLambda(lambda request, name=f"judge-{number}": Vote(judge=name, verdict="yes"), name=f"judge-{number}")
+        for number in range(5)
+    ]
+    models = Models(
+        captioners=[RunnableLambda(lambda request: CaptionDraft(text="A red mug of 350 ml."), name="instant")],
+        judges=judges,
+        predictor=RunnableLambda(lambda fused: Answer(text="yes", answerable=True), name="instant"),
+    )
+    return Profile(name="instant", embeddings=DeterministicFakeEmbedding(size=384), models=lambda store: models)
+
+
+async def timed(request: Callable[[], Awaitable[object]]) -> float:
+    """Returns how long a request took, in milliseconds."""
+    started = time.perf_counter()
+    await request()
+    return (time.perf_counter() - started) * 1000
+
+
+async def overhead(requests: int) -> None:
+    """Our graph with instant models and a real store, beside LangGraph's own cost for the same shape."""
+    with Caslie.open(tempfile.mkdtemp(), profile=instant_profile(), settings=Settings()) as caslie:
+        await caslie.aindex(catalogue_path())
+        reply = await caslie.aask("Which bottle holds 750 ml?")  # captions are made here, and found from now on
+        branches = len(reply.looks)
+        bare = bare_graph(branches)
+        ours: list[float] = []
+        floor: list[float] = []
+        for number in range(requests + 20):
+            pair = (
+                await timed(lambda: bare.ainvoke({"question": "?"})),
+                await timed(lambda: caslie.aask("Which bottle holds 750 ml?")),
+            )
+            if number >= 20:  # warm-up
+                floor.append(pair[0])
+                ours.append(pair[1])
+    table = Table("milliseconds per request", "p50", "p99", title=f"Overhead without model time, {branches} images")
+    for name, values in (("bare LangGraph graph of the same shape", floor), ("caslie, captions cached", ours)):
+        table.add_row(name, f"{percentile(values, 0.5):.2f}", f"{percentile(values, 0.99):.2f}")
+    table.add_row(
+        "difference",
+        f"{percentile(ours, 0.5) - percentile(floor, 0.5):.2f}",
+        f"{percentile(ours, 0.99) - percentile(floor, 0.99):.2f}",
+    )
+    console.print(table)
+    console.print(
+        f"{requests} requests each, taken in turn; caslie's include the product search, the caption look-ups (SQLite), "
+        "the votes of instant judges, fusing and checking.\n"
+    )
+
+
+class Jury:
+    """Five judges with given verdicts, by caption; counts the calls."""
+
+    def __init__(self, verdicts: Sequence[Sequence[Any]]) -> None:
+        self.verdicts = verdicts
+        self.calls = 0
+
+    def vote(self, request: JudgeRequest, position: int) -> Vote:
+        """Votes as given on caption number ``request.caption``."""
+        self.calls += 1
+        return Vote(judge=str(position), verdict=self.verdicts[int(request.caption)][position])
+
+    async def decide(self, *, early_stop: bool) -> list[bool]:
+        """Returns, by caption, whether it is kept."""
+        judges = [RunnableLambda(partial(self.vote, position=position), name=str(position)) for position in range(5)]
+        gate = CQE(judges, early_stop=early_stop)
+        context = QueryContext(task="product_qa")
+        requests = [JudgeRequest(context=context, caption=str(number)) for number in range(len(self.verdicts))]
+        return [(await gate.ainvoke(request)).kept for request in requests]
+
+
+async def judge_calls(captions: int) -> None:
+    """Stopping early against asking everybody, same judges, same captions."""
+    table = Table(
+        "judge agrees with",
+        "calls, full jury",
+        "calls, early stop",
+        "expected",
+        "saved",
+        "same verdict",
+        title="Judge calls per caption, jury of five",
+    )
+    for agreement in (0.6, 0.8, 0.95):
+        generator = random.Random(20)  # noqa: S311 (a simulation, seeded so that it repeats)
+        verdicts = [["yes" if generator.random() < agreement else "no" for _ in range(5)] for _ in range(captions)]
+        early, full = Jury(verdicts), Jury(verdicts)
+        decisions = [await early.decide(early_stop=True), await full.decide(early_stop=False)]
+        same = sum(a == b for a, b in zip(*decisions, strict=True))
+        table.add_row(
+            f"the majority, P = {agreement}",
+            f"{full.calls / captions:.2f}",
+            f"{early.calls / captions:.2f}",
+            f"{expected_calls(agreement):.2f}",
+            f"{1 - early.calls / full.calls:.0%}",
+            f"{same} of {captions}",
+        )
+    console.print(table)
+    console.print()
+
+
+def expected_calls(agreement: float) -> float:
+    """Returns the exact expected number of votes until three of five agree."""
+
+    def more(yes: int, no: int) -> float:
+        if yes == 3 or no == 3:
+            return 0.0
+        return 1 + agreement * more(yes + 1, no) + (1 - agreement) * more(yes, no + 1)
+
+    return more(0, 0)
+
+
+def import_time() -> None:
+    """Importing, in a fresh interpreter each time."""
+    table = Table("milliseconds, best of 7", "import", title="Import time")
+    statements = (
+        "pass",
+        "import caslie_tools",
+        "from langgraph.graph import StateGraph",
+        "from caslie_tools import Caslie",
+    )
+    for statement in statements:
+        times = []
+        for _ in range(7):
+            started = time.perf_counter()
+            subprocess.run([sys.executable, "-c", statement], check=True)  # noqa: S603 (our own statements)
+            times.append((time.perf_counter() - started) * 1000)
+        table.add_row("bare interpreter" if statement == "pass" else statement, f"{min(times):.0f}")
+    console.print(table)
+
+
+def main() -> None:
+    """Prints all of it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--profile", default="embedded")
+    parser.add_argument("--requests", type=int, default=300)
+    arguments = parser.parse_args()
+    console.print(heading(), soft_wrap=True)
+    latency_per_step(arguments.profile)
+    asyncio.run(overhead(arguments.requests))
+    asyncio.run(judge_calls(2000))
+    import_time()
+
+
+if __name__ == "__main__":
+    main()
