@@ -1,0 +1,176 @@
+"""The FAISS files: derived, checked, and never believed more than SQLite."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from caslie_tools.exceptions import StoreError
+from caslie_tools.store import CaptionStore
+from tests.doubles import HashEmbeddings
+
+Reopen = Callable[..., CaptionStore]
+
+WORDS = [f"word{number}" for number in range(50)]
+
+
+def _all_found(store: CaptionStore, words: list[str] = WORDS) -> bool:
+    return all(store.similarity_search(word, k=1)[0].page_content == word for word in words)
+
+
+@pytest.fixture
+def snapshot(path: Path, reopen: Reopen) -> Path:
+    with reopen() as store:
+        store.add_texts(WORDS, ids=WORDS)
+        store.checkpoint()
+    return path / "text.faiss"
+
+
+def test_a_snapshot_is_used(snapshot: Path, reopen: Reopen, caplog: pytest.LogCaptureFixture) -> None:
+    header = json.loads(snapshot.read_bytes().partition(b"\n")[0])
+    assert (header["space"], header["last_entry"], header["dimension"]) == ("text", 50, 256)
+    assert _all_found(reopen())
+    assert caplog.records == []
+
+
+def test_a_snapshot_that_is_behind_is_caught_up(snapshot: Path, reopen: Reopen) -> None:
+    old = snapshot.read_bytes()
+    with reopen() as store:
+        store.delete(WORDS[:10])
+        store.add_texts(["new"], ids=[WORDS[20]])
+        store.checkpoint()
+        assert snapshot.read_bytes() != old
+    snapshot.write_bytes(old)
+    store = reopen()
+    assert _all_found(store, ["new", *WORDS[10:20], *WORDS[21:]])
+    assert len(store.similarity_search("word1", k=99)) == 40
+
+
+def test_a_missing_snapshot_is_built_again(snapshot: Path, reopen: Reopen) -> None:
+    snapshot.unlink()
+    store = reopen()
+    assert _all_found(store)
+    store.checkpoint()
+    assert snapshot.exists()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:-1],
+        lambda data: data + b"x",
+        lambda data: data[:-20] + b"\xff" + data[-19:],
+        lambda data: b"\x80\x04cposix\nsystem\n",
+        lambda data: b"[1, 2]\n" + data,
+        lambda data: b"{}\n" + data,
+        lambda data: data.replace(b'"last_entry": 50', b'"last_entry": 51'),
+        lambda data: data.replace(b'"dimension": 256', b'"dimension": 255'),
+        lambda data: data.replace(b'"space": "text"', b'"space": "picture"'),
+        lambda data: b"x" * 10_000,
+    ],
+)
+def test_a_damaged_snapshot_is_built_again(
+    snapshot: Path, reopen: Reopen, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    before = snapshot.read_bytes()
+    snapshot.write_bytes(damage(before))
+    assert snapshot.read_bytes() != before
+    store = reopen()
+    assert _all_found(store)
+    assert len(store.similarity_search("word1", k=99)) == 50
+    assert "again" in caplog.text
+
+
+def test_another_stores_snapshot_is_not_used(snapshot: Path, reopen: Reopen, tmp_path: Path) -> None:
+    with CaptionStore.open(tmp_path / "other", HashEmbeddings()) as other:
+        other.add_texts([word[::-1] for word in WORDS])
+        other.checkpoint()
+    shutil.copy(tmp_path / "other" / "text.faiss", snapshot)
+    assert _all_found(reopen())
+
+
+def test_a_snapshot_ahead_of_a_restored_database_is_not_used(snapshot: Path, reopen: Reopen, path: Path) -> None:
+    database = path / "store.sqlite"
+    backup = database.read_bytes()
+    with reopen() as store:
+        store.add_texts(["later"])
+        store.checkpoint()
+    for file in path.glob("store.sqlite*"):
+        file.unlink()
+    database.write_bytes(backup)
+    store = reopen()
+    assert len(store.similarity_search("later", k=99)) == 50
+    store.add_texts(["after"], ids=["after"])
+    assert store.similarity_search("after", k=1)[0].id == "after"
+
+
+def test_a_kill_between_writing_and_swapping_leaves_the_old_snapshot(snapshot: Path, reopen: Reopen) -> None:
+    before = snapshot.read_bytes()
+    (snapshot.parent / f"{snapshot.name}.killed.tmp").write_bytes(before[:100])
+    store = reopen()
+    assert _all_found(store)
+    assert snapshot.read_bytes() == before
+
+
+def test_what_a_kill_left_behind_is_swept_up_after_a_while(snapshot: Path, reopen: Reopen) -> None:
+    import os
+
+    old, young = (snapshot.parent / f"{snapshot.name}.{name}.tmp" for name in ("old", "young"))
+    old.write_bytes(b"x")
+    young.write_bytes(b"x")
+    os.utime(old, (0, 0))
+    store = reopen()
+    store.checkpoint()
+    assert not old.exists()
+    assert young.exists()  # another process may be writing it
+
+
+def test_a_large_change_is_saved_at_the_end_a_small_one_is_not(snapshot: Path, reopen: Reopen) -> None:
+    before = snapshot.read_bytes()
+    with reopen() as store:
+        store.add_texts(["one more"])
+        store.similarity_search("one more")
+    assert snapshot.read_bytes() == before
+    with reopen() as store:
+        store.add_texts([f"more {number}" for number in range(20)])
+        store.similarity_search("one more")
+    assert snapshot.read_bytes() != before
+    assert len(reopen().similarity_search("more", k=99)) == 71
+
+
+def test_a_snapshot_that_cannot_be_written_costs_nothing(snapshot: Path, reopen: Reopen) -> None:
+    snapshot.unlink()
+    snapshot.mkdir()  # in its place, so that it can neither be read nor swapped in
+    store = reopen()
+    assert _all_found(store)
+    with pytest.raises(StoreError, match="cannot write the index"):
+        store.checkpoint()
+    assert [file.name for file in snapshot.parent.glob("*.tmp")] == []
+    store.add_texts([f"more {number}" for number in range(20)])
+    store.close()
+    assert len(reopen().similarity_search("more", k=99)) == 70
+
+
+def test_no_pickle_anywhere(snapshot: Path) -> None:
+    for file in snapshot.parent.iterdir():
+        assert not file.read_bytes().startswith(b"\x80")
+        assert file.suffix in (".sqlite", ".faiss") or file.name.startswith("store.sqlite-")
+
+
+def test_an_open_store_sees_what_another_has_written(reopen: Reopen) -> None:
+    reader, writer = reopen(), reopen()
+    writer.add_texts(["a", "b"], ids=["a", "b"])
+    assert [found.id for found in reader.similarity_search("a", k=9)] == ["a", "b"]
+    writer.add_texts(["c"], ids=["a"])
+    assert reader.similarity_search("c", k=1)[0].page_content == "c"
+    writer.delete(["b"])
+    assert [found.id for found in reader.similarity_search("a", k=9)] == ["a"]
+    reader.checkpoint()
+    writer.delete(["a"])
+    assert reopen().similarity_search("a", k=9) == []
+    assert reader.similarity_search("a", k=9) == []
