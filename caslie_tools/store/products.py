@@ -43,15 +43,21 @@ def put(
         vector: Of its text.
         pictures: By image, the vectors of pictures; those without are stored without.
     """
-    before = set(images_of(connection, product.id))
-    hashes = [image if image is None or isinstance(image, str) else image.sha256 for image in images]
+    rows = connection.execute("SELECT reference, image FROM product_images WHERE product = ?", (product.id,)).fetchall()
+    known = dict(rows)
+    references = [reference.model_dump_json(exclude_none=True) for reference in product.images]
+    hashes = [
+        # What cannot be read today was read before under the same reference: its captions are worth keeping.
+        known.get(reference) if image is None else image if isinstance(image, str) else image.sha256
+        for reference, image in zip(references, images, strict=True)
+    ]
     connection.execute(
         """INSERT INTO products (id, digest, json) VALUES (?, ?, ?)
         ON CONFLICT (id) DO UPDATE SET digest = excluded.digest, json = excluded.json""",
         (product.id, digest_product(product, hashes), product.model_copy(update={"images": ()}).model_dump_json()),
     )
     connection.execute("DELETE FROM product_images WHERE product = ?", (product.id,))
-    for position, (reference, image) in enumerate(zip(product.images, images, strict=True)):
+    for position, (reference, image) in enumerate(zip(references, images, strict=True)):
         if image is not None and not isinstance(image, str):
             connection.execute(
                 "INSERT OR IGNORE INTO images VALUES (?, ?, ?, ?)",
@@ -62,10 +68,10 @@ def put(
                 entries.put(connection, "image", image.sha256, pictures[image.sha256], image=image.sha256)
         connection.execute(
             "INSERT INTO product_images VALUES (?, ?, ?, ?)",
-            (product.id, position, hashes[position], reference.model_dump_json(exclude_none=True)),
+            (product.id, position, hashes[position], reference),
         )
     entries.put(connection, "product", product.id, vector, facts=product_facts(product))
-    _remove_unused(connection, before - set(hashes))
+    _remove_unused(connection, {image for _, image in rows} - set(hashes))
 
 
 def get(connection: sqlite3.Connection, product_id: str) -> Product | None:

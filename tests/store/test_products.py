@@ -170,3 +170,18 @@ async def test_an_async_twin_follows_an_overridden_method() -> None:
 
     with Louder.in_memory(HashEmbeddings()) as store:
         assert await store.aproduct_ids() == ["LOUD"]
+
+
+def test_an_image_that_cannot_be_read_any_more_keeps_its_captions(store: CaptionStore) -> None:
+    red = picture("red")
+    product, images = shown(MUG, red)
+    store.put_products([(product, images)])
+    store.put_captions([caption(red, "said of red")])
+    cheaper = product.model_copy(update={"price": 1.0})
+    store.put_products([(cheaper, [None])])
+    assert store.images_of("mug") == [red.sha256]
+    assert [said.text for said in store.captions()] == ["said of red"]
+    elsewhere = cheaper.model_copy(update={"images": (ImageRef(path=Path("another.png")),)})
+    store.put_products([(elsewhere, [None])])
+    assert store.images_of("mug") == [None]
+    assert store.captions() == []
