@@ -2,10 +2,11 @@
 
 import asyncio
 import contextvars
+import os
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
@@ -19,20 +20,56 @@ T = TypeVar("T")
 
 
 def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Runs a coroutine to its end from synchronous code, also where an event loop already runs (a notebook)."""
-    if not _in_event_loop():
-        return asyncio.run(coroutine)
-    context = contextvars.copy_context()
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        return thread.submit(context.run, asyncio.run, coroutine).result()
+    """Runs a coroutine to its end from synchronous code, also where an event loop already runs (a notebook).
 
-
-def _in_event_loop() -> bool:
+    All synchronous calls share one loop in the background: so a bound holds over all threads, and a client that
+    belongs to the loop it was first used on lives on from call to call.
+    """
+    loop = _background_loop()
+    # A model that calls back synchronously, at any depth: the loop cannot wait for itself.
+    if loop is _running_loop() or _called_back.get():
+        context = contextvars.copy_context()
+        context.run(_called_back.set, True)
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            return thread.submit(context.run, asyncio.run, coroutine).result()
+    future = asyncio.run_coroutine_threadsafe(coroutine, loop)
     try:
-        asyncio.get_running_loop()
+        return future.result()
+    except BaseException:
+        future.cancel()  # the caller was interrupted; nothing happens if it is done
+        raise
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
     except RuntimeError:
-        return False
-    return True
+        return None
+
+
+_called_back = contextvars.ContextVar("_called_back", default=False)
+_starting = threading.Lock()
+_background: list[asyncio.AbstractEventLoop] = []
+
+
+def _background_loop() -> asyncio.AbstractEventLoop:
+    with _starting:
+        if not _background:
+            loop = asyncio.new_event_loop()
+            threading.Thread(target=_run_for_good, args=(loop,), name="caslie-loop", daemon=True).start()
+            _background.append(loop)
+        return _background[0]
+
+
+def _run_for_good(loop: asyncio.AbstractEventLoop) -> None:
+    while True:
+        # These two reach the caller through its future; they must not end the loop for everybody else.
+        with suppress(KeyboardInterrupt, SystemExit):
+            loop.run_forever()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_background.clear)  # a child has the loop, but not its thread
 
 
 class AsyncRunnable(Runnable[Input, Output]):
@@ -105,9 +142,9 @@ class SingleFlight(Generic[T]):
     """Equal calls that meet share one execution; it is cancelled only when nobody waits for it any more."""
 
     def __init__(self) -> None:
-        self._flights: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Flight[T]]] = WeakKeyDictionary()
+        self._flights: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, _Flight[T]]] = WeakKeyDictionary()
 
-    async def __call__(self, key: str, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def __call__(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Returns what ``make()`` returns, run once for all callers of the same key at the same time."""
         flights = self._flights.setdefault(asyncio.get_running_loop(), {})
         flight = flights.get(key)

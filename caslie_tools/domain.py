@@ -21,7 +21,8 @@ AttributeValue = str | bool | int | FiniteFloat
 class Model(BaseModel):
     """Base of the domain: frozen, and strict about names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # What was refused may hold a signed URL or a picture's bytes: errors do not repeat it.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class ImageRef(Model):

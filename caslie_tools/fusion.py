@@ -40,7 +40,7 @@ def fuse(
     pictured = {image.place for image in instance.images}
     for index, (place, kept) in enumerate(zip(places, texts, strict=True)):
         if kept or (wire == "paper" and index in pictured):
-            _put(parts, place, " ".join(kept) or None)
+            _put(parts, place, " ".join(dict.fromkeys(kept)) or None)  # equal pictures say it once
     return FusedInstance(
         task=instance.task,
         instruction=instance.instruction,

@@ -5,6 +5,7 @@ The layout is Alpaca's (Taori et al., 2023); for the Mistral base the whole is w
 """
 
 import json
+import re
 from typing import Literal, TypeAlias
 
 from caslie_tools.fusion import WireFormat
@@ -17,6 +18,9 @@ _PREAMBLE = (
     "Write a response that appropriately completes the request."
 )
 
+# What a tokenizer may take for a mark of its own. In JSON it occurs only inside a text, where it can be escaped.
+_MARK = re.compile(r"\[(?=/?INST\])|<(?=/?s>|\|)")
+
 
 def render(instance: FusedInstance, layout: Layout = "alpaca", *, wire: WireFormat = "corrected") -> str:
     """Renders a fused instance as the raw prompt of a tuned model.
@@ -25,17 +29,22 @@ def render(instance: FusedInstance, layout: Layout = "alpaca", *, wire: WireForm
         instance: The fused instance.
         layout: The model's layout.
         wire: ``paper`` keeps an empty options block, as the published models were tuned on; ``corrected`` leaves it
-            out, and leaves text in its own script instead of escaping it.
+            out, leaves text in its own script instead of escaping it, and escapes the tokenizers' marks in it.
     """
-    ascii_only = wire == "paper"
     blocks = [
         _PREAMBLE,
         f"### Instruction:\n{instance.instruction}",
-        f"### Input:\n{json.dumps(instance.input, ensure_ascii=ascii_only)}",
+        f"### Input:\n{_json(instance.input, wire)}",
     ]
     if instance.options or wire == "paper":
-        blocks.append(f"### Options:\n{json.dumps(list(instance.options), ensure_ascii=ascii_only)}")
+        blocks.append(f"### Options:\n{_json(list(instance.options), wire)}")
     body = "\n\n".join(blocks)
     if layout == "mistral":
         return f"[INST] {body}\n\n [/INST] ### Response:\n"
     return f"{body}\n\n### Response:\n"
+
+
+def _json(value: object, wire: WireFormat) -> str:
+    if wire == "paper":
+        return json.dumps(value)
+    return _MARK.sub(lambda mark: f"\\u{ord(mark[0]):04x}", json.dumps(value, ensure_ascii=False))

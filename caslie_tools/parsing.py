@@ -8,12 +8,13 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-# What may come before an answer ("**", "Answer:", "The correct option is") and right after it (end or punctuation).
-_BEFORE = r"^[\W_]*(?:(?:the\s+)?(?:correct\s+|final\s+)?(?:answer|option)(?:\s+is)?[\W_]*)?"
-_AFTER = r"(?=$|\s*[^\w\s]|\s*\n)"
+# What may come before an answer ("**", "Answer:", "The correct option is") and right after it (end or punctuation, but
+# not what goes on as a word, "I'm", or as another answer, "yes/no", "A, B").
+_BEFORE = r"^[\W_]*(?i:(?:the\s+)?(?:correct\s+|final\s+)?(?:answer|option)(?:\s+is)?(?![^\W_])[\W_]*)?"
+_AFTER = r"(?=$|\s*[^\w\s]|\s*\n)(?!['\u2019/&-]\w)"
 
-_YES_NO = re.compile(_BEFORE + r"(yes|no)" + _AFTER, re.IGNORECASE)
-_LETTER = re.compile(_BEFORE + r"\(?([A-Z])" + _AFTER)
+_YES_NO = re.compile(_BEFORE + r"(yes|no)" + _AFTER + r"(?!\W*(?!\1\b)(?:yes|no)\b)", re.IGNORECASE)
+_LETTER = re.compile(_BEFORE + r"([A-Z])" + _AFTER + r"(?!\s*[,;/&]\W*[A-Z]\b)")
 _LONE_LETTER = re.compile(r"^[\W_]*([A-Za-z])[\W_]*$")
 _OPTION_LABEL = re.compile(r"^\s*([A-Z])\s*[:.)]\s*")
 
@@ -39,10 +40,13 @@ def option_text(option: str) -> str:
 
 def parse_label(answer: str, options: Sequence[str]) -> str | None:
     """Returns the letter of the option the answer names, by letter or by the option's own text, else ``None``."""
-    labels = {label: option_text(option).strip() for option in options if (label := option_label(option))}
-    answer = answer.strip()
-    by_text = [label for label, text in labels.items() if text and answer.rstrip(".").casefold() == text.casefold()]
-    if len(by_text) == 1:
-        return by_text[0]
+    labels = {label: _plain(option_text(option)) for option in options if (label := option_label(option))}
     match = _LONE_LETTER.match(answer) or _LETTER.match(answer)
-    return match[1].upper() if match and match[1].upper() in labels else None
+    if match and match[1].upper() in labels:
+        return match[1].upper()
+    by_text = [label for label, text in labels.items() if text and text == _plain(answer)]
+    return by_text[0] if len(by_text) == 1 else None
+
+
+def _plain(text: str) -> str:
+    return text.strip().rstrip(".").casefold()

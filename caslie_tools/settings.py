@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     mode: WireFormat = "corrected"
     """``paper`` reproduces the published behaviour where it is sound: fused text byte for byte, majority of any number
     of valid votes, a caption for every context (none reused from a similar one)."""
+    allow_local_paths: bool = True
+    """Whether a request may name a picture by its path on this machine. A served graph says no unless this is set; the
+    catalogue's own pictures are not affected."""
     products_per_question: int = Field(default=4, ge=1, le=50)
     """Candidate products looked at when a question names none."""
     reuse_threshold: float = Field(default=0.86, ge=0, le=1)
@@ -44,6 +47,8 @@ class Settings(BaseSettings):
     captioner_timeout_seconds: float = Field(default=60.0, gt=0)
     judge_timeout_seconds: float = Field(default=30.0, gt=0)
     predictor_timeout_seconds: float = Field(default=60.0, gt=0)
+    busy_timeout_seconds: float = Field(default=5.0, ge=0, allow_inf_nan=False)
+    """How long a write waits for another process that is writing to the store."""
     images: ImageLimits = ImageLimits()
     """What an image may cost and where it may come from."""
 

@@ -5,12 +5,13 @@ understand → recall → per image: find or make a caption → gate → fuse an
 """
 
 import asyncio
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import Field, JsonValue
 
-from caslie_tools._concurrency import Bound
+from caslie_tools._concurrency import Bound, SingleFlight
 from caslie_tools.cqe import CQE
 from caslie_tools.domain import Caption, GateDecision, ImageRef, Model, Prediction, QueryContext
 from caslie_tools.ec3 import EC3
@@ -89,9 +90,10 @@ class Sight:
             timeout_seconds=settings.judge_timeout_seconds,
         )
         self.unim3 = UniM3(models.predictor, timeout_seconds=settings.predictor_timeout_seconds)
-        # Exact contexts only: the reference makes a caption for every instance.
-        self._reuse_threshold = 1.0 if paper else settings.reuse_threshold
+        # Exact contexts only: the reference makes a caption for every instance, also where two share their text.
+        self._reuse_threshold = math.inf if paper else settings.reuse_threshold
         self._looking = Bound(settings.max_parallel_images)
+        self._shared = SingleFlight[Caption | None]()
 
     def understand(self, request: Request) -> Instance | None:
         """Checks a request; returns its instance, or ``None`` for a question whose products are yet to be found.
@@ -104,13 +106,20 @@ class Sight:
             if request.record is None:
                 raise InputError(f"{task.name} needs an instance: pass its input in the dataset's form")
             record: Any = request.record
-            return task.read(record if isinstance(record, dict) else {"input": record}, request.images)
+            instance = task.read(record if isinstance(record, dict) else {"input": record}, request.images)
+            self._check_paths(image.ref for image in instance.images)
+            return instance
+        self._check_paths(request.images)
         question = request.question.strip()
         if not question:
             raise InputError("the question is empty; ask something about a product")
         if len(question) > MAX_QUESTION_CHARACTERS:
             raise InputError(f"the question has {len(question)} characters; {MAX_QUESTION_CHARACTERS} is the most")
         return None
+
+    def _check_paths(self, refs: Iterable[ImageRef | None]) -> None:
+        if not self.settings.allow_local_paths and any(ref is not None and ref.path is not None for ref in refs):
+            raise InputError("pictures cannot be named by path here (CASLIE_ALLOW_LOCAL_PATHS); send a URL or bytes")
 
     async def recall(self, request: Request) -> Instance:
         """Finds the products a question is about, and puts the question to them.
@@ -148,16 +157,23 @@ class Sight:
     async def caption(self, image: PlacedImage, context: QueryContext) -> Caption | None:
         """Chooses a cached caption for the context, else makes one; ``None`` if there is nothing to say.
 
+        Equal images that meet are looked at once, also those that still wait for their turn.
+
         Raises:
             ImageError: If the image cannot be read.
             ModelError: If every captioner failed.
         """
-        if image.ref is None:
+        ref = image.ref
+        if ref is None:
             return None
+        key = (image.sha256 or ref, image.product, context)
+        return await self._shared(key, lambda: self._caption(image, ref, context))
+
+    async def _caption(self, image: PlacedImage, ref: ImageRef, context: QueryContext) -> Caption | None:
         async with self._looking():
             if image.sha256 is not None and (cached := await self.find(image.sha256, context)):
                 return cached
-            loaded = await self.loader.load(image.ref)
+            loaded = await self.loader.load(ref)
             if loaded.sha256 != image.sha256 and (cached := await self.find(loaded.sha256, context)):
                 return cached
             return await self.make(loaded, context, product=image.product)

@@ -45,7 +45,7 @@ class Instance(Model):
     @field_validator("input", "options", mode="before")
     @classmethod
     def _from_json_text(cls, value: object) -> object:
-        return json.loads(value) if isinstance(value, str) else value
+        return _from_json(value) if isinstance(value, str) else value
 
 
 class FusedCaption(Model):
@@ -179,9 +179,7 @@ class Task:
         try:
             self.input.validate_python(instance.input)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = " > ".join(str(part) for part in first["loc"]) or "input"
-            raise InstanceError(f"{self.name}: {where}: {first['msg']}") from error
+            raise InstanceError(f"{self.name}: {_reason(error)}") from error
         options = instance.options or (self.options if self.options != "given" else ())
         if self.options == "given" and not options:
             raise InstanceError(f"{self.name}: options are missing; give them as a list such as ['A: ...', 'B: ...']")
@@ -226,7 +224,7 @@ class Task:
                 output=None if record.get("output") is None else str(record["output"]),
             )
         except ValueError as error:
-            raise InstanceError(f"{self.name}: not an instance of this task: {_first_line(error)}") from error
+            raise InstanceError(f"{self.name}: not an instance of this task: {_reason(error)}") from error
         bare = self.check(bare)
         alone = len(self.places(bare)) == 1
         placed = tuple(PlacedImage(ref=ref, place=0 if alone else index) for index, ref in enumerate(refs))
@@ -250,9 +248,9 @@ class Task:
 def _json_list(record: Mapping[str, Any], field: str) -> list[Any]:
     value = record.get(field) or []
     try:
-        value = json.loads(value) if isinstance(value, str) else value
+        value = _from_json(value) if isinstance(value, str) else value
     except ValueError as error:
-        raise InstanceError(f"{field} is not JSON: {_first_line(error)}") from error
+        raise InstanceError(f"{field} is not JSON: {_reason(error)}") from error
     if not isinstance(value, list | tuple):
         raise InstanceError(f"{field} is not a list")
     return list(value)
@@ -267,5 +265,16 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def _first_line(error: Exception) -> str:
+def _from_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _reason(error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = " > ".join(str(part) for part in first["loc"]) or "input"
+        return f"{where}: {first['msg']}"
     return str(error).split("\n", 1)[0]

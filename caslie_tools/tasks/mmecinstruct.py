@@ -30,6 +30,9 @@ class Titled(TypedDict):
 
 Relation = TypedDict("Relation", {"product 1": str, "product 2": str})
 QueryAndProduct = TypedDict("QueryAndProduct", {"query": Text, "product title": str})
+# Closed, as the classes are: an input must not bring the key of a caption along.
+with_config(extra="forbid")(Relation)
+with_config(extra="forbid")(QueryAndProduct)
 
 
 @with_config(extra="forbid")

@@ -15,6 +15,8 @@ SHOPPERS_PICTURE = "the shopper's picture"
 CAPTION_KEY = "information extracted from image"
 """The key a product's kept captions are fused in under."""
 
+_RESERVED = ("id", CAPTION_KEY)  # a shop's own attribute of such a name would pass for what it is not
+
 
 @with_config(extra="allow")
 class ProductRecord(TypedDict):
@@ -62,7 +64,10 @@ def product_question(question: str, products: Sequence[Product], extra_images: S
         products: The products it may be about, with their images.
         extra_images: Pictures the shopper brought; together they are one more product without a text.
     """
-    records: list[JsonValue] = [{"id": product.id, **product.fields} for product in products]
+    records: list[JsonValue] = [
+        {"id": product.id, **{name: value for name, value in product.fields.items() if name not in _RESERVED}}
+        for product in products
+    ]
     images = [
         PlacedImage(ref=ref, place=place, product=product.id)
         for place, product in enumerate(products)
@@ -88,7 +93,7 @@ def evidence(instance: FusedInstance) -> list[Citation]:
         found += [
             Citation(product=str(product["id"]), field=name, quote=str(value))
             for name, value in product.items()
-            if name not in ("id", CAPTION_KEY) and value not in (None, "")
+            if name not in _RESERVED and value not in (None, "")
         ]
         found += [
             Citation(product=str(product["id"]), field="caption", image=fused.caption.image, quote=fused.caption.text)

@@ -1,0 +1,100 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from caslie_tools.exceptions import CaslieError, MissingExtraError, SettingsError
+from caslie_tools.profiles import load_profile
+from caslie_tools.roles import PictureEmbeddings, Profile
+from caslie_tools.settings import Settings
+
+
+def test_the_defaults_do_not_need_an_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CASLIE_PROFILE", raising=False)
+    settings = Settings.load()
+    assert (settings.profile, settings.mode, settings.quorum) == ("embedded", "corrected", None)
+    assert not settings.images.allow_private_addresses
+
+
+def test_the_environment_sets_them_and_arguments_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CASLIE_MODE", "paper")
+    monkeypatch.setenv("CASLIE_STORE", "/tmp/shop")  # noqa: S108 (only a value)
+    monkeypatch.setenv("CASLIE_QUORUM", "2")
+    monkeypatch.setenv("CASLIE_IMAGES__MAX_BYTES", "1000")
+    settings = Settings.load(store=Path("elsewhere"), quorum=None)
+    assert (settings.mode, settings.store, settings.quorum) == ("paper", Path("elsewhere"), 2)
+    assert settings.images.max_bytes == 1000
+    assert settings.images.max_pixels == Settings.load().images.max_pixels
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CASLIE_MODE", "papre"),
+        ("CASLIE_QUORUM", "0"),
+        ("CASLIE_QUORUM", "many"),
+        ("CASLIE_REUSE_THRESHOLD", "1.1"),
+        ("CASLIE_MAX_PARALLEL_IMAGES", "0"),
+        ("CASLIE_JUDGE_TIMEOUT_SECONDS", "-1"),
+        ("CASLIE_EARLY_STOP", "perhaps"),
+        ("CASLIE_IMAGES__MAX_BYTES", "0"),
+        ("CASLIE_IMAGES__TIMEOUT_SECONDS", "inf"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_by_the_settings_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"the setting {name} cannot be used: ") as caught:
+        Settings.load()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_group_that_is_not_json_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CASLIE_IMAGES", "{nope")
+    with pytest.raises(SettingsError, match=r'cannot be read: .*"images"'):
+        Settings.load()
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    with pytest.raises(SettingsError, match="CASLIE_COLOUR"):
+        Settings.load(colour="red")
+
+
+def test_they_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings.load().mode = "paper"  # type: ignore[misc]
+
+
+class TestProfiles:
+    def test_one_of_your_own_is_named_by_module_and_function(self) -> None:
+        profile = load_profile("tests.doubles:light_profile")
+        assert isinstance(profile, Profile)
+        assert profile.name == "light"
+        assert isinstance(profile.pictures, PictureEmbeddings)
+
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("brilliant", "no profile 'brilliant'; choose one of embedded"),
+            ("", "no profile ''"),
+            ("no.such.module:profile", "cannot be imported: No module named"),
+            ("tests.doubles:no_such", "cannot be imported: .*no_such"),
+            (":profile", "cannot be imported"),
+            (".doubles:light_profile", "cannot be imported"),
+            ("tests.doubles:COLOURS", "cannot be imported: .*not callable"),
+            ("tests.doubles:HashEmbeddings", "is a HashEmbeddings, not a caslie_tools Profile"),
+        ],
+    )
+    def test_what_is_no_profile_is_refused(self, name: str, message: str) -> None:
+        with pytest.raises(SettingsError, match=message):
+            load_profile(name)
+
+    def test_its_own_errors_pass_as_they_are(self) -> None:
+        with pytest.raises(MissingExtraError, match=r"caslie-tools\[gpu\]") as caught:
+            load_profile(f"{__name__}:profile_without_its_extra")
+        assert isinstance(caught.value, CaslieError)
+
+
+def profile_without_its_extra() -> Profile:
+    raise MissingExtraError("gpu", "This profile")
