@@ -1,8 +1,9 @@
 """The caption store: captions by image and context, and what was observed in images, on top of the products."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from caslie_tools.domain import Caption, QueryContext, caption_key
 from caslie_tools.exceptions import InputError
@@ -13,6 +14,8 @@ from caslie_tools.store.database import SCHEMA_VERSION
 from caslie_tools.store.product_store import ProductStore
 from caslie_tools.store.results import StoreStats
 from caslie_tools.store.vectors import cosine
+
+_NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
 
 
 class CaptionStore(ProductStore):
@@ -58,7 +61,8 @@ class CaptionStore(ProductStore):
     ) -> tuple[Caption, float] | None:
         """Finds a caption of an image to reuse in a context: the one made for it, else for the nearest context.
 
-        Contexts are compared by their text. A general caption, made for a context without text, is reused only in that
+        Contexts are compared by their text, and those with other numbers in it are never near: to a sentence
+        embedding 750 ml and 500 ml are all but the same. A general caption, made for a context without text, is reused only in that
         very context. Only captions of the same captioner and prompt version count.
 
         Args:
@@ -82,11 +86,14 @@ class CaptionStore(ProductStore):
         if not candidates:
             return None
         vector = self._text.embed_query(context.text)
-        key, score = max(((key, cosine(vector, other)) for key, other in candidates), key=lambda pair: pair[1])
-        if score < threshold:
-            return None
-        caption = self.get_caption(key)
-        return None if caption is None else (caption, score)  # another process may have removed it since
+        ranked = sorted((-cosine(vector, other), key) for key, other in candidates)
+        for distance, key in ranked:
+            if -distance < threshold:
+                break
+            caption = self.get_caption(key)  # another process may have removed it since
+            if caption is not None and _numbers(caption.context.text) == _numbers(context.text):
+                return caption, -distance
+        return None
 
     def captions(self, product_id: str | None = None, *, image: str | None = None) -> list[Caption]:
         """Returns captions, image by image, each image's oldest first.
@@ -159,3 +166,7 @@ class CaptionStore(ProductStore):
     aget_observation = asynchronous(get_observation)
     aput_observation = asynchronous(put_observation)
     astats = asynchronous(stats)
+
+
+def _numbers(text: str) -> list[str]:
+    return sorted(_NUMBER.findall(text))

@@ -123,13 +123,14 @@ class Database:
         self._closed = False
         self._pool_lock = threading.Lock()
         self._write_lock = threading.Lock()
-        if not self.path.exists():
-            if not create:
-                raise StoreNotFoundError(f"there is no store at {directory}: index a catalogue there first")
-            try:
+        try:
+            if not self.path.exists():
+                if not create:
+                    raise StoreNotFoundError(f"there is no store at {directory}: index a catalogue there first")
                 directory.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise StoreError(f"cannot make a store at {directory}: {error.strerror}") from error
+        except OSError as error:
+            what = "make a store at" if create else "look into"
+            raise StoreError(f"cannot {what} {directory}: {error.strerror}; check the path and its rights") from error
         try:
             self._prepare(create)
         except BaseException:

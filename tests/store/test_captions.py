@@ -80,6 +80,12 @@ def test_a_general_caption_is_reused_only_in_its_very_context(filled: CaptionSto
     assert filled.find_caption(RED, other, captioner="camera", prompt_version="1", threshold=-1) is None
 
 
+def test_contexts_with_other_numbers_are_never_near(store: CaptionStore) -> None:
+    store.put_captions([caption(RED, "It does not hold 500 ml.", "does the mug hold 500 ml")])
+    assert _find(store, "does the mug hold 350 ml") is None
+    assert _find(store, "can the mug hold 500 ml") == ("It does not hold 500 ml.", pytest.approx(0.9, abs=0.11))
+
+
 def test_equally_near_contexts_are_chosen_between_in_one_way(store: CaptionStore) -> None:
     said = [caption(RED, text, focus) for text, focus in [("one", "colour of mug"), ("two", "mug of colour")]]
     lowest = min(said, key=lambda one: one.key)
