@@ -57,19 +57,28 @@ class CQE(AsyncRunnable[JudgeRequest, GateDecision]):
         self,
         input: JudgeRequest,  # noqa: A002 (LangChain's name)
         config: RunnableConfig | None = None,
+        *,
+        whole_jury: bool = False,
         **kwargs: Any,
     ) -> GateDecision:
-        """Lets the jury vote on one caption."""
+        """Lets the jury vote on one caption.
+
+        Args:
+            input: The caption and its context.
+            config: Passed on to the judges.
+            whole_jury: Ask every judge even if the verdict is settled, to see how thin it is.
+            **kwargs: Not used.
+        """
         votes: list[Vote] = []
-        while wave := self._next_wave(votes):
+        while wave := self._next_wave(votes, early_stop=self.early_stop and not whole_jury):
             judges = self.judges[len(votes) : len(votes) + wave]
             votes += await asyncio.gather(*(self._vote(judge, input, config) for judge in judges))
         return self._decide(votes)
 
-    def _next_wave(self, votes: Sequence[Vote]) -> int:
+    def _next_wave(self, votes: Sequence[Vote], *, early_stop: bool) -> int:
         """Returns how many judges to ask next: the fewest that could settle it, 0 once it is settled."""
         left = len(self.judges) - len(votes)
-        if not self.early_stop:
+        if not early_stop:
             return left
         yes, no = _count(votes)
         for more in range(left):

@@ -1,6 +1,7 @@
 """What the state machine answers, as one value."""
 
 import time
+import uuid
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -10,7 +11,7 @@ from caslie_tools.domain import Model, Prediction, Product
 from caslie_tools.graphs import Context, Input, State, Timing
 from caslie_tools.sight import Look
 from caslie_tools.tasks import Instance
-from caslie_tools.tasks.product_qa import CAPTION_KEY
+from caslie_tools.tasks.product_qa import SHOPPERS_PICTURE
 
 CaslieGraph = CompiledStateGraph[State, Context, Input, Any]
 
@@ -38,7 +39,7 @@ class Reply(Model):
         return tuple(
             Product(id=str(record["id"]), title=str(record.get("title", "")))
             for record in (records if isinstance(records, list) else [])
-            if isinstance(record, dict) and CAPTION_KEY not in record
+            if isinstance(record, dict) and record["id"] != SHOPPERS_PICTURE
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -65,12 +66,14 @@ class Reply(Model):
 async def run_graph(
     graph: CaslieGraph, request: Input, *, context: Context | None = None, config: RunnableConfig | None = None
 ) -> Reply:
-    """Runs the state machine on one request.
+    """Runs the state machine on one request; where it keeps checkpoints and none are asked for, on a thread of its own.
 
     Raises:
         CaslieError: As the steps of :class:`~caslie_tools.sight.Sight` do.
     """
     started = time.perf_counter()
+    if config is None and graph.checkpointer:
+        config = {"configurable": {"thread_id": uuid.uuid4().hex}}
     state = await graph.ainvoke(request, config, context=context or Context())
     return Reply(
         prediction=state["prediction"],

@@ -6,6 +6,7 @@ loader checks. What tools return is JSON, in which text from products and pictur
 
 import json
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Annotated, Any, Literal, TypeVar
 
 from langchain_core.tools import BaseTool, BaseToolkit, ToolException
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 
 from caslie_tools._concurrency import run_sync
 from caslie_tools.domain import Caption, Citation, GateDecision, ImageRef, Product, QueryContext
-from caslie_tools.exceptions import CaslieError, InputError
+from caslie_tools.exceptions import CaslieError, InputError, StoreError
 from caslie_tools.graphs import Input
 from caslie_tools.reply import CaslieGraph, Reply, run_graph
 from caslie_tools.sight import Look, Sight
@@ -140,7 +141,8 @@ class CaptionProductImage(_SightTool):
             ref=product.images[image_number - 1], place=0, product=product.id, sha256=known[image_number - 1]
         )
         caption = await self.sight.caption(image, _context(question, product))
-        await self.sight.remember([Look(index=0, image=image, caption=caption)])
+        with suppress(StoreError):  # a caption is not lost because the store is busy
+            await self.sight.remember([Look(index=0, image=image, caption=caption)])
         return caption
 
     def _run(self, *args: Any, **kwargs: Any) -> tuple[str, Caption | None]:

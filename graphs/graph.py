@@ -39,7 +39,8 @@ def build_graph(
 
     Args:
         sight: Store, models and limits.
-        checkpointer: Any of LangGraph's; with one a run survives a crash, and can wait for a person.
+        checkpointer: Any of LangGraph's; with one a run survives a crash, and can wait for a person. LangGraph saves a
+            step while the next one runs; with ``durability="sync"`` at the call, before.
         retry: How model calls are repeated.
     """
     nodes = Nodes(sight, attempts=retry.max_attempts)

@@ -72,7 +72,7 @@ class Nodes:
                 fields["images"] = [ImageRef.parse(ref) if isinstance(ref, str) else ref for ref in fields["images"]]
             request = Request.model_validate(fields)
         except (ValidationError, TypeError) as error:
-            raise InputError(f"the request cannot be understood: {str(error).splitlines()[0]}") from error
+            raise InputError(f"the request cannot be understood: {_reason(error)}") from error
         afresh: Update = {"looks": Overwrite([]), "warnings": Overwrite([]), "timings": Overwrite([])}
         return afresh | {"request": request, "instance": self.sight.understand(request)}
 
@@ -122,7 +122,9 @@ class Nodes:
         """Lets the jury vote on the caption."""
         caption = state["caption"]
         assert caption is not None  # noqa: S101 (the edge to this node says so; for the type checker)
-        decision = await self.sight.gate(caption, state["context"])
+        run = get_runtime(Context).context
+        # A vote that was stopped early does not show whether it was thin.
+        decision = await self.sight.gate(caption, state["context"], whole_jury=run is not None and run.ask_person)
         look = Look(index=state["index"], image=state["image"], caption=caption, decision=decision)
         return {"item": _label(state), "decision": decision, "looks": [look]}
 
@@ -134,7 +136,8 @@ class Nodes:
             return {}
         verdicts = interrupt(
             {
-                "question": "The jury is divided. Do these captions help? Answer with true or false for each index.",
+                # The indexes as texts: LangGraph looks for its own ids among a mapping's keys, and numbers break that.
+                "question": 'The jury is divided. Do these captions help? Answer by index, as {"0": true, "2": false}.',
                 "captions": [
                     {
                         "index": look.index,
@@ -168,6 +171,13 @@ class Nodes:
         except StoreError as error:
             return {"warnings": [f"the new captions were not remembered: {error}"]}
         return {}
+
+
+def _reason(error: ValidationError | TypeError) -> str:
+    if isinstance(error, TypeError):
+        return str(error)
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{' > '.join(str(part) for part in first['loc']) or 'an image'}: {first['msg']}"
 
 
 def _label(state: LookState) -> str:

@@ -4,12 +4,14 @@ The server brings its own checkpointer, so none is compiled in.
 """
 
 import asyncio
+import threading
 
 from caslie_tools.caslie import Caslie
 from caslie_tools.reply import CaslieGraph
+from caslie_tools.settings import Settings
 
-_opened: dict[str, Caslie] = {}
-_opening = asyncio.Lock()
+_opened: list[Caslie] = []
+_opening = threading.Lock()  # not asyncio's: the server runs several event loops
 
 
 async def make_graph() -> CaslieGraph:
@@ -18,7 +20,15 @@ async def make_graph() -> CaslieGraph:
     Raises:
         CaslieError: If a setting, the profile or the store cannot be used.
     """
-    async with _opening:
-        if "caslie" not in _opened:
-            _opened["caslie"] = await asyncio.to_thread(Caslie.open)
-    return _opened["caslie"].graph
+    return (_opened[0] if _opened else await asyncio.to_thread(_open)).graph
+
+
+def _open() -> Caslie:
+    with _opening:
+        if not _opened:
+            settings = Settings.load()
+            if "allow_local_paths" not in settings.model_fields_set:
+                # Whoever can reach the server must not have it read pictures off its disk.
+                settings = settings.model_copy(update={"allow_local_paths": False})
+            _opened.append(Caslie.open(settings=settings))
+        return _opened[0]

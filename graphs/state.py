@@ -3,6 +3,7 @@
 import operator
 from typing import Annotated, Any
 
+from langgraph.channels import EphemeralValue
 from typing_extensions import TypedDict
 
 from caslie_tools.domain import Caption, GateDecision, Model, Prediction, QueryContext
@@ -20,16 +21,19 @@ class Timing(Model):
 
 
 class Input(TypedDict, total=False):
-    """What a run starts from: ``question`` alone will do. See :class:`~caslie_tools.sight.Request`."""
+    """What a run starts from: ``question`` alone will do. See :class:`~caslie_tools.sight.Request`.
 
-    question: str
-    task: str
-    record: Any
-    images: list[Any]
+    Seen by the first step only, so that a thread's next question does not inherit what this one left out.
+    """
+
+    question: Annotated[str, EphemeralValue]
+    task: Annotated[str, EphemeralValue]
+    record: Annotated[Any, EphemeralValue]
+    images: Annotated[list[Any], EphemeralValue]
     """Each a path, an http(s) or data URL, or an ``ImageRef``; ``None`` for a missing one."""
-    products: list[str]
-    where: Any
-    max_products: int
+    products: Annotated[list[str], EphemeralValue]
+    where: Annotated[Any, EphemeralValue]
+    max_products: Annotated[int, EphemeralValue]
 
 
 class Output(TypedDict, total=False):

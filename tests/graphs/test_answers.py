@@ -1,0 +1,251 @@
+"""Whole runs, from the question to the answer."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from caslie_tools.domain import ImageRef, Product
+from caslie_tools.exceptions import CaslieError, FilterError, InputError, UnknownProductError
+from caslie_tools.graphs import Context, build_graph
+from caslie_tools.store import CaptionStore
+from caslie_tools.tasks import MMECINSTRUCT
+from caslie_tools.tasks.product_qa import SHOPPERS_PICTURE
+from tests.doubles import FunctionCaptioner, FunctionJudge, draw_picture, jury, light_captioner
+from tests.graphs.conftest import sight_with
+
+INSTANCES = Path(__file__).parents[2] / "examples" / "instances"
+VOLUME = "Which mug holds 350 ml?"
+
+
+class TestOpenQuestions:
+    async def test_a_fact_of_a_picture_answers_and_is_cited(self, store: CaptionStore) -> None:
+        graph = build_graph(sight_with(store))
+        state = await graph.ainvoke({"question": VOLUME, "products": ["mug", "jacket"]})
+        answer = state["prediction"]
+        assert "350 ML" in answer.text
+        assert answer.answerable
+        assert [(cited.product, cited.field) for cited in answer.citations] == [("mug", "caption")]
+        assert [(look.image.product, look.kept) for look in state["looks"]] == [
+            ("mug", True),
+            ("jacket", False),
+            ("jacket", False),
+        ]
+        assert state["warnings"] == []
+
+    async def test_nothing_of_a_rejected_caption_is_fused(self, store: CaptionStore) -> None:
+        graph = build_graph(sight_with(store))
+        state = await graph.ainvoke({"question": VOLUME, "products": ["mug", "jacket"]})
+        rejected = [look.caption for look in state["looks"] if look.caption and not look.kept]
+        assert [caption.text[:31] for caption in rejected] == [
+            "Colour: blue. Label: WATERPROOF",
+            "Colour: blue. Label: HOOD. (for",
+        ]
+        prediction = state["prediction"]
+        assert not {"blue", "waterproof", "hood"} & set(prediction.fused.lower().replace(".", " ").split())
+        assert "null" not in prediction.fused
+        assert [caption.image for caption in prediction.captions] == [state["looks"][0].caption.image]
+        jacket = json.loads(prediction.fused)["products"][1]
+        assert set(jacket) == {"id", "title", "brand", "category", "price"}
+
+    async def test_the_store_is_searched_where_no_product_is_named(self, store: CaptionStore) -> None:
+        graph = build_graph(sight_with(store))
+        state = await graph.ainvoke({"question": "Which steel bottle?", "max_products": 2})
+        records = state["instance"].input["products"]
+        assert len(records) == 2
+        assert records[0]["id"] == "bottle"
+
+    async def test_a_filter_limits_what_is_searched(self, store: CaptionStore) -> None:
+        graph = build_graph(sight_with(store))
+        state = await graph.ainvoke({"question": "Which jacket?", "where": "price<30 and category like 'Kitchen%'"})
+        assert {record["id"] for record in state["instance"].input["products"]} == {"mug", "bottle"}
+
+    async def test_a_filter_that_nothing_passes_is_said(self, store: CaptionStore) -> None:
+        graph = build_graph(sight_with(store))
+        state = await graph.ainvoke({"question": "Which jacket?", "where": "price<1"})
+        assert state["warnings"] == ["no product of the store matches; index a catalogue or widen the filter"]
+        assert state["prediction"].answerable is False
+
+    async def test_a_shopper_s_own_picture_finds_the_product_and_is_looked_at(self, store: CaptionStore) -> None:
+        graph = build_graph(sight_with(store))
+        photo = ImageRef(data=draw_picture("FOUND ON THE SHELF", "green"))
+        state = await graph.ainvoke({"question": "What is this?", "images": [photo], "max_products": 1})
+        assert [record["id"] for record in state["instance"].input["products"]] == ["bottle", SHOPPERS_PICTURE]
+        own = state["looks"][-1]
+        assert own.image.product is None
+        assert "FOUND ON THE SHELF" in own.caption.text
+
+    async def test_pictures_are_named_by_path_too(self, store: CaptionStore, tmp_path: Path) -> None:
+        graph = build_graph(sight_with(store))
+        state = await graph.ainvoke(
+            {"question": "Is it red?", "products": ["lamp"], "images": [str(tmp_path / "mug-1.png")]}
+        )
+        assert "red" in state["prediction"].text
+
+    async def test_text_alone_on_request(self, store: CaptionStore) -> None:
+        captioner = light_captioner()
+        graph = build_graph(sight_with(store, captioners=[captioner]))
+        state = await graph.ainvoke({"question": VOLUME, "products": ["mug"]}, context=Context(use_images=False))
+        assert state["looks"] == []
+        assert captioner.calls == 0
+        assert "350 ML" not in state["prediction"].fused
+
+    async def test_pictures_beyond_the_most_are_left_out_and_it_is_said(self, store: CaptionStore) -> None:
+        graph = build_graph(sight_with(store, max_images=2))
+        state = await graph.ainvoke({"question": VOLUME, "products": ["mug", "jacket", "bottle"]})
+        assert len(state["looks"]) == 2
+        assert state["warnings"] == ["2 of 4 images were left out (CASLIE_MAX_IMAGES)"]
+
+    @pytest.mark.parametrize(
+        ("request_", "error", "says"),
+        [
+            ({}, InputError, "the question is empty"),
+            ({"question": " \n"}, InputError, "the question is empty"),
+            ({"question": "x" * 4001}, InputError, "4000 is the most"),
+            ({"question": 7}, InputError, "question: Input should be a valid string"),
+            ({"question": "?", "products": ["gone"]}, UnknownProductError, "gone"),
+            ({"question": "?", "where": "price <"}, FilterError, "price"),
+            ({"question": "?", "max_products": 0}, InputError, "max_products: "),
+            ({"question": "?", "images": [7]}, InputError, "images > 0"),
+            ({"question": "?", "images": 7}, InputError, "not iterable"),
+            ({"question": "?", "images": ["https:no-slashes"]}, InputError, "starts with http"),
+            ({"task": "nonsense", "record": {}}, InputError, "no task 'nonsense'"),
+            ({"task": "sa"}, InputError, "needs an instance"),
+            ({"task": "cc", "record": {"title": "Mug"}}, InputError, "options are missing"),
+        ],
+    )
+    async def test_a_bad_request_is_a_clear_error(
+        self, store: CaptionStore, request_: dict[str, Any], error: type[CaslieError], says: str
+    ) -> None:
+        graph = build_graph(sight_with(store))
+        with pytest.raises(error) as caught:
+            await graph.ainvoke(request_)  # type: ignore[call-overload] # on purpose not what Input says
+        assert says in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+class TestTasks:
+    @pytest.mark.parametrize("name", [task.name for task in MMECINSTRUCT])
+    async def test_each_of_the_seven_runs_in_the_dataset_s_form(self, store: CaptionStore, name: str) -> None:
+        record = json.loads((INSTANCES / f"{name}.json").read_text("utf-8"))
+        images = [str((INSTANCES / image).resolve()) for image in record["images"]]
+        captioner = FunctionCaptioner(lambda request: f"Seen: {request.image.sha256[:8]}.")
+        # Every other picture's caption is rejected, by what it says.
+        judges = [FunctionJudge(lambda request: "yes" if int(request.caption[6:14], 16) % 2 else "no", name="odd")]
+        graph = build_graph(sight_with(store, captioners=[captioner], judges=judges))
+        state = await graph.ainvoke({"task": name, "record": record, "images": images})
+        prediction = state["prediction"]
+        assert prediction.task == name
+        assert prediction.label is not None
+        assert len(state["looks"]) == len(images)
+        for look in state["looks"]:
+            assert look.caption is not None
+            assert not look.error
+            # In sequential_recommendation a candidate's caption goes to its option.
+            shown = prediction.fused + json.dumps([caption.text for caption in prediction.captions])
+            assert (look.caption.text in shown) is look.kept
+        assert "null" not in prediction.fused
+        assert state["warnings"] == []
+
+    async def test_both_products_of_a_relation_are_looked_at_for_each_other(self, store: CaptionStore) -> None:
+        captioner = light_captioner()
+        graph = build_graph(sight_with(store, captioners=[captioner], judges=jury("yes")))
+        pictures = [ImageRef(data=draw_picture("ONE", "red")), ImageRef(data=draw_picture("TWO", "blue"))]
+        record = {"product 1": "Kettle", "product 2": "Teapot"}
+        state = await graph.ainvoke({"task": "prp", "record": record, "images": pictures})
+        focuses = [request.context.focus + request.context.known for request in captioner.requests]
+        assert all("Kettle" in focus and "Teapot" in focus for focus in focuses)
+        fused = json.loads(state["prediction"].fused)
+        assert "ONE" in fused["product 1 information extracted from image"]
+        assert "TWO" in fused["product 2 information extracted from image"]
+
+    async def test_a_missing_image_is_normal_input(self, store: CaptionStore) -> None:
+        graph = build_graph(sight_with(store, judges=jury("yes")))
+        record = {"product 1": "Kettle", "product 2": "Teapot"}
+        images = [None, ImageRef(data=draw_picture("TWO", "blue"))]
+        state = await graph.ainvoke({"task": "prp", "record": record, "images": images})
+        assert [look.index for look in state["looks"]] == [1]
+        assert set(json.loads(state["prediction"].fused)) == {*record, "product 2 information extracted from image"}
+
+
+class TestReuse:
+    async def test_the_same_question_makes_no_caption_again(self, store: CaptionStore) -> None:
+        captioner = light_captioner()
+        graph = build_graph(sight_with(store, captioners=[captioner]))
+        first = await graph.ainvoke({"question": VOLUME, "products": ["mug", "jacket"]})
+        second = await graph.ainvoke({"question": VOLUME, "products": ["mug", "jacket"]})
+        assert captioner.calls == 3
+        assert [look.caption.source for look in first["looks"]] == ["generated"] * 3
+        assert [look.caption.source for look in second["looks"]] == ["cache"] * 3
+        assert second["prediction"].text == first["prediction"].text
+
+    async def test_a_cached_caption_needs_no_picture(self, store: CaptionStore, products: list[Product]) -> None:
+        graph = build_graph(sight_with(store))
+        first = await graph.ainvoke({"question": VOLUME, "products": ["mug"]})
+        assert products[0].images[0].path is not None
+        products[0].images[0].path.unlink()
+        second = await graph.ainvoke({"question": VOLUME, "products": ["mug"]})
+        assert second["prediction"].text == first["prediction"].text
+        assert second["warnings"] == []
+
+    async def test_a_near_question_s_caption_is_reused_and_judged_for_the_new_one(self, store: CaptionStore) -> None:
+        captioner = light_captioner()
+        judge = FunctionJudge(lambda request: "no" if "today" in request.context.focus else "yes", name="judge")
+        graph = build_graph(sight_with(store, captioners=[captioner], judges=[judge]))
+        first = await graph.ainvoke({"question": VOLUME, "products": ["mug"]})
+        second = await graph.ainvoke({"question": "Which mug holds 350 ml today?", "products": ["mug"]})
+        assert captioner.calls == 1
+        (look,) = second["looks"]
+        assert look.caption.source == "cache"
+        assert look.caption.context.focus == VOLUME
+        assert [request.context.focus for request in judge.requests] == [VOLUME, "Which mug holds 350 ml today?"]
+        assert first["looks"][0].kept
+        assert not look.kept
+        assert "350" not in second["prediction"].fused.partition("products")[2]
+
+    @pytest.mark.parametrize(("threshold", "calls"), [(0.8, 1), (0.95, 2)])
+    async def test_how_near_is_near_enough_is_a_setting(
+        self, store: CaptionStore, threshold: float, calls: int
+    ) -> None:
+        captioner = light_captioner()
+        graph = build_graph(sight_with(store, captioners=[captioner], reuse_threshold=threshold))
+        await graph.ainvoke({"question": VOLUME, "products": ["mug"]})
+        await graph.ainvoke({"question": "Which mug holds 350 ml today?", "products": ["mug"]})  # cosine about 0.9
+        assert captioner.calls == calls
+
+    async def test_a_far_question_gets_a_caption_of_its_own(self, store: CaptionStore) -> None:
+        captioner = light_captioner()
+        graph = build_graph(sight_with(store, captioners=[captioner]))
+        await graph.ainvoke({"question": VOLUME, "products": ["mug"]})
+        await graph.ainvoke({"question": "What colour is it?", "products": ["mug"]})
+        assert [request.context.focus for request in captioner.requests] == [VOLUME, "What colour is it?"]
+        assert len(store.captions("mug")) == 2
+
+
+class TestPaperMode:
+    async def test_a_rejected_caption_is_a_null_as_the_published_models_were_tuned(self, store: CaptionStore) -> None:
+        graph = build_graph(sight_with(store, judges=jury("no"), mode="paper"))
+        record = {"title": "Mug"}
+        photo = ImageRef(data=draw_picture("350 ML", "red"))
+        request: Any = {"task": "cc", "record": {"input": record, "options": ["A: Mugs", "B: Hats"]}, "images": [photo]}
+        state = await graph.ainvoke(request)
+        assert json.loads(state["prediction"].fused) == record | {"product information extracted from image": None}
+
+    async def test_one_valid_vote_is_enough(self, store: CaptionStore) -> None:
+        judges = jury("abstain", "abstain", "yes", "abstain", "abstain")
+        for mode, kept in (("paper", True), ("corrected", False)):
+            graph = build_graph(sight_with(store, judges=judges, mode=mode))
+            state = await graph.ainvoke({"question": VOLUME, "products": ["mug"]})
+            assert [look.kept for look in state["looks"]] == [kept]
+
+    async def test_a_caption_of_an_equal_text_but_another_context_is_not_reused(self, store: CaptionStore) -> None:
+        for mode, calls in (("paper", 2), ("corrected", 1)):
+            captioner = light_captioner()
+            captioner.name = mode
+            graph = build_graph(sight_with(store, captioners=[captioner], mode=mode))
+            photo = [ImageRef(data=draw_picture("TEA", "green"))]
+            record = {"query": "green tea", "product title": "Sencha"}
+            for task in ("psi", "mpc", "mpc"):  # both look for the query, the one with another aim than the other
+                await graph.ainvoke({"task": task, "record": record, "images": photo})
+            assert captioner.calls == calls
