@@ -75,7 +75,13 @@ class Caslie:
         """
         settings = settings or Settings.load()
         chosen = profile if isinstance(profile, Profile) else load_profile(profile or settings.profile)
-        opened = CaptionStore.open(store or settings.store, chosen.embeddings, pictures=chosen.pictures, create=create)
+        opened = CaptionStore.open(
+            store or settings.store,
+            chosen.embeddings,
+            pictures=chosen.pictures,
+            create=create,
+            busy_timeout_seconds=settings.busy_timeout_seconds,
+        )
         try:
             return cls(opened, chosen, settings, checkpointer=checkpointer)
         except BaseException:

@@ -63,27 +63,35 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
     csv.field_size_limit(_MAX_FIELD_CHARACTERS)
     # Bytes that are not UTF-8 survive as surrogates, so that they cost one row and not the file.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        rows = csv.reader(file)
+        rows = csv.reader(file, strict=True)  # or a quotation mark that is never closed would swallow rows silently
         try:
             header = next(rows, None)
         except csv.Error as error:
             raise CatalogueError(f"{path.name}: the first line is not CSV: {error}") from error
         if header is None or "id" not in (header := [name.strip() for name in header]):
             raise CatalogueError(f"{path.name}: the first line names the columns, and one of them is id")
+        if twice := [name for index, name in enumerate(header) if name and name in header[:index]]:
+            raise CatalogueError(f"{path.name}: the first line names the column {twice[0]!a} twice; rename one of them")
         while True:
+            before = rows.line_num
             try:
                 row = next(rows)
             except StopIteration:
                 return
             except csv.Error as error:
-                yield rows.line_num, f"not a CSV row: {error}"
+                yield rows.line_num, f"not a CSV row: {error}{_spanning(before, rows.line_num)}"
                 continue
             if not row:
                 continue
             if len(row) != len(header):
-                yield rows.line_num, f"{len(row)} cells where the header has {len(header)}"
+                cells = f"{len(row)} cells where the header has {len(header)}"
+                yield rows.line_num, cells + _spanning(before, rows.line_num)
                 continue
             yield rows.line_num, dict(zip(header, row, strict=True))
+
+
+def _spanning(before: int, last: int) -> str:
+    return f" (it began on line {before + 1}: is a quotation mark missing?)" if last > before + 1 else ""
 
 
 def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
@@ -100,12 +108,12 @@ def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
 
 
 def _product(line: int, row: Mapping[str, Any], base: Path) -> Product | BadRow:
-    item = str(row.get("id") or f"line {line}").encode("utf-8", "replace").decode()
+    item = (str(row.get("id") or "").strip() or f"line {line}").encode("utf-8", "replace").decode()
     try:
         images = _images(row.get("image", row.get("images")), base)
         price = row.get("price")
         return Product(
-            **{name: _text(row.get(name)) for name in _FIELDS},
+            **{name: _text(row.get(name)).strip() for name in _FIELDS},
             price=None if price is None or price == "" else price,
             images=images,
             attributes=_attributes(row),

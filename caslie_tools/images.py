@@ -140,6 +140,17 @@ class ImageLoader:
         """Does what :meth:`load` does, from synchronous code."""
         return run_sync(self.load(ref))
 
+    def digest(self, ref: ImageRef) -> str:
+        """Returns the SHA-256 (hex) of a picture's bytes without decoding it, to see whether it changed.
+
+        Args:
+            ref: Anything but an ``http(s)`` URL.
+
+        Raises:
+            ImageError: It is missing or over a limit.
+        """
+        return hashlib.sha256(self._read(ref)).hexdigest()
+
     def _read(self, ref: ImageRef) -> bytes:
         if ref.path is not None:
             return _read_file(ref.path, ref.label, self.limits.max_bytes)

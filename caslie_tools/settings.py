@@ -47,8 +47,8 @@ class Settings(BaseSettings):
     captioner_timeout_seconds: float = Field(default=60.0, gt=0)
     judge_timeout_seconds: float = Field(default=30.0, gt=0)
     predictor_timeout_seconds: float = Field(default=60.0, gt=0)
-    busy_timeout_seconds: float = Field(default=5.0, ge=0, allow_inf_nan=False)
-    """How long a write waits for another process that is writing to the store."""
+    busy_timeout_seconds: float = Field(default=5.0, gt=0, allow_inf_nan=False)
+    """How long a write to the store waits for another writer."""
     images: ImageLimits = ImageLimits()
     """What an image may cost and where it may come from."""
 

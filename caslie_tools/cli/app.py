@@ -1,49 +1,62 @@
-"""The commands. Each parses, calls the package, and shows; nothing else happens here.
+"""The commands. Each parses, calls the package, and shows or returns its JSON document; nothing else happens here.
 
 What a command does not need is not imported: ``caslie --help`` answers at once.
 """
 
+import io
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from caslie_tools._version import __version__
-from caslie_tools.cli.console import err, out, plain, print_json, progress_bar, reported_errors
+from caslie_tools.cli.console import ProgressDisplay, out, run, show_warnings, shown_progress
 
 if TYPE_CHECKING:
     from caslie_tools.caslie import Caslie
+    from caslie_tools.reply import Reply
+
+Document: TypeAlias = dict[str, Any]
 
 app = typer.Typer(
     name="caslie",
     help="Product sight: captions product pictures for the question at hand, and uses them only where they help.",
-    no_args_is_help=True,
+    epilog="Exit codes: 0 done, 1 failed, 2 what was passed cannot be used. With --json a failure is a document too, "
+    'on standard output: {"error": {"type": ..., "message": ...}}.',
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
 
-Store = Annotated[Path | None, typer.Option("--store", help="Folder of the caption store [default: .caslie/store].")]
+Store = Annotated[Path | None, typer.Option("--store", help="Folder of the caption store (default: .caslie/store).")]
 ProfileName = Annotated[
-    str | None, typer.Option("--profile", help="Profile: a name, or module:function [default: embedded].")
+    str | None, typer.Option("--profile", help="Profile: a name, or module:function (default: embedded).")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, and nothing else there.")]
 Where = Annotated[str | None, typer.Option("--where", help="Filter on products, such as 'price<50'.")]
 Images = Annotated[list[str] | None, typer.Option("--image", help="Picture: a path or an http(s) URL; repeatable.")]
+ShowProgress = Annotated[
+    ProgressDisplay,
+    typer.Option("--progress", help="On standard error: a bar where somebody watches, or a line per finished item."),
+]
 
 
 @app.command()
 def demo(
     as_json: AsJson = False,
-    store: Annotated[Path | None, typer.Option("--store", help="Where to keep the sample store.")] = None,
+    progress: ShowProgress = ProgressDisplay.AUTO,
+    store: Annotated[
+        Path | None, typer.Option("--store", help="Where to keep the sample store (default: .caslie/demo).")
+    ] = None,
     profile: ProfileName = None,
-) -> None:
+) -> Document | None:
     """Index the sample catalogue (once) and answer three questions, showing every step."""
     from caslie_tools.cli.demo import run_demo
 
-    with reported_errors():
-        run_demo(store=store, profile=profile, as_json=as_json)
+    return run_demo(store=store, profile=profile, as_json=as_json, progress=progress)
 
 
 @app.command()
@@ -51,17 +64,18 @@ def index(
     catalogue: Annotated[Path, typer.Argument(help="CSV or JSON Lines; pictures by path or URL.")],
     store: Store = None,
     profile: ProfileName = None,
+    progress: ShowProgress = ProgressDisplay.AUTO,
     as_json: AsJson = False,
-) -> None:
+) -> Document | None:
     """Index a catalogue. Interrupted, it goes on where it was; what is unchanged is skipped."""
-    with reported_errors(), _open(store, profile) as caslie, progress_bar(quiet=as_json) as progress:
-        report = caslie.index(catalogue, progress=progress)
+    with _open(store, profile) as caslie, shown_progress(progress) as advance:
+        report = caslie.index(catalogue, progress=advance)
     if as_json:
-        print_json(report.model_dump(mode="json"))
-    else:
-        from caslie_tools.cli.render import show_report
+        return report.model_dump(mode="json")
+    from caslie_tools.cli.render import show_report
 
-        show_report(out, report)
+    show_report(out, report)
+    return None
 
 
 @app.command()
@@ -73,16 +87,16 @@ def search(
     store: Store = None,
     profile: ProfileName = None,
     as_json: AsJson = False,
-) -> None:
+) -> Document | None:
     """Find products by words, by a picture, or by both."""
-    with reported_errors(), _open(store, profile, create=False) as caslie:
+    with _open(store, profile, create=False) as caslie:
         hits = caslie.search(text, image=image, where=where, count=count)
     if as_json:
-        print_json({"products": [hit.model_dump(mode="json") for hit in hits]})
-    else:
-        from caslie_tools.cli.render import show_hits
+        return {"products": [hit.model_dump(mode="json") for hit in hits]}
+    from caslie_tools.cli.render import show_hits
 
-        show_hits(out, hits)
+    show_hits(out, hits)
+    return None
 
 
 @app.command()
@@ -95,11 +109,11 @@ def ask(
     store: Store = None,
     profile: ProfileName = None,
     as_json: AsJson = False,
-) -> None:
+) -> Document | None:
     """Answer a question about one product, several, or the catalogue."""
-    with reported_errors(), _open(store, profile, create=False) as caslie:
+    with _open(store, profile, create=False) as caslie:
         reply = caslie.ask(question, products=product or (), images=image or (), where=where, use_images=not text_only)
-    _show(reply, as_json=as_json)
+    return _shown(reply, as_json=as_json)
 
 
 @app.command()
@@ -113,13 +127,12 @@ def predict(
     store: Store = None,
     profile: ProfileName = None,
     as_json: AsJson = False,
-) -> None:
+) -> Document | None:
     """Solve one instance of one of the seven tasks."""
-    with reported_errors():
-        record = _read_instance(instance)
-        with _open(store, profile) as caslie:
-            reply = caslie.predict(task, record, images=image or (), use_images=not text_only)
-    _show(reply, as_json=as_json)
+    record = _read_instance(instance)
+    with _open(store, profile) as caslie:
+        reply = caslie.predict(task, record, images=image or (), use_images=not text_only)
+    return _shown(reply, as_json=as_json)
 
 
 @app.command()
@@ -128,31 +141,30 @@ def captions(
     store: Store = None,
     profile: ProfileName = None,
     as_json: AsJson = False,
-) -> None:
+) -> Document | None:
     """List the captions the store knows, with their provenance."""
-    with reported_errors(), _open(store, profile, create=False) as caslie:
+    with _open(store, profile, create=False) as caslie:
         known = caslie.captions(product)
     if as_json:
-        print_json({"captions": known})
-    else:
-        from caslie_tools.cli.render import show_captions
+        return {"captions": known}
+    from caslie_tools.cli.render import show_captions
 
-        show_captions(out, known)
+    show_captions(out, known)
+    return None
 
 
 @app.command()
-def info(store: Store = None, profile: ProfileName = None, as_json: AsJson = False) -> None:
-    """Show profile, models, the store's size and versions."""
+def info(store: Store = None, profile: ProfileName = None, as_json: AsJson = False) -> Document | None:
+    """Show profile, models, the store's size and versions; and what is wrong with them."""
     from caslie_tools.cli.info import describe
 
-    with reported_errors():
-        facts = describe(store, profile)
+    facts = describe(store, profile)
     if as_json:
-        print_json(facts)
-    else:
-        from caslie_tools.cli.render import show_facts
+        return facts
+    from caslie_tools.cli.render import show_facts
 
-        show_facts(out, facts)
+    show_facts(out, facts)
+    return None
 
 
 def _version(wanted: bool) -> None:
@@ -166,13 +178,29 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show also where an error came from.")] = False,
 ) -> None:
     pass
 
 
-def main() -> None:
-    """Runs the command."""
-    app()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command and exits.
+
+    Args:
+        arguments: By default the process's own.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows few characters gets an answer all the same
+            stream.reconfigure(errors="backslashreplace")
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = given[: given.index("--")] if "--" in given else given
+    sys.exit(
+        run(
+            lambda: app(given or ["--help"], prog_name="caslie", standalone_mode=False),
+            as_json="--json" in options,
+            show_traceback="--traceback" in options,
+        )
+    )
 
 
 def _open(store: Path | None, profile: str | None, *, create: bool = True) -> "Caslie":
@@ -186,7 +214,7 @@ def _read_instance(path: Path) -> Any:
     from caslie_tools.exceptions import InstanceError
 
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InstanceError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -203,12 +231,11 @@ def _beside(path: Path, image: object) -> object:
     return str(path.parent / image)
 
 
-def _show(reply: Any, *, as_json: bool) -> None:
+def _shown(reply: "Reply", *, as_json: bool) -> Document | None:
     if as_json:
-        print_json(reply.to_json())
-        return
+        return reply.to_json()
     from caslie_tools.cli.render import show_reply
 
     show_reply(out, reply)
-    for warning in reply.warnings:
-        err.print(f"[yellow]warning:[/yellow] {plain(warning)}")
+    show_warnings(reply.warnings)
+    return None

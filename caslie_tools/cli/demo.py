@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from caslie_tools.caslie import Caslie
-from caslie_tools.cli.console import err, out, plain, print_json, progress_bar
+from caslie_tools.cli.console import ProgressDisplay, out, plain, show_warnings, shown_progress
 from caslie_tools.cli.render import show_reply, show_report, show_steps
 from caslie_tools.sample import DEMO_QUESTIONS, catalogue_path
 from caslie_tools.settings import Settings
@@ -12,8 +12,16 @@ from caslie_tools.settings import Settings
 DEMO_STORE = Path(".caslie/demo")
 
 
-def run_demo(*, store: Path | None, profile: str | None, as_json: bool) -> None:
+def run_demo(
+    *, store: Path | None, profile: str | None, as_json: bool, progress: ProgressDisplay = ProgressDisplay.AUTO
+) -> dict[str, Any] | None:
     """Indexes the sample catalogue if that was not done yet, and asks the demo's questions.
+
+    Args:
+        store: By default one of the demo's own.
+        profile: By default the settings' one.
+        as_json: Return everything as plain JSON values, and show nothing.
+        progress: How indexing shows its progress.
 
     Raises:
         CaslieError: As indexing and asking do.
@@ -21,8 +29,8 @@ def run_demo(*, store: Path | None, profile: str | None, as_json: bool) -> None:
     settings = Settings.load(store=store or DEMO_STORE, profile=profile)
     answers: list[dict[str, Any]] = []
     with Caslie.open(settings=settings) as caslie:
-        with progress_bar(quiet=as_json) as progress:
-            report = caslie.index(catalogue_path(), progress=progress)
+        with shown_progress(progress) as advance:
+            report = caslie.index(catalogue_path(), progress=advance)
         if not as_json:
             out.print(
                 f"[bold]caslie demo[/bold] · profile {plain(caslie.profile.name)} · store {plain(settings.store)}"
@@ -30,8 +38,8 @@ def run_demo(*, store: Path | None, profile: str | None, as_json: bool) -> None:
             show_report(out, report)
         for number, asked in enumerate(DEMO_QUESTIONS, start=1):
             reply = caslie.ask(asked.question, products=(asked.product,) if asked.product else (), where=asked.where)
-            answers.append({"question": asked.question, "note": asked.note, **reply.to_json()})
             if as_json:
+                answers.append({"question": asked.question, "note": asked.note, **reply.to_json()})
                 continue
             filtered = f"  (where {plain(asked.where)})" if asked.where else ""
             out.print(f"\n[bold cyan]{number}. {plain(asked.question)}[/bold cyan]{filtered}")
@@ -39,7 +47,5 @@ def run_demo(*, store: Path | None, profile: str | None, as_json: bool) -> None:
             show_reply(out, reply)
             out.print(f"[dim]fused text: {plain(reply.prediction.fused)}[/dim]")
             show_steps(out, reply)
-            for warning in reply.warnings:
-                err.print(f"[yellow]warning:[/yellow] {plain(warning)}")
-    if as_json:
-        print_json({"indexed": report.model_dump(mode="json"), "answers": answers})
+            show_warnings(reply.warnings)
+    return {"indexed": report.model_dump(mode="json"), "answers": answers} if as_json else None

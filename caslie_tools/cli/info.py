@@ -1,4 +1,4 @@
-"""``caslie info``: what is set, what is installed, what the store holds."""
+"""``caslie info``: what is set, what is installed, what the store holds, and what is wrong with any of it."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -6,44 +6,66 @@ from pathlib import Path
 from typing import Any
 
 from caslie_tools._version import __version__
-from caslie_tools.caslie import Caslie
-from caslie_tools.exceptions import StoreNotFoundError
+from caslie_tools.exceptions import CaslieError, StoreNotFoundError
+from caslie_tools.profiles import load_profile
+from caslie_tools.roles import Profile
 from caslie_tools.settings import Settings
+from caslie_tools.store import CaptionStore
 
 _PACKAGES = ("langchain-core", "langgraph", "faiss-cpu", "pillow", "torch", "transformers", "rapidocr", "onnxruntime")
 
 
 def describe(store: Path | None, profile: str | None) -> dict[str, Any]:
-    """Returns the facts, as plain JSON values; a store that does not exist yet is no error.
+    """Returns the facts, as plain JSON values.
+
+    A store that does not exist yet is ``None``. What cannot be used is listed under ``problems``: this is the command
+    to run when something does not work.
 
     Raises:
-        SettingsError: If a setting or the profile cannot be used.
-        StoreError: If the store cannot be opened.
+        SettingsError: If a setting has a value it cannot have.
     """
     settings = Settings.load(store=store, profile=profile)
-    facts: dict[str, Any] = {"version": __version__, "python": platform.python_version(), "packages": _packages()}
-    facts["settings"] = settings.model_dump(mode="json")
+    facts: dict[str, Any] = {
+        "version": __version__,
+        "python": platform.python_version(),
+        "packages": {package: _version(package) for package in _PACKAGES},
+        "settings": settings.model_dump(mode="json"),
+        "profile": {"name": settings.profile},
+        "store": None,
+        "problems": [],
+    }
     try:
-        with Caslie.open(settings=settings, create=False) as caslie:
-            facts["profile"] = {
-                "name": caslie.profile.name,
-                "captioners": ", ".join(caslie.sight.ec3.identities),
-                "judges": ", ".join(judge.get_name() for judge in caslie.sight.cqe.judges),
-                "predictor": caslie.sight.unim3.predictor.get_name(),
-            }
-            facts["notes"] = list(caslie.profile.notes)
-            facts["store"] = caslie.store.stats().model_dump(mode="json")
-    except StoreNotFoundError:
-        facts["profile"] = {"name": settings.profile}
-        facts["store"] = "none yet: caslie index makes one"
-    return facts
+        chosen = load_profile(settings.profile)
+    except CaslieError as error:
+        return facts | {"problems": [str(error)]}
+    try:
+        with CaptionStore.open(
+            settings.store,
+            chosen.embeddings,
+            pictures=chosen.pictures,
+            create=False,
+            busy_timeout_seconds=settings.busy_timeout_seconds,
+        ) as opened:
+            return facts | {"profile": _profile(chosen, opened), "store": opened.stats().model_dump(mode="json")}
+    except CaslieError as error:
+        problems = [] if isinstance(error, StoreNotFoundError) else [str(error)]
+    with CaptionStore.in_memory(chosen.embeddings, pictures=chosen.pictures) as empty:
+        return facts | {"profile": _profile(chosen, empty), "problems": problems}
 
 
-def _packages() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+def _profile(profile: Profile, store: CaptionStore) -> dict[str, Any]:
+    models = profile.models(store)
+    return {
+        "name": profile.name,
+        "captioners": [captioner.get_name() for captioner in models.captioners],
+        "judges": [judge.get_name() for judge in models.judges],
+        "predictor": models.predictor.get_name(),
+        "notes": list(profile.notes),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

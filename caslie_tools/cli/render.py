@@ -76,18 +76,25 @@ def show_captions(console: Console, captions: Sequence[Mapping[str, Any]]) -> No
 
 
 def show_facts(console: Console, facts: Mapping[str, Any]) -> None:
-    """Shows nested facts, one a line."""
+    """Shows what ``caslie info`` found out, one fact a line."""
     for name, value in facts.items():
         if isinstance(value, Mapping):
             console.print(f"[bold]{plain(name)}[/bold]")
             for key, item in value.items():
-                console.print(f"  {plain(key)}: {plain(item)}", soft_wrap=True)
-        elif isinstance(value, list):
-            console.print(f"[bold]{plain(name)}[/bold]")
-            for item in value:
-                console.print(f"  {plain(item)}", soft_wrap=True)
+                console.print(f"  {plain(key)}: {plain(_fact(item))}", soft_wrap=True)
+        elif name == "problems":
+            for problem in value:
+                console.print(f"[bold red]problem[/bold red]: {plain(problem)}", soft_wrap=True)
         else:
-            console.print(f"[bold]{plain(name)}[/bold]: {plain(value)}", soft_wrap=True)
+            console.print(f"[bold]{plain(name)}[/bold]: {plain(_fact(value))}", soft_wrap=True)
+
+
+def _fact(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={_fact(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "none" if value is None else str(value)
 
 
 def _shown(look: Look) -> str:
