@@ -62,8 +62,8 @@ class CaptionStore(ProductStore):
         """Finds a caption of an image to reuse in a context: the one made for it, else for the nearest context.
 
         Contexts are compared by their text, and those with other numbers in it are never near: to a sentence
-        embedding 750 ml and 500 ml are all but the same. A general caption, made for a context without text, is reused only in that
-        very context. Only captions of the same captioner and prompt version count.
+        embedding 750 ml and 500 ml are all but the same. A general caption, made for a context without text, is reused
+        only in that very context. Only captions of the same captioner and prompt version count.
 
         Args:
             image: SHA-256 (hex) of the image's bytes.
