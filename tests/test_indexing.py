@@ -328,7 +328,9 @@ async def test_captions_that_cannot_be_stored_end_the_run_in_one_error(
             await index_catalogue(shop.path, sight_with(impatient, light_captioner()))
     gc.collect()
     assert caplog.records == []  # such as of errors that nobody heard of
-    assert counts(await index_catalogue(shop.path, sight)) == (3, 3, 3, 0, 3)
+    # A thread that was writing may still have come through when the other writer went away.
+    report = await index_catalogue(shop.path, sight)
+    assert (report.captions_made + report.captions_reused, report.skipped, report.failed) == (3, 3, ())
 
 
 async def test_an_embedding_model_that_fails_ends_the_run(shop: Shop, tmp_path: Path) -> None:

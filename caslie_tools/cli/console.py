@@ -65,7 +65,9 @@ def run(command: Callable[[], Any], *, as_json: bool = False, show_traceback: bo
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 (a user gets a line, whatever happened)
             if show_traceback:
                 traceback.print_exception(error, file=sys.stderr)
-            return _report(error, as_json=as_json)
+            code = _report(error, as_json=as_json)
+            sys.stdout.flush()  # here, where it may fail, and not when the interpreter ends
+            return code
     except OSError:
         # Nobody reads on, as with `| head`, or there is no room. The interpreter would complain of it once more.
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123 (a device, not a path)

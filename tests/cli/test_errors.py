@@ -262,9 +262,11 @@ class TestPipes:
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
     @pytest.mark.parametrize("form", [(), ("--json",)])
-    def test_no_room_for_the_output(self, shop: Path, form: tuple[str, ...]) -> None:
+    @pytest.mark.parametrize("unbuffered", ["", "1"])
+    def test_no_room_for_the_output(self, shop: Path, form: tuple[str, ...], unbuffered: str) -> None:
         with Path("/dev/full").open("w") as full:
-            ended = finish(start("search", "mug", *form, stdout=full))
+            # Unbuffered output fails when it is printed, buffered output also when the interpreter ends.
+            ended = finish(start("search", "mug", *form, stdout=full, environment={"PYTHONUNBUFFERED": unbuffered}))
         one_line(ended, code=1, says=["No space left"])
 
     def test_an_interrupt_ends_in_one_line_and_the_next_run_goes_on(self, caslie: Command, tmp_path: Path) -> None:
@@ -272,6 +274,8 @@ class TestPipes:
         process = start(
             "index", catalogue, "--json", "--progress", "lines", "--profile", "tests.cli.stepped:profile",
             stdin=-1,
+            # Whoever runs the tests in the background may have had interrupts ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
         assert process.stdin is not None
         assert process.stderr is not None

@@ -65,7 +65,7 @@ class Server:
 
     def stop(self) -> None:
         self.client.close()
-        self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(timeout=30)
         except subprocess.TimeoutExpired:
