@@ -126,16 +126,21 @@ def bare_graph(branches: int) -> Any:
     return outer.compile()
 
 
+def instant(answer: Any, name: str) -> RunnableLambda[Any, Any]:
+    """Builds a model that takes no time."""
+
+    async def at_once(request: Any) -> Any:
+        return answer
+
+    return RunnableLambda(at_once, name=name)
+
+
 def instant_profile() -> Profile:
     """Models that take no time, so that what is left is ours."""
-    judges = [
-        RunnableLambda(lambda request, name=f"judge-{number}": Vote(judge=name, verdict="yes"), name=f"judge-{number}")
-        for number in range(5)
-    ]
     models = Models(
-        captioners=[RunnableLambda(lambda request: CaptionDraft(text="A red mug of 350 ml."), name="instant")],
-        judges=judges,
-        predictor=RunnableLambda(lambda fused: Answer(text="yes", answerable=True), name="instant"),
+        captioners=[instant(CaptionDraft(text="A red mug of 350 ml."), "captioner")],
+        judges=[instant(Vote(judge=f"judge-{number}", verdict="yes"), f"judge-{number}") for number in range(5)],
+        predictor=instant(Answer(text="yes", answerable=True), "predictor"),
     )
     return Profile(name="instant", embeddings=DeterministicFakeEmbedding(size=384), models=lambda store: models)
 
