@@ -19,6 +19,11 @@
     │   ├── StoreNotFoundError     there is none at that place
     │   └── StoreVersionError      another version of the package wrote it
     └── ModelError                 a model failed or answered something unusable
+        └── EndpointError                 a model server failed
+            ├── EndpointAnswerError       its answer cannot be used
+            ├── EndpointRefusedError      it refused the request
+            ├── EndpointTimeoutError      it was not done by the deadline
+            └── EndpointUnavailableError  it cannot be reached, or keeps failing
 
 A message says what happened, to which item, and what to do. The cause is kept as ``__cause__``.
 """
@@ -99,3 +104,23 @@ class StoreVersionError(StoreError):
 
 class ModelError(CaslieError):
     """A model failed or answered something unusable."""
+
+
+class EndpointError(ModelError):
+    """A model server failed."""
+
+
+class EndpointAnswerError(EndpointError):
+    """A model server's answer cannot be used: not JSON, not as documented, too large, or not one of the choices."""
+
+
+class EndpointRefusedError(EndpointError):
+    """A model server refused the request, and would refuse it again."""
+
+
+class EndpointTimeoutError(EndpointError):
+    """A model server was not done by the deadline of the call, retries included."""
+
+
+class EndpointUnavailableError(EndpointError):
+    """A model server cannot be reached, or keeps failing."""

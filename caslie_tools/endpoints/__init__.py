@@ -1,0 +1,1 @@
+"""Models people host themselves, behind OpenAI-compatible endpoints such as vLLM's."""
