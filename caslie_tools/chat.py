@@ -111,7 +111,7 @@ class ChatPredictor(AsyncRunnable[FusedInstance, Answer]):
         labels = get_task(input.task).labels(input)
         prompt = prediction_prompt(input, labels) if labels else question_prompt(input)
         answer = (await self.model.ainvoke([HumanMessage(content=prompt)], config, **kwargs)).text.strip()
-        return Answer(text=answer) if labels else _read_open_answer(answer, input)
+        return Answer(text=answer) if labels else read_open_answer(answer, input)
 
 
 class CompletionPredictor(AsyncRunnable[FusedInstance, Answer]):
@@ -142,10 +142,14 @@ class CompletionPredictor(AsyncRunnable[FusedInstance, Answer]):
         answer = (await self.model.ainvoke(render(input, self.layout, wire=self.wire), config, **kwargs)).strip()
         if get_task(input.task).labels(input):
             return Answer(text=answer)
-        return _read_open_answer(answer, input)
+        return read_open_answer(answer, input)
 
 
-def _read_open_answer(answer: str, instance: FusedInstance) -> Answer:
+def read_open_answer(answer: str, instance: FusedInstance) -> Answer:
+    """Reads the answer to an open question, as :func:`~caslie_tools.prompts.question_prompt` asks for it.
+
+    Numbers in square brackets cite the evidence; those that name none are left alone.
+    """
     if NOT_ANSWERABLE in answer.upper():
         return Answer(text="The products' texts and images do not answer this.", answerable=False)
     sources = evidence(instance)

@@ -1,7 +1,9 @@
 """Prompt layouts of the tuned CASLIE models: raw text for a completions call, never a chat message.
 
 The layout is Alpaca's (Taori et al., 2023); for the Mistral base the whole is wrapped in its instruction marks
-(paper, implementation details; byte for byte what the published weights were tuned on).
+(paper, implementation details; byte for byte what the published weights were tuned on). The others, CASLIE-L and
+CASLIE-S, take it as it is: no wrapping of theirs is known, although their bases are chat models, so none is invented.
+No layout holds a beginning-of-sequence token: the server's tokenizer adds the one there must be.
 """
 
 import json

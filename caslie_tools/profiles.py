@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable
+from functools import partial
 
 from caslie_tools.exceptions import CaslieError, SettingsError
 from caslie_tools.roles import Profile
@@ -13,12 +14,24 @@ def _embedded() -> Profile:
     return embedded_profile()
 
 
-PROFILES: dict[str, Callable[[], Profile]] = {"embedded": _embedded}
-"""The profiles that come with the package."""
+def _self_hosted(name_or_path: str) -> Profile:
+    from caslie_tools.endpoints.loading import load_profile_settings
+    from caslie_tools.endpoints.models import endpoint_profile
+
+    return endpoint_profile(load_profile_settings(name_or_path))
+
+
+PROFILES: dict[str, Callable[[], Profile]] = {
+    "embedded": _embedded,
+    "caslie-m": partial(_self_hosted, "caslie-m"),
+    "caslie-s-24gb": partial(_self_hosted, "caslie-s-24gb"),
+    "paper": partial(_self_hosted, "paper"),
+}
+"""The profiles that come with the package: one that runs in this process, and three of models you host yourself."""
 
 
 def load_profile(name: str) -> Profile:
-    """Returns a profile by its name, or by ``module:function`` for one of your own.
+    """Returns a profile by its name, or one of your own: the path of a ``.toml`` file, or ``module:function``.
 
     Raises:
         SettingsError: If there is no such profile, or it cannot be imported.
@@ -26,9 +39,14 @@ def load_profile(name: str) -> Profile:
     """
     if name in PROFILES:
         return PROFILES[name]()
+    if name.endswith(".toml"):
+        return _self_hosted(name)
     module, _, function = name.partition(":")
     if not function:
-        raise SettingsError(f"there is no profile {name!r}; choose one of {', '.join(PROFILES)}, or module:function")
+        raise SettingsError(
+            f"there is no profile {name!r}; choose one of {', '.join(PROFILES)}, "
+            "the path of a .toml file, or module:function"
+        )
     try:
         profile = getattr(importlib.import_module(module), function)()
     except CaslieError:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import Runnable
 
-from caslie_tools.domain import Answer, CaptionDraft, Evidence, Model, QueryContext, Vote
+from caslie_tools.domain import Answer, CaptionDraft, Evidence, ImageRef, Model, QueryContext, Vote
 from caslie_tools.images import LoadedImage
 from caslie_tools.tasks import FusedInstance
 
@@ -37,6 +37,8 @@ class JudgeRequest(Model):
     caption: str
     evidence: tuple[Evidence, ...] = ()
     """What the captioner saw, where it can tell."""
+    image: ImageRef | None = None
+    """The image itself, for a judge that looks whether the caption is true to it."""
 
 
 Captioner: TypeAlias = Runnable[CaptionRequest, CaptionDraft]

@@ -206,15 +206,18 @@ class Sight:
         """
         return await self.ec3.ainvoke(CaptionRequest(image=image, context=context, product=product))
 
-    async def gate(self, caption: Caption, context: QueryContext, *, whole_jury: bool = False) -> GateDecision:
+    async def gate(
+        self, caption: Caption, context: QueryContext, *, image: ImageRef | None = None, whole_jury: bool = False
+    ) -> GateDecision:
         """Lets the jury (CQE) vote on a caption, for this context, not the one it was made for.
 
         Args:
             caption: The caption.
             context: What it is for now.
+            image: The image, for judges that look at it.
             whole_jury: Ask every judge even if the verdict is settled, to see how thin it is.
         """
-        request = JudgeRequest(context=context, caption=caption.text, evidence=caption.evidence)
+        request = JudgeRequest(context=context, caption=caption.text, evidence=caption.evidence, image=image)
         return await self.cqe.ainvoke(request, whole_jury=whole_jury)
 
     async def predict(self, instance: Instance, looks: Sequence[Look]) -> Prediction:

@@ -124,8 +124,10 @@ class Nodes:
         assert caption is not None  # noqa: S101 (the edge to this node says so; for the type checker)
         run = get_runtime(Context).context
         # A vote that was stopped early does not show whether it was thin.
-        decision = await self.sight.gate(caption, state["context"], whole_jury=run is not None and run.ask_person)
-        look = Look(index=state["index"], image=state["image"], caption=caption, decision=decision)
+        whole_jury = run is not None and run.ask_person
+        image = state["image"]
+        decision = await self.sight.gate(caption, state["context"], image=image.ref, whole_jury=whole_jury)
+        look = Look(index=state["index"], image=image, caption=caption, decision=decision)
         return {"item": _label(state), "decision": decision, "looks": [look]}
 
     async def review(self, state: State) -> Update:

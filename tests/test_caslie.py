@@ -222,7 +222,10 @@ class TestOpening:
     @pytest.mark.parametrize(
         ("name", "says"),
         [
-            ("nonsense", "choose one of embedded, or module:function"),
+            (
+                "nonsense",
+                "choose one of embedded, caslie-m, caslie-s-24gb, paper, the path of a .toml file, or module:function",
+            ),
             ("no.such.module:profile", "cannot be imported"),
             ("tests.doubles:no_such_function", "cannot be imported"),
             ("tests.doubles:light_products", "cannot be imported"),  # wants an argument

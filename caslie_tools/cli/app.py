@@ -14,6 +14,7 @@ import typer
 
 from caslie_tools._version import __version__
 from caslie_tools.cli.console import ProgressDisplay, out, run, show_warnings, shown_progress
+from caslie_tools.cli.endpoints import endpoints
 
 if TYPE_CHECKING:
     from caslie_tools.caslie import Caslie
@@ -30,10 +31,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.add_typer(endpoints)
 
 Store = Annotated[Path | None, typer.Option("--store", help="Folder of the caption store (default: .caslie/store).")]
 ProfileName = Annotated[
-    str | None, typer.Option("--profile", help="Profile: a name, or module:function (default: embedded).")
+    str | None, typer.Option("--profile", help="Profile: a name, a .toml file, or module:function (default: embedded).")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, and nothing else there.")]
 Where = Annotated[str | None, typer.Option("--where", help="Filter on products, such as 'price<50'.")]

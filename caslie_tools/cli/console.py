@@ -45,7 +45,7 @@ def run(command: Callable[[], Any], *, as_json: bool = False, show_traceback: bo
     """Runs a command to its exit code: 0, 1 for a failure, 2 for what the user passed. Errors take one line.
 
     Args:
-        command: Returns a JSON document to print, or an exit code, or nothing.
+        command: Returns a JSON document to print, or an exit code, or both as a pair, or nothing.
         as_json: Keep standard output for that one document.
         show_traceback: Tell also where an error came from.
     """
@@ -55,10 +55,11 @@ def run(command: Callable[[], Any], *, as_json: bool = False, show_traceback: bo
                 result = command()
             if result == _TYPER_INTERRUPTED:
                 raise KeyboardInterrupt
-            if isinstance(result, Mapping):
-                _print_json(result)
+            document, code = result if isinstance(result, tuple) else (result, result)
+            if isinstance(document, Mapping):
+                _print_json(document)
             sys.stdout.flush()
-            return result if isinstance(result, int) else OK
+            return code if isinstance(code, int) else OK
         except BrokenPipeError:
             raise
         # The cause and the traceback are for developers, who can ask for them.

@@ -1,0 +1,103 @@
+"""``caslie endpoints``: the servers of a profile of self-hosted models."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from caslie_tools.cli.console import FAILED, OK, err, out, plain
+
+if TYPE_CHECKING:
+    from caslie_tools.endpoints.check import RoleReport
+    from caslie_tools.endpoints.plan import Plan
+
+endpoints = typer.Typer(name="endpoints", help="Models you host yourself: plan their servers, check them.")
+
+
+@endpoints.command()
+def plan(
+    profile: Annotated[str, typer.Argument(help="caslie-m, caslie-s-24gb, paper, or the path of a .toml file.")],
+    gpu_memory: Annotated[float, typer.Option("--gpu-memory", min=1, help="Memory of each GPU, in GiB.")] = 24.0,
+    gpus: Annotated[int, typer.Option("--gpus", min=1, max=64, help="How many GPUs there are.")] = 1,
+    compose: Annotated[
+        Path | None, typer.Option("--compose", help="Write a Docker Compose file there, if it fits.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> dict[str, Any] | None:
+    """Compute the GPU memory a profile's servers need, and print the commands that start them."""
+    from caslie_tools.endpoints.loading import load_profile_settings
+    from caslie_tools.endpoints.plan import plan_servers
+    from caslie_tools.exceptions import SettingsError
+
+    planned = plan_servers(load_profile_settings(profile), gpu_memory=gpu_memory, gpus=gpus)
+    if not as_json:
+        _show(planned)
+    if planned.problem:
+        raise SettingsError(f"the profile {planned.profile!r}: {planned.problem}")
+    if compose is not None:
+        from caslie_tools.endpoints.compose import compose_file
+
+        compose.write_text(compose_file(planned), encoding="utf-8")
+        err.print(f"wrote {plain(compose)}; start it with: docker compose -f {plain(compose)} up -d", soft_wrap=True)
+    if as_json:
+        return planned.to_json()
+    for command in planned.commands():
+        out.print(plain(command), soft_wrap=True)
+    return None
+
+
+def _show(planned: "Plan") -> None:
+    from rich.table import Table
+
+    from caslie_tools.endpoints.servers import GIB
+
+    table = Table("server", "roles", "GPU", "weights", "KV cache", "allowance", "GiB", "share", "tokens", "at once")
+    for server in planned.servers:
+        sizes = (server.facts.weight_bytes, server.cache_bytes, server.allowance_bytes, server.needed_bytes)
+        table.add_row(
+            plain(server.name),
+            ", ".join(server.roles),
+            "none" if server.gpu is None else str(server.gpu),
+            *(f"{size / GIB:.2f}" for size in sizes),
+            f"{server.gpu_memory_utilization:.2f}",
+            f"{server.context_length:,}",
+            str(server.sequences),
+        )
+    out.print(table)
+    for note in planned.notes:
+        err.print(f"[dim]note: {plain(note)}[/dim]", soft_wrap=True)
+
+
+@endpoints.command()
+def check(
+    profile: Annotated[str, typer.Argument(help="caslie-m, caslie-s-24gb, paper, or the path of a .toml file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> tuple[dict[str, Any] | None, int]:
+    """Find out whether the live servers of a profile do what its roles need."""
+    from caslie_tools._concurrency import run_sync
+    from caslie_tools.endpoints.check import check_profile
+    from caslie_tools.endpoints.loading import load_profile_settings
+
+    reports = run_sync(check_profile(load_profile_settings(profile)))
+    passed = all(report.passed for report in reports)
+    code = OK if passed else FAILED
+    if as_json:
+        roles = [report.model_dump(mode="json") | {"passed": report.passed} for report in reports]
+        return {"passed": passed, "roles": roles}, code
+    _show_reports(reports)
+    return None, code
+
+
+def _show_reports(reports: "Sequence[RoleReport]") -> None:
+    from rich.table import Table
+
+    table = Table("role", "model", "checked", "latency", "")
+    for report in reports:
+        wrong = [finding for finding in report.findings if not finding.passed]
+        shown = wrong or report.findings
+        checked = "\n".join(f"{plain(finding.probe)}: {plain(finding.detail)}" for finding in shown)
+        latency = "" if report.milliseconds is None else f"{report.milliseconds:.0f} ms"
+        verdict = "[red]failed[/red]" if wrong else "[green]good[/green]"
+        table.add_row(plain(report.role), plain(report.model), checked, latency, verdict)
+    out.print(table)
