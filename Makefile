@@ -12,12 +12,17 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 # All numbers here are for a laptop; more threads than cores only get in each other's way.
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test format lint types tests benchmark clean
+.PHONY: demo test test-vllm format lint types tests benchmark clean
 
 demo: $(INSTALLED)
 	$(BIN)/caslie demo
 
 test: lint types tests
+
+# A real vLLM on the processor, built once into .vllm (some GB, some minutes).
+test-vllm: $(INSTALLED)
+	$(BIN)/python -m tests.vllm.environment
+	CASLIE_TEST_VLLM=1 $(BIN)/python -m pytest tests/vllm
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .
@@ -40,7 +45,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet $(TORCH) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embedded,evaluation]' --group dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embedded,endpoints,evaluation]' --group dev
 	touch $@
 
 clean:
