@@ -1,4 +1,7 @@
-"""The README's code runs as it stands there, from top to bottom, on the profile it speaks of."""
+"""The README's code runs as it stands there, from top to bottom, on the profile it speaks of.
+
+Blocks marked `bash` are left out: they need model servers, and tests/vllm has them.
+"""
 
 import os
 import shlex

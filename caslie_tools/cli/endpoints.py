@@ -94,9 +94,9 @@ def _show_reports(reports: "Sequence[RoleReport]") -> None:
 
     table = Table("role", "model", "checked", "latency", "")
     for report in reports:
-        wrong = [finding for finding in report.findings if not finding.passed]
-        shown = wrong or report.findings
-        checked = "\n".join(f"{plain(finding.probe)}: {plain(finding.detail)}" for finding in shown)
+        wrong = [f"{finding.probe}: {finding.detail}" for finding in report.findings if not finding.passed]
+        good = [f"{finding.probe} ({finding.detail})" for finding in report.findings]
+        checked = plain("; ".join(wrong or good))
         latency = "" if report.milliseconds is None else f"{report.milliseconds:.0f} ms"
         verdict = "[red]failed[/red]" if wrong else "[green]good[/green]"
         table.add_row(plain(report.role), plain(report.model), checked, latency, verdict)
