@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     max_images: int = Field(default=32, ge=1)
     """Images looked at for one request; the rest is left out, with a warning."""
     max_parallel_images: int = Field(default=4, ge=1)
-    """Images under way at once, over all requests of one ``Sight``."""
+    """Images under way at once, over all requests of one ``Sight`` on one event loop."""
     max_parallel_votes: int = Field(default=8, ge=1)
     """Votes under way at once, likewise."""
     quorum: int | None = Field(default=None, ge=1)
