@@ -4,9 +4,10 @@ import asyncio
 import contextvars
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
@@ -38,6 +39,18 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
     except BaseException:
         future.cancel()  # the caller was interrupted; nothing happens if it is done
         raise
+
+
+async def together(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Runs coroutines together; when one fails the others are stopped before its error is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(call) for call in calls]
+    except BaseExceptionGroup as errors:
+        first = errors.exceptions[0]
+    else:
+        return [task.result() for task in tasks]
+    raise first
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
@@ -95,17 +108,62 @@ class AsyncRunnable(Runnable[Input, Output]):
         return run_sync(self.abatch(inputs, config, return_exceptions=return_exceptions, **kwargs))
 
 
-@dataclass
+_requester: contextvars.ContextVar[Hashable] = contextvars.ContextVar("_requester", default=None)
+
+
+@contextmanager
+def on_behalf_of(requester: Hashable) -> Iterator[None]:
+    """Says who all that is done inside is for, so that :class:`Bound` can be fair between requesters."""
+    token = _requester.set(requester)
+    try:
+        yield
+    finally:
+        _requester.reset(token)
+
+
 class _Places:
-    semaphore: asyncio.Semaphore
-    users: int = 0
+    """The places on one event loop: whoever waits gets one in turn, a requester at a time."""
+
+    def __init__(self, free: int) -> None:
+        self.free = free
+        self.users = 0
+        self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}
+
+    async def take(self) -> None:
+        if self.free:
+            self.free -= 1
+            return
+        requester = _requester.get()
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(requester, deque()).append(place)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if not place.cancelled():
+                self.give()  # it was given in the same moment
+            raise
+
+    def give(self) -> None:
+        while self._waiting:
+            requester = next(iter(self._waiting))
+            places = self._waiting.pop(requester)
+            place = places.popleft()
+            if places:
+                self._waiting[requester] = places  # the last in turn again
+            if not place.cancelled():
+                place.set_result(None)
+                return
+        self.free += 1
 
 
 class Bound:
-    """At most so many at once, on each event loop it is used on.
+    """At most so many at once, on each event loop it is used on; fair between requesters (:func:`on_behalf_of`).
 
-    An ``asyncio.Semaphore`` belongs to one loop, while a step outlives loops when it is called synchronously. Loops do
-    not wait for each other: one that is blocked by a synchronous call would wait for itself.
+    Where some wait, requesters take turns, so that one question is not behind all the pictures of a catalogue; those of
+    one requester come in their order.
+
+    Places belong to one loop, while a step outlives loops when it is called synchronously. Loops do not wait for each
+    other: one that is blocked by a synchronous call would wait for itself.
     """
 
     def __init__(self, limit: int) -> None:
@@ -120,15 +178,18 @@ class Bound:
         """Waits for a place and holds it."""
         loop = asyncio.get_running_loop()
         with self._lock:
-            places = self._places.setdefault(loop, _Places(asyncio.Semaphore(self.limit)))
+            places = self._places.setdefault(loop, _Places(self.limit))
             places.users += 1
         try:
-            async with places.semaphore:
+            await places.take()
+            try:
                 yield
+            finally:
+                places.give()
         finally:
             with self._lock:
                 places.users -= 1
-                if places.users == 0:  # a semaphore that was waited for keeps its loop alive
+                if places.users == 0:  # nobody keeps a loop alive that is over
                     del self._places[loop]
 
 

@@ -6,11 +6,11 @@ often the run was interrupted. Whatever was stored stays stored; a run that goes
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import Literal, Protocol, TypeAlias
 
-from caslie_tools._concurrency import Bound, SingleFlight
+from caslie_tools._concurrency import Bound, SingleFlight, on_behalf_of, together
 from caslie_tools.catalogue import BadRow, read_catalogue
 from caslie_tools.domain import Caption, ImageRef, Model, Product, QueryContext, caption_key
 from caslie_tools.exceptions import ImageError, ModelError, UnknownProductError
@@ -18,8 +18,6 @@ from caslie_tools.images import LoadedImage
 from caslie_tools.prompts import EC3_PROMPT_VERSION
 from caslie_tools.sight import Sight
 from caslie_tools.store import digest_product
-
-T = TypeVar("T")
 
 _BATCH_IMAGES = 8
 """Of a batch that is read and stored together; large photos take some 40 MB each while they are looked at."""
@@ -119,8 +117,9 @@ async def index_products(
     """
     started = time.monotonic()
     run = _Run(sight, progress or (lambda *_: None))
-    await run.store_products(products)
-    await run.store_captions(products)
+    with on_behalf_of(id(run)):
+        await run.store_products(products)
+        await run.store_captions(products)
     return IndexReport(
         products=len(products),
         images=run.images,
@@ -154,7 +153,7 @@ class _Run:
         """The first pass: reads what is new or changed and stores it."""
         done = 0
         for batch in _batches(products):
-            changed = [item for item in await _all(self._read(product) for product in batch) if item is not None]
+            changed = [item for item in await together(self._read(product) for product in batch) if item is not None]
             self.skipped += len(batch) - len(changed)
             if changed:
                 await self.store.aput_products(changed)
@@ -173,12 +172,12 @@ class _Run:
             self.progress("captioning", product.id, done, len(products))
 
         for batch in _batches(products):
-            await _all(caption(product) for product in batch)
+            await together(caption(product) for product in batch)
 
     async def _read(self, product: Product) -> tuple[Product, list[LoadedImage | str | None]] | None:
         """Returns a product with its images as the store takes them; ``None`` if all of it is stored already."""
         digest, known = await asyncio.to_thread(self._stored, product.id)
-        images = await _all(
+        images = await together(
             self._read_image(product, position, known.get(ref)) for position, ref in enumerate(product.images)
         )
         hashes = [image.sha256 if isinstance(image, LoadedImage) else image for image in images]
@@ -284,15 +283,3 @@ def _batches(products: Iterable[Product]) -> Iterator[list[Product]]:
             batch, images = [], 0
     if batch:
         yield batch
-
-
-async def _all(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Runs coroutines together; when one fails the others are stopped before its error is raised."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(call) for call in calls]
-    except BaseExceptionGroup as errors:
-        first = errors.exceptions[0]
-    else:
-        return [task.result() for task in tasks]
-    raise first

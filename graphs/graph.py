@@ -7,13 +7,12 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import RetryPolicy
 
-from caslie_tools.exceptions import ModelError
 from caslie_tools.graphs.context import Context
-from caslie_tools.graphs.nodes import Nodes, as_node
+from caslie_tools.graphs.nodes import Nodes, as_node, worth_another_try
 from caslie_tools.graphs.state import Input, LookOutput, LookState, Output, State
 from caslie_tools.sight import Sight
 
-RETRY = RetryPolicy(initial_interval=0.5, max_interval=8.0, max_attempts=3, retry_on=ModelError)
+RETRY = RetryPolicy(initial_interval=0.5, max_interval=8.0, max_attempts=3, retry_on=worth_another_try)
 """Models are asked again; what is wrong with the input stays wrong, and is not retried."""
 
 

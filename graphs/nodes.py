@@ -1,7 +1,7 @@
 """The graph's nodes: each calls one step of :class:`~caslie_tools.sight.Sight`, times it and reports it."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, TypeAlias, TypeVar
 
 from langchain_core.runnables import Runnable, RunnableLambda
@@ -10,9 +10,9 @@ from langgraph.runtime import get_runtime
 from langgraph.types import Overwrite, Send, interrupt
 from pydantic import ValidationError
 
-from caslie_tools._concurrency import run_sync
+from caslie_tools._concurrency import on_behalf_of, run_sync
 from caslie_tools.domain import GateDecision, ImageRef
-from caslie_tools.exceptions import ImageError, InputError, ModelError, StoreError
+from caslie_tools.exceptions import EndpointError, ImageError, InputError, ModelError, StoreError
 from caslie_tools.graphs.context import Context
 from caslie_tools.graphs.state import LookState, State, Timing
 from caslie_tools.sight import Look, Request, Sight
@@ -28,7 +28,8 @@ def as_node(step: Callable[[StateT], Awaitable[Update]]) -> Runnable[StateT, Upd
 
     async def run(state: StateT) -> Update:
         started = time.perf_counter()
-        update = await step(state)
+        with on_behalf_of(_run()):
+            update = await step(state)
         item = update.pop("item", "")
         timing = Timing(step=name, item=item, milliseconds=round((time.perf_counter() - started) * 1000, 3))
         get_stream_writer()({"step": name, "item": item, "milliseconds": timing.milliseconds, **_news(update)})
@@ -40,6 +41,20 @@ def as_node(step: Callable[[StateT], Awaitable[Update]]) -> Runnable[StateT, Upd
         return run_sync(run(state))
 
     return RunnableLambda(run_to_end, afunc=run, name=name)
+
+
+def _run() -> Hashable:
+    """What tells this run of the graph from others at the same time, as far as it can be told."""
+    runtime = get_runtime(Context)
+    info = runtime.execution_info
+    return (info and (info.thread_id or info.run_id)) or id(runtime.context)
+
+
+def worth_another_try(error: BaseException) -> bool:
+    """Whether a model may answer when it is asked again; an endpoint's client has tried what there was to try."""
+    if not isinstance(error, ModelError):
+        return False
+    return not isinstance(error, EndpointError) and not isinstance(error.__cause__, EndpointError)
 
 
 def _news(update: Update) -> Update:
@@ -110,9 +125,9 @@ class Nodes:
             return {"item": _label(state), "looks": [_look(state, error=str(error))]}
         except ModelError as error:
             attempt = get_runtime(Context).execution_info
-            if attempt is not None and attempt.node_attempt < self.attempts:
+            if attempt is not None and attempt.node_attempt < self.attempts and worth_another_try(error):
                 raise
-            # After the last retry this image goes without a caption, and the answer says so.
+            # After the last try this image goes without a caption, and the answer says so.
             return {"item": _label(state), "looks": [_look(state, error=str(error))]}
         if caption is None:
             return {"item": _label(state), "looks": [_look(state, error="the captioner has nothing to say")]}

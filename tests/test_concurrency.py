@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from caslie_tools._concurrency import Bound, SingleFlight, run_sync
+from caslie_tools._concurrency import Bound, SingleFlight, on_behalf_of, run_sync
 from caslie_tools.exceptions import InputError
 from tests.doubles import FunctionRunnable
 
@@ -195,6 +195,43 @@ class TestBound:
         free.set()
         await asyncio.gather(first, third)
         assert entered == ["first", "third"]
+
+    async def test_requesters_take_turns(self) -> None:
+        bound, free, entered = Bound(1), asyncio.Event(), []
+
+        async def work(name: str) -> None:
+            async with bound():
+                entered.append(name)
+                await free.wait()
+
+        def start(requester: str, count: int) -> list[asyncio.Task[None]]:
+            with on_behalf_of(requester):
+                return [asyncio.create_task(work(f"{requester} {number}")) for number in range(count)]
+
+        tasks = start("catalogue", 4)
+        await settle()
+        tasks += start("question", 2)
+        await settle()
+        free.set()
+        await asyncio.gather(*tasks)
+        assert entered == ["catalogue 0", "catalogue 1", "question 0", "catalogue 2", "question 1", "catalogue 3"]
+
+    async def test_places_that_are_given_up_at_any_moment_are_not_lost(self) -> None:
+        bound = Bound(2)
+
+        async def work(number: int) -> None:
+            with on_behalf_of(number % 3):
+                async with bound():
+                    await asyncio.sleep(0)
+
+        tasks = [asyncio.create_task(work(number)) for number in range(60)]
+        for number in range(0, 60, 2):
+            await asyncio.sleep(0)
+            tasks[number].cancel()
+            tasks[(number * 7) % 60].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        async with asyncio.timeout(10), bound(), bound():
+            pass
 
     def test_one_bound_serves_loops_one_after_the_other_and_at_once(self) -> None:
         bound, meeting = Bound(1), threading.Barrier(2, timeout=10)

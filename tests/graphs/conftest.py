@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 from langchain_core.runnables import RunnableConfig
-from langgraph.types import RetryPolicy
 
 from caslie_tools.domain import Product
-from caslie_tools.exceptions import ModelError
+from caslie_tools.graphs.graph import RETRY
 from caslie_tools.images import ImageLoader
 from caslie_tools.roles import Captioner, Judge, Models, Predictor
 from caslie_tools.settings import Settings
@@ -15,7 +14,7 @@ from caslie_tools.sight import Sight
 from caslie_tools.store import CaptionStore
 from tests.doubles import HashEmbeddings, HashPictures, light_models, light_products
 
-AT_ONCE = RetryPolicy(initial_interval=0.0, jitter=False, max_attempts=3, retry_on=ModelError)
+AT_ONCE = RETRY._replace(initial_interval=0.0, jitter=False)
 """The graph's own retries without their waits."""
 
 THREAD: RunnableConfig = {"configurable": {"thread_id": "shopper"}}

@@ -8,8 +8,9 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 
 from caslie_tools.domain import ImageRef, Verdict
-from caslie_tools.graphs import build_graph
+from caslie_tools.graphs import Context, build_graph
 from caslie_tools.reply import CaslieGraph
+from caslie_tools.roles import CaptionRequest
 from caslie_tools.store import CaptionStore
 from tests.doubles import FunctionCaptioner, FunctionJudge, draw_picture
 from tests.graphs.conftest import sight_with
@@ -125,3 +126,32 @@ async def test_synchronously_inside_a_running_loop(crowd: Crowd) -> None:
 def test_one_at_a_time_if_so_set(store: CaptionStore) -> None:
     crowd = Crowd(store, pictures=1, votes=1)
     crowd.check([crowd.graph.invoke(crowd.requests[0])])
+
+
+async def test_a_question_is_not_behind_all_the_pictures_of_another(store: CaptionStore) -> None:
+    order: list[str] = []
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def caption(request: CaptionRequest) -> str:
+        order.append(request.context.focus)
+        started.set()
+        await go_on.wait()
+        return "Something."
+
+    graph = build_graph(sight_with(store, captioners=[FunctionCaptioner(caption)], max_parallel_images=1))
+
+    def ask(title: str, pictures: int) -> asyncio.Task[Any]:
+        images = [ImageRef(data=draw_picture(f"{title} {number}", size=(16, 16))) for number in range(pictures)]
+        options = [f"{letter}: {title} {number}" for number, letter in enumerate("ABCDEFGH")]
+        request: Any = {"task": "sr", "record": {"input": ["1: mug"], "options": options[: pictures - 1]}}
+        return asyncio.create_task(graph.ainvoke({**request, "images": images}, context=Context()))
+
+    large = ask("large", 8)
+    await started.wait()
+    small = ask("small", 3)
+    for _ in range(3000):  # until the small one's pictures wait as well
+        await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.gather(large, small)
+    last_of_small = max(number for number, focus in enumerate(order) if "small" in focus)
+    assert last_of_small <= 6  # in turn, where first come first served had put all eight before

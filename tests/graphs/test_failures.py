@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from caslie_tools.domain import ImageRef, Product
-from caslie_tools.exceptions import ModelError
+from caslie_tools.exceptions import EndpointTimeoutError, EndpointUnavailableError, ModelError
 from caslie_tools.graphs import build_graph
 from caslie_tools.store import CaptionStore
 from tests.doubles import (
@@ -51,6 +51,13 @@ class TestCaptioners:
         assert [warning.partition(":")[0] for warning in each] == ["bottle-1.png", "mug-1.png"]
         assert all("every captioner failed (first: ConnectionError; second: ConnectionError)" in told for told in each)
         assert "hunter2" not in repr(state)
+
+    async def test_an_endpoint_that_has_tried_all_it_could_is_not_asked_again(self, store: CaptionStore) -> None:
+        captioner = FunctionCaptioner(raising(EndpointUnavailableError("model 'v' at a:1 cannot be used")))
+        graph = build_graph(sight_with(store, captioners=[captioner]), retry=AT_ONCE)
+        state = await graph.ainvoke({"question": WHITE, "products": ["lamp"]})
+        assert captioner.calls == 1
+        assert state["warnings"][-1] == "no image could be captioned; this is answered from text only"
 
     async def test_one_that_comes_back_is_not_a_failure(self, store: CaptionStore) -> None:
         answers: Iterator[str | Exception] = iter(
@@ -163,6 +170,13 @@ class TestJudgesAndPredictor:
         assert "hunter2" not in str(caught.value)
         assert predictor.calls == 3
         assert captioner.calls == 1
+
+    async def test_an_endpoint_that_has_tried_all_it_could_is_not_asked_again(self, store: CaptionStore) -> None:
+        predictor = FunctionPredictor(raising(EndpointTimeoutError("model 'p' at a:1 was not done after 60 s")))
+        graph = build_graph(sight_with(store, predictor=predictor), retry=AT_ONCE)
+        with pytest.raises(EndpointTimeoutError, match="not done after 60 s"):
+            await graph.ainvoke({"question": WHITE, "products": ["lamp"]})
+        assert predictor.calls == 1
 
     async def test_an_answer_of_no_option_is_kept_as_a_wrong_one(self, store: CaptionStore) -> None:
         predictor = FunctionPredictor(lambda instance: "I would rather not say")
