@@ -3,17 +3,18 @@
 The layout is Alpaca's (Taori et al., 2023); for the Mistral base the whole is wrapped in its instruction marks
 (paper, implementation details; byte for byte what the published weights were tuned on). The others, CASLIE-L and
 CASLIE-S, take it as it is: no wrapping of theirs is known, although their bases are chat models, so none is invented.
-No layout holds a beginning-of-sequence token: the server's tokenizer adds the one there must be.
+``llama-2`` and ``llama-3`` wrap it as one user message of those chat models (Meta's model cards), for models you tuned on
+them yourself. No layout holds a beginning-of-sequence token: the server's tokenizer adds the one there must be.
 """
 
 import json
 import re
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from caslie_tools.fusion import WireFormat
 from caslie_tools.tasks.definition import FusedInstance
 
-Layout: TypeAlias = Literal["alpaca", "mistral"]
+Layout: TypeAlias = Literal["alpaca", "mistral", "llama-2", "llama-3"]
 
 _PREAMBLE = (
     "Below is an instruction that describes a task, paired with an input that provides further context. "
@@ -41,9 +42,18 @@ def render(instance: FusedInstance, layout: Layout = "alpaca", *, wire: WireForm
     if instance.options or wire == "paper":
         blocks.append(f"### Options:\n{_json(list(instance.options), wire)}")
     body = "\n\n".join(blocks)
-    if layout == "mistral":
-        return f"[INST] {body}\n\n [/INST] ### Response:\n"
-    return f"{body}\n\n### Response:\n"
+    return _WRAPPINGS[layout].format(body=f"{body}\n\n")
+
+
+_WRAPPINGS: Final[dict[Layout, str]] = {
+    "alpaca": "{body}### Response:\n",
+    "mistral": "[INST] {body} [/INST] ### Response:\n",
+    "llama-2": "[INST] {body} [/INST] ### Response:\n",
+    "llama-3": (
+        "<|start_header_id|>user<|end_header_id|>\n\n{body}<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n\n### Response:\n"
+    ),
+}
 
 
 def _json(value: object, wire: WireFormat) -> str:
