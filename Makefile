@@ -40,13 +40,14 @@ tests: $(INSTALLED)
 
 benchmark: $(INSTALLED)
 	$(BIN)/python benchmarks/main_job.py
+	$(BIN)/python benchmarks/judging.py --simulated
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet $(TORCH) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embedded,endpoints,evaluation]' --group dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embedded,endpoints,evaluation,local]' --group dev
 	touch $@
 
 clean:
-	rm -rf $(VENV) .caslie .mypy_cache .pytest_cache .ruff_cache .coverage
+	rm -rf $(VENV) .caslie .vllm .mypy_cache .pytest_cache .ruff_cache .coverage

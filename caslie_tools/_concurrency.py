@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
+from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.utils import Input, Output
 
@@ -106,6 +107,26 @@ class AsyncRunnable(Runnable[Input, Output]):
     ) -> list[Output]:
         """Runs :meth:`abatch` to its end: on one event loop, where bounds hold and equal calls meet."""
         return run_sync(self.abatch(inputs, config, return_exceptions=return_exceptions, **kwargs))
+
+
+class AsyncEmbeddings(Embeddings):
+    """Embeddings written once, as ``aembed_documents``; everything else is derived."""
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Does the work; subclasses write this."""
+        raise NotImplementedError
+
+    async def aembed_query(self, text: str) -> list[float]:
+        """Embeds one text."""
+        return (await self.aembed_documents([text]))[0]
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Synchronous twin of :meth:`aembed_documents`."""
+        return run_sync(self.aembed_documents(texts))
+
+    def embed_query(self, text: str) -> list[float]:
+        """Synchronous twin of :meth:`aembed_query`."""
+        return run_sync(self.aembed_query(text))
 
 
 _requester: contextvars.ContextVar[Hashable] = contextvars.ContextVar("_requester", default=None)

@@ -1,6 +1,6 @@
 """The front door: a store, a profile and the state machine in one object."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -43,10 +43,13 @@ class Caslie:
         *,
         checkpointer: BaseCheckpointSaver[Any] | None = None,
     ) -> None:
-        self.settings = settings or Settings.load()
+        settings = settings or Settings.load()
+        if profile.mode is not None and "mode" not in settings.model_fields_set:
+            settings = settings.model_copy(update={"mode": profile.mode})
+        self.settings = settings
         self.profile = profile
         self.store = store
-        self.sight = Sight(store, profile.models(store), self.settings)
+        self.sight = Sight(store, profile.models(store), settings)
         self.graph: CaslieGraph = build_graph(self.sight, checkpointer=checkpointer)
 
     @classmethod
@@ -71,10 +74,14 @@ class Caslie:
         Raises:
             SettingsError: If the profile or a setting cannot be used.
             MissingExtraError: If the profile's optional dependencies are not installed.
+            ModelError: If the profile's model servers are not there, or do not serve the models
+                (``CASLIE_CHECK_MODELS=false`` starts all the same).
             StoreError: If the store cannot be opened.
         """
         settings = settings or Settings.load()
         chosen = profile if isinstance(profile, Profile) else load_profile(profile or settings.profile)
+        if settings.check_models and chosen.check is not None:
+            run_sync(_completed(chosen.check()))
         opened = CaptionStore.open(
             store or settings.store,
             chosen.embeddings,
@@ -235,6 +242,10 @@ class Caslie:
             {**request, "images": refs},  # type: ignore[typeddict-item]  # every key of it is one of Input's
             context=Context(use_images=use_images),
         )
+
+
+async def _completed(check: Awaitable[None]) -> None:
+    await check
 
 
 def _image_ref(image: ImageLike) -> ImageRef:

@@ -40,7 +40,7 @@ class CQE(AsyncRunnable[JudgeRequest, GateDecision]):
         *,
         quorum: int | None = None,
         early_stop: bool = True,
-        max_concurrency: int = 8,
+        max_concurrency: int = 16,
         timeout_seconds: float = 30.0,
     ) -> None:
         if not judges:

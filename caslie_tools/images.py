@@ -84,6 +84,21 @@ class LoadedImage:
         """
         return self.decoded.copy() if self.decoded is not None else _decode(self.data, label=self.sha256[:12])[1]
 
+    def reduced(self, max_side: int) -> Image.Image:
+        """Returns the normalised pixels, scaled down to a longest side; a smaller picture stays as it is.
+
+        Args:
+            max_side: In pixels.
+
+        Raises:
+            InputError: ``max_side`` is not positive.
+        """
+        if max_side < 1:
+            raise InputError(f"max_side is {max_side}; it must be at least 1 pixel")
+        picture = self.rgb()
+        picture.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+        return picture
+
     def data_url(self, max_side: int | None = None) -> str:
         """Returns the normalised pixels as a data URL, for models that see; without the original's metadata.
 
@@ -93,11 +108,7 @@ class LoadedImage:
         Raises:
             InputError: ``max_side`` is not positive.
         """
-        picture = self.rgb()
-        if max_side is not None:
-            if max_side < 1:
-                raise InputError(f"max_side is {max_side}; it must be at least 1 pixel")
-            picture.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+        picture = self.rgb() if max_side is None else self.reduced(max_side)
         encoded = io.BytesIO()
         if self.media_type in _LOSSY:
             media_type = "image/jpeg"

@@ -3,8 +3,8 @@
 The layout is Alpaca's (Taori et al., 2023); for the Mistral base the whole is wrapped in its instruction marks
 (paper, implementation details; byte for byte what the published weights were tuned on). The others, CASLIE-L and
 CASLIE-S, take it as it is: no wrapping of theirs is known, although their bases are chat models, so none is invented.
-``llama-2`` and ``llama-3`` wrap it as one user message of those chat models (Meta's model cards), for models you tuned on
-them yourself. No layout holds a beginning-of-sequence token: the server's tokenizer adds the one there must be.
+``llama-2`` and ``llama-3`` wrap it as one user message of those chat models (Meta's model cards), for models you tuned
+on them yourself. No layout holds a beginning-of-sequence token: the server's tokenizer adds the one there must be.
 """
 
 import json

@@ -25,9 +25,11 @@ PROFILES: dict[str, Callable[[], Profile]] = {
     "embedded": _embedded,
     "caslie-m": partial(_self_hosted, "caslie-m"),
     "caslie-s-24gb": partial(_self_hosted, "caslie-s-24gb"),
+    "local-hf": partial(_self_hosted, "local-hf"),
     "paper": partial(_self_hosted, "paper"),
 }
-"""The profiles that come with the package: one that runs in this process, and three of models you host yourself."""
+"""The profiles that come with the package: ``embedded`` and ``local-hf`` run in this process, the others' models on
+servers of your own."""
 
 
 def load_profile(name: str) -> Profile:

@@ -5,7 +5,7 @@ Any runnable of the right input and output will do; :mod:`caslie_tools.chat` mak
 it is part of a caption's key, so two captioners that caption differently must be named differently.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
@@ -13,6 +13,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import Runnable
 
 from caslie_tools.domain import Answer, CaptionDraft, Evidence, ImageRef, Model, QueryContext, Vote
+from caslie_tools.fusion import WireFormat
 from caslie_tools.images import LoadedImage
 from caslie_tools.tasks import FusedInstance
 
@@ -89,5 +90,9 @@ class Profile:
     """Builds the models for an open store."""
     pictures: PictureEmbeddings | None = None
     """``None``: pictures are not searched by likeness."""
+    check: Callable[[], Awaitable[None]] | None = None
+    """Finds out whether the models are there, in the seconds that a start can afford; fails with a ``ModelError``."""
+    mode: WireFormat | None = None
+    """The mode these models need, where nobody sets one: see :class:`caslie_tools.settings.Settings`."""
     notes: Sequence[str] = field(default=())
     """What a user should know of these models, such as their limits."""

@@ -27,6 +27,8 @@ class Settings(BaseSettings):
     mode: WireFormat = "corrected"
     """``paper`` reproduces the published behaviour where it is sound: fused text byte for byte, majority of any number
     of valid votes, a caption for every context (none reused from a similar one)."""
+    check_models: bool = True
+    """Whether a start asks the model servers if they are there and serve the models, and fails if they do not."""
     allow_local_paths: bool = True
     """Whether a request may name a picture by its path on this machine. A served graph says no unless this is set; the
     catalogue's own pictures are not affected."""
@@ -38,7 +40,7 @@ class Settings(BaseSettings):
     """Images looked at for one request; the rest is left out, with a warning."""
     max_parallel_images: int = Field(default=4, ge=1)
     """Images under way at once, over all requests of one ``Sight`` on one event loop."""
-    max_parallel_votes: int = Field(default=8, ge=1)
+    max_parallel_votes: int = Field(default=16, ge=1)
     """Votes under way at once, likewise."""
     quorum: int | None = Field(default=None, ge=1)
     """Valid votes needed to keep a caption; by default half of the jury, rounded up."""

@@ -1,6 +1,7 @@
 """The front door."""
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -224,7 +225,8 @@ class TestOpening:
         [
             (
                 "nonsense",
-                "choose one of embedded, caslie-m, caslie-s-24gb, paper, the path of a .toml file, or module:function",
+                "choose one of embedded, caslie-m, caslie-s-24gb, local-hf, paper, "
+                "the path of a .toml file, or module:function",
             ),
             ("no.such.module:profile", "cannot be imported"),
             ("tests.doubles:no_such_function", "cannot be imported"),
@@ -273,3 +275,37 @@ class TestSynchronousAndNot:
             assert caslie.ask("Is the lamp white?").warnings == ()
             (tool,) = [tool for tool in caslie.tools() if tool.name == "answer_product_question"]
             assert "350 ML" in tool.invoke({"question": VOLUME, "product_ids": ["mug"]})
+
+
+class TestStart:
+    @staticmethod
+    def profile(*, check: Any = None, mode: Any = None) -> Profile:
+        return dataclasses.replace(light_profile(), check=check, mode=mode)
+
+    def test_models_that_are_not_there_keep_it_from_starting(self, tmp_path: Path) -> None:
+        async def fail() -> None:
+            raise ModelError("the captioner is not there")
+
+        profile = self.profile(check=fail)
+        with pytest.raises(ModelError, match="the captioner is not there"):
+            Caslie.open(tmp_path / "store", profile=profile, settings=Settings())
+        assert not (tmp_path / "store").exists()
+        with Caslie.open(tmp_path / "store", profile=profile, settings=Settings(check_models=False)) as caslie:
+            assert caslie.store.stats().products == 0
+
+    async def test_the_check_runs_where_a_loop_runs_already(self, tmp_path: Path) -> None:
+        checked = []
+
+        async def check() -> None:
+            checked.append(True)
+
+        Caslie.open(tmp_path / "store", profile=self.profile(check=check), settings=Settings()).close()
+        assert checked == [True]
+
+    def test_a_profile_brings_the_mode_its_models_need(self, tmp_path: Path) -> None:
+        paper = self.profile(mode="paper")
+        with Caslie.open(tmp_path / "store", profile=paper, settings=Settings()) as caslie:
+            assert caslie.sight.settings.mode == "paper"
+            assert caslie.sight.cqe.quorum == 1
+        with Caslie.open(tmp_path / "store", profile=paper, settings=Settings(mode="corrected")) as caslie:
+            assert caslie.sight.settings.mode == "corrected"

@@ -15,6 +15,7 @@ import typer
 from caslie_tools._version import __version__
 from caslie_tools.cli.console import ProgressDisplay, out, run, show_warnings, shown_progress
 from caslie_tools.cli.endpoints import endpoints
+from caslie_tools.cli.options import AsJson, ProfileName, ShowProgress, Store
 
 if TYPE_CHECKING:
     from caslie_tools.caslie import Caslie
@@ -33,17 +34,8 @@ app = typer.Typer(
 )
 app.add_typer(endpoints)
 
-Store = Annotated[Path | None, typer.Option("--store", help="Folder of the caption store (default: .caslie/store).")]
-ProfileName = Annotated[
-    str | None, typer.Option("--profile", help="Profile: a name, a .toml file, or module:function (default: embedded).")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, and nothing else there.")]
 Where = Annotated[str | None, typer.Option("--where", help="Filter on products, such as 'price<50'.")]
 Images = Annotated[list[str] | None, typer.Option("--image", help="Picture: a path or an http(s) URL; repeatable.")]
-ShowProgress = Annotated[
-    ProgressDisplay,
-    typer.Option("--progress", help="On standard error: a bar where somebody watches, or a line per finished item."),
-]
 
 
 @app.command()
@@ -91,7 +83,7 @@ def search(
     as_json: AsJson = False,
 ) -> Document | None:
     """Find products by words, by a picture, or by both."""
-    with _open(store, profile, create=False) as caslie:
+    with _open(store, profile, create=False, check_models=False) as caslie:
         hits = caslie.search(text, image=image, where=where, count=count)
     if as_json:
         return {"products": [hit.model_dump(mode="json") for hit in hits]}
@@ -145,7 +137,7 @@ def captions(
     as_json: AsJson = False,
 ) -> Document | None:
     """List the captions the store knows, with their provenance."""
-    with _open(store, profile, create=False) as caslie:
+    with _open(store, profile, create=False, check_models=False) as caslie:
         known = caslie.captions(product)
     if as_json:
         return {"captions": known}
@@ -205,11 +197,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
 
 
-def _open(store: Path | None, profile: str | None, *, create: bool = True) -> "Caslie":
+def _open(store: Path | None, profile: str | None, *, create: bool = True, check_models: bool = True) -> "Caslie":
     from caslie_tools.caslie import Caslie
     from caslie_tools.settings import Settings
 
-    return Caslie.open(settings=Settings.load(store=store, profile=profile), create=create)
+    settings = Settings.load(store=store, profile=profile, check_models=None if check_models else False)
+    return Caslie.open(settings=settings, create=create)
 
 
 def _read_instance(path: Path) -> Any:

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from caslie_tools._optional import SMALL_MODEL_THREADS
 from caslie_tools.domain import Model, Probability
-from caslie_tools.embedded.weights import THREADS, require
+from caslie_tools.embedded.weights import require
 
 _PURPOSE: Final = "Reading text in pictures"
 _MIN_SCORE: Final = 0.75
@@ -103,7 +104,7 @@ class TextReader:
             engine = require("rapidocr", _PURPOSE).RapidOCR(
                 params={
                     "Global.log_level": "critical",
-                    "EngineConfig.onnxruntime.intra_op_num_threads": THREADS,
+                    "EngineConfig.onnxruntime.intra_op_num_threads": SMALL_MODEL_THREADS,
                     "EngineConfig.onnxruntime.inter_op_num_threads": 1,
                 }
             )

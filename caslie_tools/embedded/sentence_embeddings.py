@@ -10,6 +10,7 @@ from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 
 from caslie_tools.embedded.weights import packaged, require, torch_module, verified
+from caslie_tools.pooling import mean_pooled
 
 DIMENSIONS: Final = 384
 _SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -102,7 +103,5 @@ class MiniLMEmbeddings(Embeddings):
         mask = torch.tensor([item.attention_mask for item in encoded])
         with torch.inference_mode():
             hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state
-            weights = mask.unsqueeze(-1).to(hidden.dtype)
-            mean = (hidden * weights).sum(1) / weights.sum(1)
-            unit: NDArray[np.float32] = torch.nn.functional.normalize(mean, dim=1).numpy()
+            unit: NDArray[np.float32] = mean_pooled(torch, hidden, mask).numpy()
         return unit

@@ -1,17 +1,12 @@
 """Model files that come with packages: found, and checked before they are used."""
 
 import hashlib
-import importlib
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from caslie_tools.exceptions import MissingExtraError, ModelError
-
-THREADS = 1
-"""Threads of one model call. The models are small: two pictures side by side use two cores better than one picture on
-both, which slows down many times when anything else wants a core."""
+from caslie_tools import _optional
+from caslie_tools.exceptions import ModelError
 
 
 def require(module: str, purpose: str) -> Any:
@@ -24,19 +19,12 @@ def require(module: str, purpose: str) -> Any:
     Raises:
         MissingExtraError: If it is not installed.
     """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MissingExtraError("embedded", purpose) from error
+    return _optional.require(module, "embedded", purpose)
 
 
 def torch_module(purpose: str) -> Any:
     """Imports torch; its threads are limited unless the program had imported it before us."""
-    ours = "torch" not in sys.modules
-    torch = require("torch", purpose)
-    if ours:
-        torch.set_num_threads(THREADS)
-    return torch
+    return _optional.torch_for_small_models("embedded", purpose)
 
 
 def packaged(module: ModuleType, *parts: str) -> Path:

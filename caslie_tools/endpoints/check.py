@@ -8,7 +8,8 @@ import asyncio
 import base64
 import io
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 
 from PIL import Image, ImageDraw
 
@@ -23,11 +24,18 @@ from caslie_tools.endpoints.configuration import (
 )
 from caslie_tools.endpoints.connection import Completion, Endpoint
 from caslie_tools.endpoints.roles import image_message, text_message
-from caslie_tools.exceptions import EndpointError
+from caslie_tools.exceptions import EndpointError, EndpointTimeoutError, EndpointUnavailableError
+from caslie_tools.local.configuration import LocalSettings
 
 _UNLIKELY = ("qzx", "vwj")
 """No model says these of its own accord: an answer among them was constrained."""
+_START_SECONDS = 10.0
+"""How long a start waits for one server at most."""
 _FRUIT = "Name a fruit. Answer with one word."
+
+
+_IMPLIED = {"log-probabilities": "constraint"}
+"""A probe that fails wherever another one has; all others fail where the model is not served."""
 
 
 class Finding(Model):
@@ -54,38 +62,89 @@ class RoleReport(Model):
         return all(finding.passed for finding in self.findings)
 
 
-async def check_profile(settings: ProfileSettings, *, cheap: bool = False) -> list[RoleReport]:
-    """Checks every role of a profile against its live servers, all at once.
-
-    Args:
-        settings: The profile.
-        cheap: Only whether the servers are there and serve the models: what a start can afford.
-    """
-    return list(await asyncio.gather(*(check_role(name, role, cheap=cheap) for name, role in settings.roles.items())))
+async def check_profile(settings: ProfileSettings) -> list[RoleReport]:
+    """Checks every role of a profile against its live servers, all at once; of one in this process it says so."""
+    served = await asyncio.gather(*(check_role(name, role) for name, role in settings.roles.items()))
+    return [*served, *(_unserved(name, role) for name, role in settings.local_roles.items())]
 
 
-async def check_role(role: str, settings: EndpointSettings, *, cheap: bool = False) -> RoleReport:
+def _unserved(role: str, settings: LocalSettings) -> RoleReport:
+    finding = Finding(probe="in this process", passed=True, detail="no server to check; nothing was loaded")
+    return RoleReport(role=role, model=settings.identity, urls=(), findings=(finding,))
+
+
+async def check_role(role: str, settings: EndpointSettings) -> RoleReport:
     """Checks one role's endpoint, every replica of it; never raises because of what a server does."""
     findings: list[Finding] = []
     milliseconds = None
     for url in settings.urls:
-        endpoint = Endpoint(settings.model_copy(update={"urls": (url,)}))
-        place = f"{url}: " if len(settings.urls) > 1 else ""
-        try:
-            probes = [("served", _served), *([] if cheap else _probes(settings))]
-            for name, probe in probes:
+        async with _replica(settings, url) as endpoint:
+            failed: set[str] = set()
+            for name, probe in [("served", _served), *_probes(settings)]:
+                if failed & {"served", _IMPLIED.get(name)}:
+                    continue  # it would say the same in other words
                 finding = await _outcome(name, probe, endpoint, settings)
-                findings.append(finding.model_copy(update={"detail": place + finding.detail}))
-                if name == "served" and not finding.passed:
-                    break  # every further probe would say the same
-            else:
-                if not cheap:
-                    milliseconds = await _latency(endpoint, settings)
-        finally:
-            await endpoint.aclose()
+                findings.append(finding.model_copy(update={"detail": _placed(finding.detail, url, settings)}))
+                if not finding.passed:
+                    failed.add(name)
+            if "served" not in failed:
+                milliseconds = await _latency(endpoint, settings)
     return RoleReport(
         role=role, model=settings.model, urls=settings.urls, findings=tuple(findings), milliseconds=milliseconds
     )
+
+
+async def require_served(settings: ProfileSettings) -> None:
+    """The cheap part of the check, for a start: are the servers there, and do they serve the models?
+
+    A replica that cannot be reached is no reason not to start where another one can.
+
+    Raises:
+        EndpointUnavailableError: If they are not; with the words of the whole check.
+    """
+    roles = settings.roles
+    found = await asyncio.gather(*(_served_anywhere(role) for role in roles.values()))
+    wrong = [f"{role}: {detail}" for role, details in zip(roles, found, strict=True) for detail in details]
+    if wrong:
+        raise EndpointUnavailableError(
+            f"the profile {settings.name!r} is not ready: {'; '.join(wrong)}. "
+            f"Run `caslie endpoints check {settings.name}` for the whole picture"
+        )
+
+
+async def _served_anywhere(settings: EndpointSettings) -> list[str]:
+    """What is wrong with a role's replicas, if it keeps the role from being used."""
+    # Asked once, and not for long: whoever starts waits for it.
+    hasty = settings.model_copy(
+        update={"max_attempts": 1, "timeout_seconds": min(settings.timeout_seconds, _START_SECONDS)}
+    )
+    good: list[str] = []
+    wrong: list[str] = []
+    gone: list[str] = []
+    for url in settings.urls:
+        async with _replica(hasty, url) as endpoint:
+            try:
+                passed, detail = await _served(endpoint, settings)
+                (good if passed else wrong).append(_placed(detail, url, settings))
+            except (EndpointUnavailableError, EndpointTimeoutError) as error:
+                gone.append(_placed(str(error), url, settings))
+            except EndpointError as error:
+                wrong.append(_placed(str(error), url, settings))
+    return wrong if good else wrong + gone
+
+
+@asynccontextmanager
+async def _replica(settings: EndpointSettings, url: str) -> AsyncIterator[Endpoint]:
+    endpoint = Endpoint(settings.model_copy(update={"urls": (url,)}))
+    try:
+        yield endpoint
+    finally:
+        await endpoint.aclose()
+
+
+def _placed(detail: str, url: str, settings: EndpointSettings) -> str:
+    """Names the replica, where there are several."""
+    return f"{url}: {detail}" if len(settings.urls) > 1 else detail
 
 
 Probe = Callable[[Endpoint, EndpointSettings], Awaitable[tuple[bool, str]]]

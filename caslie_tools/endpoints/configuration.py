@@ -1,21 +1,33 @@
-"""What is known of a self-hosted model per role, and of a whole profile: validated values, never read from elsewhere.
+"""What is known of a served model per role, and of a whole profile: validated values, never read from elsewhere.
 
-:mod:`caslie_tools.endpoints.loading` reads them from TOML and the environment.
+:mod:`caslie_tools.endpoints.loading` reads them from TOML and the environment. In a profile every role is either
+served, or runs in this process (:mod:`caslie_tools.local`), whichever its ``backend`` says.
 """
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, SecretStr, Tag
 
 from caslie_tools.domain import Model
 from caslie_tools.fusion import WireFormat
-from caslie_tools.layouts import Layout
-
-# What a command line takes for a name: not empty, and no option.
-_A_WORD = r"^[^-\s]"
+from caslie_tools.local.configuration import (
+    LocalCaptionerSettings,
+    LocalEmbeddingsSettings,
+    LocalJudgeSettings,
+    LocalPredictorSettings,
+    LocalSettings,
+)
+from caslie_tools.role_settings import (
+    A_WORD,
+    CaptioningSettings,
+    EmbeddingSettings,
+    JudgingSettings,
+    ModelSettings,
+    PredictingSettings,
+)
 
 
 def _checked_url(url: str) -> str:
@@ -69,14 +81,16 @@ def _not_blank(key: SecretStr | None) -> SecretStr | None:
 Url = Annotated[str, AfterValidator(_checked_url)]
 
 
-class EndpointSettings(Model):
+class EndpointSettings(ModelSettings):
     """One model behind one or several equal servers."""
 
+    backend: Literal["endpoint"] = "endpoint"
+    """What tells these settings from those of a model in this process."""
     urls: Annotated[tuple[Url, ...], BeforeValidator(_split), Field(min_length=1)]
     """Base URLs of its replicas, ending in ``/v1``. In the environment: separated by commas."""
-    model: str = Field(pattern=_A_WORD)
+    model: str = Field(pattern=A_WORD)
     """The name it is served under."""
-    weights: str | None = Field(default=None, pattern=_A_WORD)
+    weights: str | None = Field(default=None, pattern=A_WORD)
     """Where the server loads it from, hub name or folder, when it is served under another name."""
     api_key: Annotated[SecretStr | None, AfterValidator(_not_blank)] = None
     """Sent as bearer token. Belongs in the environment, not in a file."""
@@ -84,6 +98,9 @@ class EndpointSettings(Model):
     """Tokens a request may take, prompt and answer together: the server must serve as many."""
     timeout_seconds: float = Field(default=60.0, gt=0, allow_inf_nan=False)
     """Total deadline of one call, retries included."""
+    constraint: Literal["structured_outputs", "guided_choice"] = "structured_outputs"
+    """The request field by which an answer is constrained to choices. vLLM has the first from 0.11 on; the second is
+    for versions before that, and is silently ignored from 0.12 on."""
     max_concurrency: int = Field(default=8, ge=1)
     """Requests under way at once."""
     max_attempts: int = Field(default=3, ge=1)
@@ -101,54 +118,64 @@ class EndpointSettings(Model):
         return self.weights or self.model
 
 
-class CaptionerSettings(EndpointSettings):
-    """A vision-language model that captions (EC3)."""
-
-    max_side: int = Field(default=1024, ge=28)
-    """Longest side, in pixels, an image is sent with; it is never enlarged."""
-    max_tokens: int = Field(default=128, ge=1)
-    temperature: float = Field(default=0.0, ge=0, le=2)
+class CaptionerSettings(CaptioningSettings, EndpointSettings):
+    """A captioner on a server."""
 
 
-def _name_of(data: dict[str, Any]) -> str:
-    return str(data.get("model") or "judge")
+class JudgeSettings(JudgingSettings, EndpointSettings):
+    """A judge on a server."""
 
-
-class JudgeSettings(EndpointSettings):
-    """A model that votes (CQE)."""
-
-    name: str = Field(default_factory=_name_of, min_length=1)
-    """Its name in votes and traces; by default the model's. Unique in a jury."""
-    sees_image: bool = False
-    """Vote on whether the caption is true to the image, which is sent along, and not only on whether it helps."""
-    max_side: int = Field(default=1024, ge=28)
-    """Longest side, in pixels, the image is sent with, if it is."""
     context_length: int = Field(default=2048, ge=1)
     max_tokens: int = Field(default=16, ge=1)
 
 
-class PredictorSettings(EndpointSettings):
-    """A model that answers (uniM3). The defaults are the reference decoding (paper, implementation details)."""
-
-    prompt: Literal["completion", "chat"] = "completion"
-    """``completion``: raw text in ``layout``, for tuned models; ``chat``: a message, for any instruct model."""
-    layout: Layout = "alpaca"
-    wire: WireFormat = "paper"
-    """``paper``: what the published weights were tuned on."""
-    max_tokens: int = Field(default=100, ge=1)
-    temperature: float = Field(default=0.15, ge=0, le=2)
-    top_p: float = Field(default=0.95, gt=0, le=1)
+class PredictorSettings(PredictingSettings, EndpointSettings):
+    """A predictor on a server."""
 
 
-class EmbeddingsSettings(EndpointSettings):
-    """A model that embeds texts, for search and for finding captions made for a similar question."""
+class EmbeddingsSettings(EmbeddingSettings, EndpointSettings):
+    """Embeddings from a server."""
 
-    batch_size: int = Field(default=64, ge=1)
-    """Texts per request."""
     context_length: int = Field(default=512, ge=1)
 
 
-def _told_apart(judges: tuple[JudgeSettings, ...]) -> tuple[JudgeSettings, ...]:
+SERVED: Final = "endpoint"
+IN_PROCESS: Final = "transformers"
+_EMBEDDED: Final = "embedded"
+_Kind = TypeVar("_Kind", EndpointSettings, LocalSettings)
+
+
+def _backend(role: object) -> str | None:
+    """What kind of settings these are, written down or made already."""
+    if isinstance(role, Mapping):
+        said = role.get("backend", SERVED)
+        return said if isinstance(said, str) else None
+    return _EMBEDDED if role == _EMBEDDED else getattr(role, "backend", None)
+
+
+_ByBackend = Discriminator(
+    _backend,
+    custom_error_type="backend",
+    custom_error_message=f"backend is {SERVED!r}, for a model on a server, or {IN_PROCESS!r}, for one in this process",
+)
+AnyCaptionerSettings: TypeAlias = Annotated[
+    Annotated[CaptionerSettings, Tag(SERVED)] | Annotated[LocalCaptionerSettings, Tag(IN_PROCESS)], _ByBackend
+]
+AnyJudgeSettings: TypeAlias = Annotated[
+    Annotated[JudgeSettings, Tag(SERVED)] | Annotated[LocalJudgeSettings, Tag(IN_PROCESS)], _ByBackend
+]
+AnyPredictorSettings: TypeAlias = Annotated[
+    Annotated[PredictorSettings, Tag(SERVED)] | Annotated[LocalPredictorSettings, Tag(IN_PROCESS)], _ByBackend
+]
+AnyEmbeddingsSettings: TypeAlias = Annotated[
+    Annotated[EmbeddingsSettings, Tag(SERVED)]
+    | Annotated[LocalEmbeddingsSettings, Tag(IN_PROCESS)]
+    | Annotated[Literal["embedded"], Tag(_EMBEDDED)],
+    _ByBackend,
+]
+
+
+def _told_apart(judges: tuple[AnyJudgeSettings, ...]) -> tuple[AnyJudgeSettings, ...]:
     names = [judge.name for judge in judges]
     for name in names:
         if names.count(name) > 1:
@@ -157,19 +184,19 @@ def _told_apart(judges: tuple[JudgeSettings, ...]) -> tuple[JudgeSettings, ...]:
 
 
 class ProfileSettings(Model):
-    """Which model, served where, takes which role."""
+    """Which model takes which role, and where it runs."""
 
     name: str = Field(min_length=1)
     description: str = ""
-    captioners: Annotated[tuple[CaptionerSettings, ...], BeforeValidator(_in_order), Field(min_length=1)]
+    captioners: Annotated[tuple[AnyCaptionerSettings, ...], BeforeValidator(_in_order), Field(min_length=1)]
     """In order of preference: the next one is tried when one fails."""
     judges: Annotated[
-        tuple[JudgeSettings, ...], BeforeValidator(_in_order), AfterValidator(_told_apart), Field(min_length=1)
+        tuple[AnyJudgeSettings, ...], BeforeValidator(_in_order), AfterValidator(_told_apart), Field(min_length=1)
     ]
     """The jury, in the order it is asked."""
-    predictor: PredictorSettings
-    embeddings: EmbeddingsSettings | Literal["embedded"] = "embedded"
-    """``embedded``: in this process, with the extra of that name."""
+    predictor: AnyPredictorSettings
+    embeddings: AnyEmbeddingsSettings = "embedded"
+    """``embedded``: the small ones of the extra of that name."""
     mode: WireFormat = "corrected"
     """``paper`` reproduces the published behaviour: see :class:`caslie_tools.settings.Settings`."""
     vllm: str = ">=0.12"
@@ -180,15 +207,20 @@ class ProfileSettings(Model):
     @property
     def roles(self) -> dict[str, EndpointSettings]:
         """Every role that is served, by a name for messages: ``captioner``, ``judge 1`` ... ``predictor``."""
-        served: dict[str, EndpointSettings] = dict(_numbered("captioner", self.captioners))
-        served |= _numbered("judge", self.judges)
-        served["predictor"] = self.predictor
-        if isinstance(self.embeddings, EmbeddingsSettings):
-            served["embeddings"] = self.embeddings
-        return served
+        return self._roles(EndpointSettings)
+
+    @property
+    def local_roles(self) -> dict[str, LocalSettings]:
+        """Every role whose model runs in this process, likewise; the embedded embeddings are none of them."""
+        return self._roles(LocalSettings)
+
+    def _roles(self, kind: type[_Kind]) -> dict[str, _Kind]:
+        every: dict[str, object] = _numbered("captioner", self.captioners) | _numbered("judge", self.judges)
+        every |= {"predictor": self.predictor, "embeddings": self.embeddings}
+        return {name: settings for name, settings in every.items() if isinstance(settings, kind)}
 
 
-def _numbered(role: str, settings: tuple[Any, ...]) -> dict[str, EndpointSettings]:
+def _numbered(role: str, settings: tuple[object, ...]) -> dict[str, object]:
     if len(settings) == 1:
         return {role: settings[0]}
     return {f"{role} {number}": one for number, one in enumerate(settings, start=1)}

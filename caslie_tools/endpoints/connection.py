@@ -7,6 +7,7 @@ whole but cannot be used, is not asked for again.
 """
 
 import asyncio
+import hashlib
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -54,8 +55,11 @@ class Endpoint:
 
     It may be used on several event loops, one after the other and at once; each has connections of its own, which close
     with :meth:`aclose` and when ``asyncio.run`` ends the loop. The bound on parallelism holds on each loop, over
-    all replicas, first come first served. Of several replicas the least busy one is asked, the first of the least busy;
-    when it fails, the others are asked at once. An attempt has failed when all replicas have.
+    all replicas; requesters take turns (:class:`~caslie_tools._concurrency.Bound`).
+
+    Of several replicas the least busy one is asked; among equals, the same one for the same image or prompt, which it
+    has in its prefix cache. When it fails, the others are asked at once; a replica that hangs is left after its share
+    of the time, so that the others get theirs. An attempt has failed when all replicas have.
 
     Args:
         settings: Where it is, and the limits of a call.
@@ -127,7 +131,7 @@ class Endpoint:
         body: dict[str, Any] = {"messages": list(messages)}
         if top_logprobs:
             body |= {"logprobs": True, "top_logprobs": top_logprobs}
-        body |= _decoding(max_tokens, temperature, top_p, seed, choice)
+        body |= self._decoding(max_tokens, temperature, top_p, seed, choice)
         return await self._complete("/chat/completions", body, read_chat, choice)
 
     async def complete(
@@ -160,7 +164,7 @@ class Endpoint:
             body["logprobs"] = top_logprobs
         if not add_special_tokens:  # vLLM's own; not sent without need
             body["add_special_tokens"] = False
-        body |= _decoding(max_tokens, temperature, top_p, seed, choice)
+        body |= self._decoding(max_tokens, temperature, top_p, seed, choice)
         return await self._complete("/completions", body, read_text, choice)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
@@ -201,6 +205,18 @@ class Endpoint:
     async def aclose(self) -> None:
         """Closes the connections of all event loops; a call under way is tried again on a new one."""
         await self._clients.aclose()
+
+    def _decoding(
+        self, max_tokens: int, temperature: float, top_p: float, seed: int | None, choice: Sequence[str] | None
+    ) -> dict[str, Any]:
+        body: dict[str, Any] = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p}
+        if seed is not None:
+            body["seed"] = seed
+        if choice is not None and self.settings.constraint == "guided_choice":
+            body["guided_choice"] = list(choice)
+        elif choice is not None:
+            body["structured_outputs"] = {"choice": list(choice)}
+        return body
 
     async def _complete(
         self,
@@ -269,10 +285,12 @@ class Endpoint:
     ) -> T:
         """One attempt: asks one replica after the other until one does not fail."""
         failures: list[TryAgainError] = []
-        for replica in sorted(self._replicas, key=lambda each: each.under_way):
+        replicas = self._in_order(body)
+        for number, replica in enumerate(replicas, start=1):
             if not replica.breaker.lets_through():
                 continue
-            answer = await self._ask(replica, deadline, path, body)
+            others = sum(other.breaker.remaining() == 0 for other in replicas[number:])
+            answer = await self._ask(replica, deadline, path, body, others=others)
             if isinstance(answer, bytes):
                 return self._read(replica, answer, read)
             if not isinstance(answer, TryAgainError):
@@ -287,14 +305,31 @@ class Endpoint:
             "check that the server runs"
         )
 
+    def _in_order(self, body: Mapping[str, Any] | None) -> list[Replica]:
+        if len(self._replicas) == 1:
+            return self._replicas
+        shared = _shared_part(body)
+        return sorted(
+            self._replicas,
+            key=lambda each: (each.under_way, hashlib.blake2b(shared, key=each.url.encode()[-64:]).digest()),
+        )
+
     async def _ask(
-        self, replica: Replica, deadline: asyncio.Timeout, path: str, body: Mapping[str, Any] | None
+        self, replica: Replica, deadline: asyncio.Timeout, path: str, body: Mapping[str, Any] | None, *, others: int
     ) -> bytes | TryAgainError | EndpointError:
-        """Sends one request to one replica, and draws the conclusion for its breaker."""
+        """Sends one request to one replica, and draws the conclusion for its breaker.
+
+        It has all the time that is left, or its share of it where others can still be asked.
+        """
         answer: bytes | TryAgainError | EndpointError
+        by = deadline.when()
+        left = None if by is None or not others else (by - asyncio.get_running_loop().time()) / (others + 1)
         with replica.busy():
             try:
-                answer = await self._send(replica, path, body)
+                async with asyncio.timeout(left):
+                    answer = await self._send(replica, path, body)
+            except TimeoutError:
+                answer = TryAgainError(f"{replica.name} did not answer in {left:.3g} s")
             except BaseException:
                 # Cancelled: by the deadline because the server hangs, or by somebody who needs the answer no more.
                 if deadline.expired():
@@ -359,15 +394,14 @@ def _name(url: str) -> str:
     return f"{host}:{parsed.port or (443 if parsed.scheme == 'https' else 80)}"
 
 
-def _decoding(
-    max_tokens: int, temperature: float, top_p: float, seed: int | None, choice: Sequence[str] | None
-) -> dict[str, Any]:
-    body: dict[str, Any] = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p}
-    if seed is not None:
-        body["seed"] = seed
-    if choice is not None:
-        body["structured_outputs"] = {"choice": list(choice)}
-    return body
+def _shared_part(body: Mapping[str, Any] | None) -> bytes:
+    """What requests have in common that a server remembers: the image, or else the whole text."""
+    if body is None:
+        return b""
+    shared: Any = body.get("messages") or body.get("prompt") or body.get("input")
+    if body.get("messages") and isinstance(content := body["messages"][0]["content"], list):
+        shared = content[0]  # the image comes first
+    return str(shared).encode(errors="replace")
 
 
 def _check_writable(body: Mapping[str, Any]) -> None:

@@ -1,7 +1,8 @@
-"""Reads a profile of self-hosted models: its TOML file first, then what the environment says otherwise.
+"""Reads a profile of models you host yourself: its TOML file first, then what the environment says otherwise.
 
 A file has a table per role: ``[captioner]`` (or several ``[[captioners]]``), ``[[judges]]``, ``[predictor]`` and, where
-texts are embedded by a server too, ``[embeddings]``; what all roles share stands in ``[defaults]``. In the environment
+texts are not embedded by the small embedded model, ``[embeddings]``; what all roles share stands in ``[defaults]``.
+``backend = "transformers"`` runs a role in this process, without it the role is served. In the environment
 ``CASLIE_PREDICTOR__MODEL`` sets ``model`` of the predictor, ``CASLIE_JUDGES__0__URLS`` the URLs of the first judge,
 ``CASLIE_DEFAULTS__TIMEOUT_SECONDS`` what all share, and ``CASLIE_API_KEY`` the key of every role without one of its
 own. In any URL ``{host}`` stands for ``CASLIE_HOST``, by default this machine.
@@ -24,11 +25,18 @@ from pydantic_settings import (
 )
 from pydantic_settings.exceptions import SettingsError as UnreadableError
 
-from caslie_tools.endpoints.configuration import ProfileSettings
+from caslie_tools.endpoints.configuration import IN_PROCESS, SERVED, EndpointSettings, ProfileSettings
 from caslie_tools.exceptions import SettingsError
+from caslie_tools.local.configuration import LocalSettings
 
 _SHIPPED = files("caslie_tools.endpoints") / "profiles"
 _LISTS = ("captioners", "judges")
+# What only one kind of role knows is not shared with the other.
+_OTHERS = {
+    SERVED: LocalSettings.model_fields.keys() - EndpointSettings.model_fields.keys(),
+    IN_PROCESS: EndpointSettings.model_fields.keys() - LocalSettings.model_fields.keys(),
+}
+_KINDS = (SERVED, IN_PROCESS, "embedded")
 
 
 def shipped_profiles() -> tuple[str, ...]:
@@ -55,8 +63,9 @@ def load_profile_settings(name_or_path: str | Path) -> ProfileSettings:
             "or the path of a .toml file"
         )
     written = _read(file, name)
+    said = _assembled(written, Path(name).stem)
     try:
-        return ProfileSettings.model_validate(_assembled(written, Path(name).stem))
+        return ProfileSettings.model_validate(said)
     except ValidationError as error:
         raise SettingsError(f"the profile {name!r} cannot be used: {_first(error)}") from error
 
@@ -95,8 +104,8 @@ class _Toml(TomlConfigSettingsSource):
 class _Environment(EnvSettingsSource):
     def __call__(self) -> dict[str, Any]:
         # A profile's own words are not for the environment: CASLIE_NAME and the like may be anything.
-        given = super().__call__()
-        return {name: value for name, value in given.items() if name not in ("name", "description", "notes", "vllm")}
+        own = ("name", "description", "notes", "vllm")
+        return {name: value for name, value in super().__call__().items() if name not in own}
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         decoded = super().decode_complex_value(field_name, field, value)
@@ -137,7 +146,8 @@ def _assembled(written: _Written, name: str) -> dict[str, Any]:
         shared["api_key"] = written.api_key
 
     def role(entry: dict[str, Any]) -> dict[str, Any]:
-        whole = shared | entry
+        backend = str((shared | entry).get("backend", SERVED))
+        whole = {name: value for name, value in shared.items() if name not in _OTHERS.get(backend, ())} | entry
         if urls := whole.get("urls"):
             whole["urls"] = _placed(urls, written.host)
         return whole
@@ -161,5 +171,5 @@ def _placed(urls: object, host: str) -> object:
 def _first(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     # Where an entry may be of several kinds, pydantic names the kind too.
-    field = ".".join(str(part) for part in first["loc"] if part != "EmbeddingsSettings")
+    field = ".".join(str(part) for part in first["loc"] if part not in _KINDS)
     return f"{field}: {first['msg']}"

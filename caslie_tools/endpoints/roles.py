@@ -3,13 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.embeddings import Embeddings
-from langchain_core.runnables import RunnableConfig
-
-from caslie_tools._concurrency import AsyncRunnable, run_sync
-from caslie_tools.chat import read_open_answer
-from caslie_tools.domain import Answer, CaptionDraft, Vote
-from caslie_tools.endpoints.choices import choice_probabilities
+from caslie_tools._concurrency import AsyncEmbeddings
+from caslie_tools.choices import choice_probabilities
 from caslie_tools.endpoints.configuration import (
     CaptionerSettings,
     EmbeddingsSettings,
@@ -19,11 +14,7 @@ from caslie_tools.endpoints.configuration import (
 from caslie_tools.endpoints.connection import Endpoint
 from caslie_tools.exceptions import ModelError
 from caslie_tools.images import ImageLoader
-from caslie_tools.layouts import render
-from caslie_tools.parsing import parse_yes_no
-from caslie_tools.prompts import caption_prompt, judge_prompt, prediction_prompt, question_prompt, truth_prompt
-from caslie_tools.roles import CaptionRequest, JudgeRequest
-from caslie_tools.tasks import FusedInstance, get_task
+from caslie_tools.prompted import Choice, Prompt, Prompted, PromptedCaptioner, PromptedJudge, PromptedPredictor
 
 _TOP_LOGPROBS = 20
 """The most that servers list by default."""
@@ -45,129 +36,74 @@ def text_message(text: str) -> list[Mapping[str, Any]]:
     return [{"role": "user", "content": text}]
 
 
-class EndpointCaptioner(AsyncRunnable[CaptionRequest, CaptionDraft]):
-    """EC3's captioner: a vision-language model behind chat completions.
+class _OnEndpoint(Prompted):
+    """Asks an endpoint. An image's bytes are sent as a data URL."""
 
-    The image's bytes are sent as a data URL, reduced to what the model needs and never enlarged.
-    """
+    endpoint: Endpoint
+
+    async def _write(self, prompt: Prompt, *, max_tokens: int, temperature: float, top_p: float = 1.0) -> str:
+        if prompt.raw:
+            answer = await self.endpoint.complete(
+                prompt.text, max_tokens=max_tokens, temperature=temperature, top_p=top_p
+            )
+        else:
+            answer = await self.endpoint.chat(
+                _messages(prompt), max_tokens=max_tokens, temperature=temperature, top_p=top_p
+            )
+        return answer.text
+
+    async def _choose(self, prompt: Prompt, choices: Sequence[str]) -> Choice:
+        if prompt.raw:
+            answer = await self.endpoint.complete(
+                prompt.text, max_tokens=_CHOICE_TOKENS, choice=choices, top_logprobs=_TOP_LOGPROBS
+            )
+            text = answer.text
+        else:
+            # Chat models begin an answer with a capital: one that means "No" and may only say "no" takes "yes" instead.
+            spelled = {spelling: choice for choice in choices for spelling in (choice.capitalize(), choice)}
+            answer = await self.endpoint.chat(
+                _messages(prompt), max_tokens=_CHOICE_TOKENS, choice=tuple(spelled), top_logprobs=_TOP_LOGPROBS
+            )
+            text = spelled[answer.text]
+        chances = choice_probabilities(choices, answer.top_logprobs[0]) if answer.top_logprobs else None
+        return Choice(text=text, probabilities=chances)
+
+
+def _messages(prompt: Prompt) -> list[Mapping[str, Any]]:
+    if prompt.image is None:
+        return text_message(prompt.text)
+    return image_message(prompt.image.data_url(max_side=prompt.max_side), prompt.text)
+
+
+class EndpointCaptioner(_OnEndpoint, PromptedCaptioner):
+    """A captioner behind chat completions."""
 
     def __init__(self, settings: CaptionerSettings) -> None:
         self.settings = settings
         self.endpoint = Endpoint(settings)
         self.name = settings.model
 
-    async def ainvoke(
-        self,
-        input: CaptionRequest,  # noqa: A002 (LangChain's name)
-        config: RunnableConfig | None = None,
-        **kwargs: Any,
-    ) -> CaptionDraft:
-        """Captions one image."""
-        url = input.image.data_url(max_side=self.settings.max_side)
-        answer = await self.endpoint.chat(
-            image_message(url, caption_prompt(input.context)),
-            max_tokens=self.settings.max_tokens,
-            temperature=self.settings.temperature,
-        )
-        return CaptionDraft(text=answer.text)
 
-
-class EndpointJudge(AsyncRunnable[JudgeRequest, Vote]):
-    """One of CQE's judges: a vote constrained to yes or no, with its probability, in one call.
-
-    With ``sees_image`` it gets the picture as well and votes on whether the caption is true to it, which a judge of
-    texts cannot know; where there is no picture it abstains.
-    """
+class EndpointJudge(_OnEndpoint, PromptedJudge):
+    """A judge whose vote is constrained to yes or no, with its probability, in one call."""
 
     def __init__(self, settings: JudgeSettings, loader: ImageLoader) -> None:
         self.settings = settings
         self.endpoint = Endpoint(settings)
         self.loader = loader
-        self.name = settings.name or settings.model
-
-    async def ainvoke(
-        self,
-        input: JudgeRequest,  # noqa: A002 (LangChain's name)
-        config: RunnableConfig | None = None,
-        **kwargs: Any,
-    ) -> Vote:
-        """Votes on one caption."""
-        if not self.settings.sees_image:
-            messages = text_message(judge_prompt(input.context, input.caption))
-        elif input.image is None:
-            return Vote(judge=self.name, verdict="abstain", reason="there is no picture to look at")
-        else:
-            image = await self.loader.load(input.image)
-            messages = image_message(image.data_url(max_side=1024), truth_prompt(input.caption))
-        answer = await self.endpoint.chat(
-            messages, max_tokens=_CHOICE_TOKENS, choice=("yes", "no"), top_logprobs=_TOP_LOGPROBS
-        )
-        verdict = parse_yes_no(answer.text)
-        if verdict is None:
-            return Vote(judge=self.name, verdict="abstain", reason="answered neither yes nor no")
-        chances = choice_probabilities(("yes", "no"), answer.top_logprobs[0]) if answer.top_logprobs else None
-        return Vote(judge=self.name, verdict=verdict, probability=chances["yes"] if chances else None)
+        self.name = settings.name
 
 
-class EndpointPredictor(AsyncRunnable[FusedInstance, Answer]):
-    """UniM3's predictor: a tuned CASLIE model by raw completion, or any chat model.
-
-    Tasks with a closed set of answers are constrained to it, and every answer's probability comes with the call. What
-    comes back is taken whole: there is no marker in it to cut at.
-    """
+class EndpointPredictor(_OnEndpoint, PromptedPredictor):
+    """A predictor whose closed answers are constrained to what the task has."""
 
     def __init__(self, settings: PredictorSettings) -> None:
         self.settings = settings
         self.endpoint = Endpoint(settings)
         self.name = settings.model
 
-    async def ainvoke(
-        self,
-        input: FusedInstance,  # noqa: A002 (LangChain's name)
-        config: RunnableConfig | None = None,
-        **kwargs: Any,
-    ) -> Answer:
-        """Answers one instance."""
-        labels = get_task(input.task).labels(input)
-        return await (self._choose(input, labels) if labels else self._write(input))
 
-    async def _choose(self, instance: FusedInstance, labels: Sequence[str]) -> Answer:
-        # The likeliest answer, not a sample: the same instance gets the same answer.
-        if self.settings.prompt == "completion":
-            prompt = render(instance, self.settings.layout, wire=self.settings.wire)
-            answer = await self.endpoint.complete(
-                prompt, max_tokens=_CHOICE_TOKENS, choice=labels, top_logprobs=_TOP_LOGPROBS
-            )
-        else:
-            answer = await self.endpoint.chat(
-                text_message(prediction_prompt(instance, tuple(labels))),
-                max_tokens=_CHOICE_TOKENS,
-                choice=labels,
-                top_logprobs=_TOP_LOGPROBS,
-            )
-        chances = choice_probabilities(labels, answer.top_logprobs[0]) if answer.top_logprobs else None
-        return Answer(text=answer.text, probabilities=chances)
-
-    async def _write(self, instance: FusedInstance) -> Answer:
-        settings = self.settings
-        if settings.prompt == "completion":
-            answer = await self.endpoint.complete(
-                render(instance, settings.layout, wire=settings.wire),
-                max_tokens=settings.max_tokens,
-                temperature=settings.temperature,
-                top_p=settings.top_p,
-            )
-        else:
-            answer = await self.endpoint.chat(
-                text_message(question_prompt(instance)),
-                max_tokens=settings.max_tokens,
-                temperature=settings.temperature,
-                top_p=settings.top_p,
-            )
-        return read_open_answer(answer.text.strip(), instance)
-
-
-class EndpointEmbeddings(Embeddings):
+class EndpointEmbeddings(AsyncEmbeddings):
     """LangChain embeddings over ``/v1/embeddings``."""
 
     def __init__(self, settings: EmbeddingsSettings) -> None:
@@ -193,15 +129,3 @@ class EndpointEmbeddings(Embeddings):
                 raise ModelError(f"{self.settings.model} answered {len(answer)} vectors for {len(batch)} texts")
             vectors += answer
         return vectors
-
-    async def aembed_query(self, text: str) -> list[float]:
-        """Embeds one text."""
-        return (await self.aembed_documents([text]))[0]
-
-    def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Synchronous twin of :meth:`aembed_documents`."""
-        return run_sync(self.aembed_documents(texts))
-
-    def embed_query(self, text: str) -> list[float]:
-        """Synchronous twin of :meth:`aembed_query`."""
-        return run_sync(self.aembed_query(text))

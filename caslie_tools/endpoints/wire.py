@@ -176,8 +176,8 @@ def chosen(completion: Completion, choice: Sequence[str]) -> str:
     if completion.finish_reason == "length":
         raise UnusableAnswerError("it was cut off before it was one of the choices; allow more tokens")
     raise UnusableAnswerError(
-        "it is none of the choices, so the server ignored the constraint; "
-        "it must understand 'structured_outputs', as vLLM does from 0.12 on"
+        "it is none of the choices, so the server ignored the constraint; vLLM before 0.11 takes it as "
+        "'guided_choice', later versions as 'structured_outputs': set the role's constraint to what the server has"
     )
 
 

@@ -102,6 +102,7 @@ class FaultyServer:
         api_key: Requests without it are refused; ``None`` lets everything in.
         says: From a request's body to what the model says freely; ``"a free answer"`` when left out.
         retry_after: What the header of that name says, with a 429 or 503.
+        guided: Understand constraints as vLLM did before 0.11 (``guided_choice``), and only so.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class FaultyServer:
         api_key: str | None = None,
         says: Callable[[Mapping[str, Any]], str] | None = None,
         retry_after: str = "0",
+        guided: bool = False,
     ) -> None:
         self.models = {"model": 4096} if models is None else dict(models)
         self.retry_after = retry_after
@@ -125,6 +127,7 @@ class FaultyServer:
         """The most requests that were under way at once."""
         self.connections_made = 0
         self._api_key = api_key
+        self._guided = guided
         self._says = says or (lambda _body: "a free answer")
         self._under_way = 0
         self._arrived = asyncio.Condition()
@@ -279,6 +282,7 @@ class FaultyServer:
             models=self.models,
             says=self._says,
             constrained=fault is not Fault.UNCONSTRAINED,
+            guided=self._guided,
             logprobs=fault is not Fault.NO_LOGPROBS,
             sighted=fault is not Fault.BLIND,
             bos=2 if fault is Fault.DOUBLE_BOS else 1,

@@ -18,6 +18,7 @@ def answer(
     models: Mapping[str, int],
     says: Callable[[Mapping[str, Any]], str],
     constrained: bool = True,
+    guided: bool = False,
     logprobs: bool = True,
     sighted: bool = True,
     bos: int = 1,
@@ -31,8 +32,9 @@ def answer(
         path: Where it was sent.
         body: Its JSON document.
         models: Names of the models and their context lengths.
-        says: What the model says freely.
+        says: What the model says freely to what reaches it.
         constrained: Whether a constraint binds.
+        guided: Whether a constraint is asked for as it was before vLLM 0.11.
         logprobs: Whether log-probabilities are told when asked for.
         sighted: Whether images reach the model.
         bos: How many BOS tokens (of the id 1) the tokenizer puts before a raw prompt.
@@ -52,8 +54,9 @@ def answer(
         return {"object": "list", "model": name, "data": data, "usage": {"prompt_tokens": 1, "total_tokens": 1}}
     if path not in {"/v1/chat/completions", "/v1/completions"}:
         return "Not Found"
-    choices = body.get("structured_outputs", {}).get("choice", []) if constrained else []
-    text = choices[0] if choices else says(body)
+    asked = body.get("guided_choice", []) if guided else body.get("structured_outputs", {}).get("choice", [])
+    choices = asked if constrained else []
+    text = choices[0] if choices else says(body if sighted else _without_images(body))
     wanted = int(body.get("top_logprobs") or 0) if "messages" in body else int(body.get("logprobs") or 0)
     listed = _first_token(text, choices, wanted) if logprobs and wanted else None
     choice: dict[str, Any] = {"index": 0, "finish_reason": "stop", "logprobs": None}
@@ -76,6 +79,14 @@ def images(body: Mapping[str, Any]) -> list[str]:
     contents = [message.get("content") for message in body.get("messages", [])]
     parts = [part for content in contents if isinstance(content, list) for part in content]
     return [part["image_url"]["url"] for part in parts if part.get("type") == "image_url"]
+
+
+def _without_images(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    def seen(content: Any) -> Any:
+        return [part for part in content if part.get("type") != "image_url"] if isinstance(content, list) else content
+
+    messages = [{**message, "content": seen(message.get("content"))} for message in body.get("messages", [])]
+    return {**body, "messages": messages}
 
 
 def _model(name: str, length: int) -> dict[str, Any]:

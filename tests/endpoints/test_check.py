@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from caslie_tools.endpoints.check import RoleReport, check_profile, check_role
+from caslie_tools.endpoints.check import RoleReport, check_profile, check_role, require_served
 from caslie_tools.endpoints.configuration import (
     CaptionerSettings,
     EmbeddingsSettings,
@@ -14,6 +14,7 @@ from caslie_tools.endpoints.configuration import (
     PredictorSettings,
     ProfileSettings,
 )
+from caslie_tools.exceptions import EndpointUnavailableError
 from caslie_tools.testing import Fault, FaultyServer
 from caslie_tools.testing.openai_answers import images
 
@@ -49,12 +50,6 @@ async def test_a_sound_server_passes_in_every_role(server: FaultyServer) -> None
     assert [report.role for report in reports] == ["captioner", "judge 1", "judge 2", "predictor", "embeddings"]
     assert {report.role: wrong(report) for report in reports if not report.passed} == {}
     assert all(report.milliseconds is not None for report in reports)
-
-
-async def test_the_cheap_part_only_asks_what_is_served(server: FaultyServer) -> None:
-    report = await check_role("judge", JudgeSettings(**where(server)), cheap=True)
-    assert report.passed
-    assert [received.path for received in server.requests] == ["/v1/models"]
 
 
 async def test_a_model_that_is_not_served(server: FaultyServer) -> None:
@@ -96,9 +91,9 @@ async def test_log_probabilities_that_are_missing(server: FaultyServer) -> None:
     assert set(wrong(report)) == {"log-probabilities"}
 
 
-async def test_images_that_are_dropped() -> None:
-    async with FaultyServer(says=lambda body: "a nice picture") as server:
-        report = await check_role("captioner", CaptionerSettings(**where(server)))
+async def test_images_that_are_dropped(server: FaultyServer) -> None:
+    server.otherwise = Fault.BLIND
+    report = await check_role("captioner", CaptionerSettings(**where(server)))
     assert "do not reach the model" in wrong(report)["image seen"]
 
 
@@ -114,3 +109,50 @@ async def test_a_server_that_hangs_ends_at_the_deadline(server: FaultyServer) ->
     server.faults = [Fault.HANG]
     report = await check_role("judge", JudgeSettings(**where(server, timeout_seconds=0.3)))
     assert "was not done after 0.3 s" in wrong(report)["served"]
+
+
+def profile(*servers: FaultyServer, **fields: Any) -> ProfileSettings:
+    role = where(servers[0], urls=tuple(server.url for server in servers)) | fields
+    return ProfileSettings(
+        name="mine",
+        captioners=(CaptionerSettings(**role),),
+        judges=(JudgeSettings(**role),),
+        predictor=PredictorSettings(**role),
+    )
+
+
+async def test_a_start_only_asks_what_is_served(server: FaultyServer) -> None:
+    await require_served(profile(server))
+    assert {received.path for received in server.requests} == {"/v1/models"}
+
+
+@pytest.mark.parametrize("fault", [Fault.HTTP_500, Fault.HTTP_401, Fault.GARBAGE])
+async def test_a_start_fails_with_the_words_of_the_check(server: FaultyServer, fault: Fault) -> None:
+    server.otherwise = fault
+    told = wrong(await check_role("judge", JudgeSettings(**where(server))))["served"]
+    with pytest.raises(EndpointUnavailableError) as caught:
+        await require_served(profile(server))
+    assert f"judge: {told}" in str(caught.value)
+    assert "caslie endpoints check mine" in str(caught.value)
+
+
+async def test_a_start_names_every_role_with_the_wrong_model(server: FaultyServer) -> None:
+    with pytest.raises(EndpointUnavailableError) as caught:
+        await require_served(profile(server, model="another"))
+    for role in ("captioner", "judge", "predictor"):
+        assert f"{role}: another is not served there; served: model" in str(caught.value)
+
+
+async def test_a_start_needs_one_replica_only(server: FaultyServer) -> None:
+    async with FaultyServer() as other:
+        await other.stop()
+        await require_served(profile(server, other))
+        await server.stop()
+        with pytest.raises(EndpointUnavailableError, match="check that the server runs"):
+            await require_served(profile(server, other))
+
+
+async def test_a_replica_with_another_model_keeps_from_starting(server: FaultyServer) -> None:
+    async with FaultyServer(models={"another": 4096}) as stranger:
+        with pytest.raises(EndpointUnavailableError, match=f"{stranger.url}: model is not served there"):
+            await require_served(profile(server, stranger))

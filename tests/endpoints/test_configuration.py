@@ -244,7 +244,7 @@ class TestLoading:
             load_profile_settings(tmp_path / "bytes.toml")
 
     def test_an_unknown_name_lists_the_known(self) -> None:
-        with pytest.raises(SettingsError, match="choose one of caslie-m, caslie-s-24gb, paper"):
+        with pytest.raises(SettingsError, match="choose one of caslie-m, caslie-s-24gb, local-hf, paper"):
             load_profile_settings("brilliant")
 
 
@@ -261,7 +261,8 @@ class TestShipped:
         assert set(PROFILES) == {"embedded", *shipped_profiles()}
 
     def test_a_tuned_model_is_asked_in_its_own_layout(self) -> None:
-        layouts = {name: load_profile_settings(name).predictor.layout for name in shipped_profiles()}
+        predictors = {name: load_profile_settings(name).predictor for name in shipped_profiles()}
+        layouts = {name: tuned.layout for name, tuned in predictors.items() if tuned.prompt == "completion"}
         assert layouts == {"caslie-m": "mistral", "caslie-s-24gb": "alpaca", "paper": "mistral"}
 
     def test_caslie_m_has_five_judges_of_five_makers(self) -> None:

@@ -24,6 +24,7 @@ from caslie_tools.exceptions import (
     ModelError,
 )
 from caslie_tools.testing import Fault, FaultyServer
+from caslie_tools.testing.openai_answers import images
 
 SECRET = "sk-do-not-tell-4711"
 MESSAGES = [{"role": "user", "content": "Does it help?"}]
@@ -80,6 +81,10 @@ async def warm(connect: Connect) -> None:
 
 async def ask(endpoint: Endpoint, **more: Any) -> str:
     return (await endpoint.chat(MESSAGES, max_tokens=4, **more)).text
+
+
+async def ask_about(endpoint: Endpoint, number: int) -> str:
+    return (await endpoint.chat([{"role": "user", "content": f"Does number {number} help?"}], max_tokens=4)).text
 
 
 # What is sent, and what comes back
@@ -409,6 +414,15 @@ async def test_a_call_under_way_survives_closing(server: FaultyServer, connect: 
     assert len(server.requests) == 2
 
 
+async def test_a_constraint_in_the_older_form(connect: Connect) -> None:
+    async with FaultyServer(guided=True) as server:
+        old = connect(server, constraint="guided_choice")
+        assert await ask(old, choice=["yes", "no"]) == "yes"
+        assert "structured_outputs" not in server.requests[0].body
+        with pytest.raises(EndpointAnswerError, match="set the role's constraint to what the server has"):
+            await ask(connect(server), choice=["yes", "no"])
+
+
 # Breaker and replicas
 
 
@@ -492,8 +506,11 @@ async def test_another_replica_is_asked_at_once(
     async with FaultyServer() as other:
         endpoint = connect(server, other, max_attempts=1)
         server.faults = [fault]
-        assert await ask(endpoint) == "a free answer"
-        assert len(server.requests) == len(other.requests) == 1
+        asked = 0
+        while not server.requests:  # which one a prompt goes to first depends on the prompt
+            asked += 1
+            assert await ask_about(endpoint, asked) == "a free answer"
+        assert len(other.requests) == asked
         assert sleeps.seconds == []
 
 
@@ -501,10 +518,10 @@ async def test_a_dead_replica_is_left_alone_while_the_other_works(server: Faulty
     async with FaultyServer() as dead:
         endpoint = connect(dead, server, breaker_failures=2)
         dead.otherwise = Fault.RESET
-        for _ in range(5):
-            await ask(endpoint)
+        for number in range(64):
+            await ask_about(endpoint, number)
         assert len(dead.requests) == 2
-        assert len(server.requests) == 5
+        assert len(server.requests) == 64
 
 
 async def test_replicas_share_the_load(server: FaultyServer, connect: Connect) -> None:
@@ -518,6 +535,39 @@ async def test_replicas_share_the_load(server: FaultyServer, connect: Connect) -
         other.release()
         await asyncio.gather(*calls)
         assert len(server.requests) == len(other.requests) == 3
+
+
+@pytest.mark.usefixtures("warm")
+async def test_a_replica_that_hangs_is_left_in_time_for_the_other(server: FaultyServer, connect: Connect) -> None:
+    async with FaultyServer() as other:
+        endpoint = connect(server, other, timeout_seconds=1.0, max_attempts=1, breaker_failures=1)
+        server.otherwise = Fault.HANG
+        for number in range(64):
+            assert await ask_about(endpoint, number) == "a free answer"
+        assert len(server.requests) == 1  # then its breaker is open
+
+
+@pytest.mark.usefixtures("warm")
+async def test_all_replicas_that_hang_end_at_the_deadline(server: FaultyServer, connect: Connect) -> None:
+    async with FaultyServer() as other:
+        endpoint = connect(server, other, timeout_seconds=SHORT_SECONDS)
+        server.otherwise = other.otherwise = Fault.HANG
+        with pytest.raises(EndpointTimeoutError, match=r"was not done after 0\.3 s"):
+            await ask(endpoint)
+        assert len(server.requests) == len(other.requests) == 1
+
+
+async def test_the_same_image_goes_to_the_same_replica(server: FaultyServer, connect: Connect) -> None:
+    async with FaultyServer() as other:
+        endpoint = connect(server, other)
+        for number in range(64):
+            image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{number:04}"}}
+            for question in ("What is it?", "What colour has it?"):
+                content = [image, {"type": "text", "text": question}]
+                await endpoint.chat([{"role": "user", "content": content}], max_tokens=4)
+        seen = [{images(received.body)[0] for received in each.requests} for each in (server, other)]
+        assert not seen[0] & seen[1]
+        assert [len(each) > 0 for each in seen] == [True, True]  # and different ones are spread
 
 
 # The secret

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caslie_tools.endpoints.choices import choice_probabilities
+from caslie_tools.choices import choice_probabilities
 
 
 def logs(**probabilities: float) -> dict[str, float]:
