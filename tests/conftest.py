@@ -3,11 +3,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.endpoints.standing_in import SECRET, StandIns
 
 ROOT = Path(__file__).parents[1]
 GROCERY = ROOT.parent / "shared" / "data" / "grocery"
@@ -53,3 +55,12 @@ def grocery(embedded_caslie: EmbeddedCommand, tmp_path_factory: pytest.TempPathF
         pytest.skip("the grocery data set is not here")
     store = tmp_path_factory.mktemp("grocery") / "store"
     return store, embedded_caslie("index", GROCERY / "products.csv", "--store", store)
+
+
+@pytest.fixture
+def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIns]:
+    """Servers that stand for vLLM's, a key for them, and no word on which GPUs to use."""
+    monkeypatch.setenv("CASLIE_API_KEY", SECRET)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with StandIns(tmp_path) as stand_ins:
+        yield stand_ins

@@ -12,14 +12,18 @@ if TYPE_CHECKING:
     from caslie_tools.endpoints.check import RoleReport
     from caslie_tools.endpoints.plan import Plan
 
-endpoints = typer.Typer(name="endpoints", help="Models you host yourself: plan their servers, check them.")
+endpoints = typer.Typer(name="endpoints", help="Models you host yourself: plan their servers, start them, check them.")
+
+ProfileName = Annotated[str, typer.Argument(help="caslie-m, caslie-s-24gb, paper, or the path of a .toml file.")]
+GpuMemory = Annotated[float, typer.Option("--gpu-memory", min=1, help="Memory of each GPU, in GiB.")]
+Gpus = Annotated[int, typer.Option("--gpus", min=1, max=64, help="How many GPUs there are.")]
 
 
 @endpoints.command()
 def plan(
-    profile: Annotated[str, typer.Argument(help="caslie-m, caslie-s-24gb, paper, or the path of a .toml file.")],
-    gpu_memory: Annotated[float, typer.Option("--gpu-memory", min=1, help="Memory of each GPU, in GiB.")] = 24.0,
-    gpus: Annotated[int, typer.Option("--gpus", min=1, max=64, help="How many GPUs there are.")] = 1,
+    profile: ProfileName,
+    gpu_memory: GpuMemory = 24.0,
+    gpus: Gpus = 1,
     compose: Annotated[
         Path | None, typer.Option("--compose", help="Write a Docker Compose file there, if it fits.")
     ] = None,
@@ -28,13 +32,11 @@ def plan(
     """Compute the GPU memory a profile's servers need, and print the commands that start them."""
     from caslie_tools.endpoints.loading import load_profile_settings
     from caslie_tools.endpoints.plan import plan_servers
-    from caslie_tools.exceptions import SettingsError
 
     planned = plan_servers(load_profile_settings(profile), gpu_memory=gpu_memory, gpus=gpus)
     if not as_json:
         _show(planned)
-    if planned.problem:
-        raise SettingsError(f"the profile {planned.profile!r}: {planned.problem}")
+    planned.require_fit()
     if compose is not None:
         from caslie_tools.endpoints.compose import compose_file
 
@@ -65,13 +67,48 @@ def _show(planned: "Plan") -> None:
             str(server.sequences),
         )
     out.print(table)
+    _show_notes(planned)
+
+
+def _show_notes(planned: "Plan") -> None:
     for note in planned.notes:
         err.print(f"[dim]note: {plain(note)}[/dim]", soft_wrap=True)
 
 
 @endpoints.command()
+def up(
+    profile: ProfileName,
+    gpu_memory: GpuMemory = 24.0,
+    gpus: Gpus = 1,
+    vllm: Annotated[
+        str, typer.Option("--vllm", help="How vLLM is started here; the planned arguments follow.")
+    ] = "vllm serve",
+    logs: Annotated[
+        Path | None, typer.Option("--logs", help="Folder for the servers' logs (default: .caslie/logs).")
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=1, help="Seconds each server has to become healthy.")
+    ] = 1200.0,
+) -> int:
+    """Start the servers of a profile on this machine, and stop them all on Ctrl-C.
+
+    Ctrl-C or SIGTERM gives the servers 15 seconds to end, and a second one none; the exit code is then 0. It is 1 when
+    a server cannot be started, or ends by itself: the others are stopped too.
+    """
+    from caslie_tools.cli.up import run_up
+    from caslie_tools.endpoints.loading import load_profile_settings
+    from caslie_tools.endpoints.plan import plan_servers
+
+    settings = load_profile_settings(profile)
+    planned = plan_servers(settings, gpu_memory=gpu_memory, gpus=gpus)
+    planned.require_fit()
+    _show_notes(planned)
+    return run_up(profile, planned, settings, vllm=vllm, logs=logs, start_seconds=timeout)
+
+
+@endpoints.command()
 def check(
-    profile: Annotated[str, typer.Argument(help="caslie-m, caslie-s-24gb, paper, or the path of a .toml file.")],
+    profile: ProfileName,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> tuple[dict[str, Any] | None, int]:
     """Find out whether the live servers of a profile do what its roles need."""

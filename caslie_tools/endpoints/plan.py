@@ -41,6 +41,15 @@ class Plan(Model):
         """The version to serve with, comparable."""
         return Version(self.vllm)
 
+    def require_fit(self) -> None:
+        """Makes sure that it fits.
+
+        Raises:
+            SettingsError: If there is a problem.
+        """
+        if self.problem:
+            raise SettingsError(f"the profile {self.profile!r}: {self.problem}")
+
     def to_json(self) -> dict[str, Any]:
         """Returns it as a JSON document, with the computed bytes per server."""
         servers = [

@@ -6,6 +6,7 @@ computed; the allowance is the one figure that is not.
 """
 
 from ipaddress import ip_address
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from packaging.version import Version
@@ -74,7 +75,9 @@ class Server(Model):
             host: Address to listen on; by default the profile's.
             port: As above.
         """
-        arguments = [self.model, "--served-model-name", *self.served_names]
+        # Quoted in a command line, or without a shell, nobody else would know what ~ stands for.
+        model = str(Path(self.model).expanduser()) if self.model.startswith("~") else self.model
+        arguments = [model, "--served-model-name", *self.served_names]
         arguments += ["--host", host or self.host, "--port", str(port or self.port), "--dtype", "bfloat16"]
         arguments += ["--max-model-len", str(self.context_length), "--max-num-seqs", str(self.sequences)]
         arguments += ["--gpu-memory-utilization", f"{self.gpu_memory_utilization:.2f}"]
@@ -111,7 +114,8 @@ def servers_of(settings: ProfileSettings) -> tuple[Server, ...]:
                 host = "127.0.0.1" if host == "localhost" else host
                 addresses.setdefault((host, parts.port or 80), {})[role] = endpoint
     if not addresses:
-        raise SettingsError(f"the profile {settings.name!r} has no server to plan: all its URLs are https")
+        reason = "all its URLs are https" if settings.roles else "all its models run in this process"
+        raise SettingsError(f"the profile {settings.name!r} has no server to plan: {reason}")
     hosts = sorted({host for host, _ in addresses})
     if len(hosts) > 1:
         raise SettingsError(

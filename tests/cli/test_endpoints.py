@@ -1,8 +1,13 @@
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from caslie_tools._concurrency import run_sync
+from caslie_tools.testing import Fault, FaultyServer
+from caslie_tools.testing.openai_answers import images
 from tests.cli.conftest import Command
 
 
@@ -53,9 +58,118 @@ def test_a_compose_file_is_written(caslie: Command, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("profile", "message"),
-    [("brilliant", "choose one of caslie-m, caslie-s-24gb, paper"), ("none.toml", "'none.toml' does not exist")],
+    [
+        ("brilliant", "choose one of caslie-m, caslie-s-24gb, local-hf, paper"),
+        ("none.toml", "'none.toml' does not exist"),
+    ],
 )
 def test_an_unknown_profile_takes_one_line(caslie: Command, profile: str, message: str) -> None:
     ended = caslie("endpoints", "plan", profile)
     assert (ended.code, ended.out) == (1, "")
     assert message in ended.err
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[FaultyServer]:
+    """A server for all roles, and a profile of them in mine.toml."""
+
+    def says(body: Mapping[str, Any]) -> str:
+        return f"picture {len(images(body)[0])}" if images(body) else "apple"
+
+    server = run_sync(FaultyServer(says=says, api_key="sk-never-to-be-seen").__aenter__())
+    urls = f'urls = ["{server.url}"]\nmodel = "model"'
+    (tmp_path / "mine.toml").write_text(
+        f"[defaults]\n{urls}\nmax_attempts = 1\n"
+        '[captioner]\n[predictor]\n[[judges]]\nname = "reader"\n[[judges]]\nname = "looker"\nsees_image = true\n'
+        "[embeddings]\n"
+    )
+    yield server
+    run_sync(server.stop())
+
+
+def test_a_check_of_sound_servers_is_all_green(caslie: Command, server: FaultyServer) -> None:
+    ended = caslie("endpoints", "check", "mine.toml")
+    assert ended.code == 0
+    assert ended.out.count("good") == 5
+    assert "failed" not in ended.out
+    document = caslie("endpoints", "check", "mine.toml", "--json").document
+    assert document["passed"]
+    assert [role["role"] for role in document["roles"]] == [
+        "captioner",
+        "judge 1",
+        "judge 2",
+        "predictor",
+        "embeddings",
+    ]
+
+
+SERVED = {
+    "captioner": "served",
+    "judge 1": "served",
+    "judge 2": "served",
+    "predictor": "served",
+    "embeddings": "served",
+}
+VOTED = {"judge 1": "constraint", "judge 2": "constraint", "predictor": "constraint"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "wrong", "words"),
+    [
+        (Fault.HTTP_401, SERVED, "set its API key"),
+        (Fault.HTTP_404, SERVED, "check the model's name and that the URL ends in /v1"),
+        (Fault.HTTP_429, SERVED, "has too much to do (429): 'slow down'"),
+        (Fault.HTTP_500, SERVED, "failed (500): 'EngineDeadError'"),
+        (Fault.HTTP_503, SERVED, "failed (503): 'loading'"),
+        (Fault.REDIRECT, SERVED, "is elsewhere (307)"),
+        (Fault.HANG, SERVED, "was not done after 1 s"),
+        (Fault.DRIP, SERVED, "was not done after 1 s"),
+        (Fault.RESET, SERVED, "the connection to 127.0.0.1"),
+        (Fault.TRUNCATED, SERVED, "the connection to 127.0.0.1"),
+        (Fault.NO_ANSWER, SERVED, "the connection to 127.0.0.1"),
+        (Fault.GARBAGE, SERVED, "it is not JSON"),
+        (Fault.BINARY, SERVED, "it is not JSON"),
+        (Fault.WRONG_SCHEMA, SERVED, "it is not as OpenAI's API documents it"),
+        (Fault.HUGE, SERVED, "bytes"),
+        (Fault.UNCONSTRAINED, VOTED, "ignored the constraint"),
+        (Fault.NO_LOGPROBS, dict.fromkeys(VOTED, "log-probabilities"), "votes would have no probability"),
+        (Fault.BLIND, {"captioner": "image seen", "judge 2": "image seen"}, "images do not reach the model"),
+        (Fault.DOUBLE_BOS, {"predictor": "BOS"}, "2 special tokens come before a raw prompt"),
+    ],
+    ids=lambda value: value.name if isinstance(value, Fault) else "",
+)
+def test_a_check_names_the_fault(
+    caslie: Command,
+    server: FaultyServer,
+    fault: Fault,
+    wrong: dict[str, str],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if fault in {Fault.HANG, Fault.DRIP}:
+        monkeypatch.setenv("CASLIE_DEFAULTS__TIMEOUT_SECONDS", "1")
+    server.otherwise = fault
+    ended = caslie("endpoints", "check", "mine.toml", "--json")
+    assert ended.code == 1
+    found = [
+        (role["role"], finding["probe"], finding["detail"])
+        for role in ended.document["roles"]
+        for finding in role["findings"]
+        if not finding["passed"]
+    ]
+    assert {role: probe for role, probe, _ in found} == wrong
+    assert all(words in detail for _, _, detail in found), found
+    shown = caslie("endpoints", "check", "mine.toml")
+    assert shown.code == 1
+    assert shown.out.count("failed") >= len(wrong)
+    assert "never-to-be-seen" not in ended.out + ended.err + shown.out + shown.err
+
+
+def test_a_command_does_not_start_on_servers_that_are_not_right(
+    caslie: Command, shop: Path, server: FaultyServer
+) -> None:
+    server.otherwise = Fault.HTTP_503
+    ended = caslie("ask", "Is it waterproof?", "--profile", "mine.toml")
+    assert (ended.code, ended.out) == (1, "")
+    assert "judge 1: model 'model' at 127.0.0.1" in ended.err
+    assert "Run `caslie endpoints check mine` for the whole picture" in ended.err

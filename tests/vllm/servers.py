@@ -103,7 +103,7 @@ class VllmServer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=_server_environment(),
+            env=server_environment(),
             start_new_session=True,
         )
         assert self._process.stdout is not None
@@ -162,7 +162,7 @@ class VllmServer:
         return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-40:])
 
 
-def _server_environment() -> dict[str, str]:
+def server_environment() -> dict[str, str]:
     """Ours, but without our own settings, and with nothing that would leave this machine."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("CASLIE_", "VLLM_", "PYTEST"))}
     return ours | {

@@ -127,7 +127,9 @@ def test_without_a_captioner_the_answer_is_from_text(
 ) -> None:
     gone = settings.captioners[0].model_copy(update={"urls": ("http://127.0.0.1:9/v1",), "max_attempts": 1})
     profile = endpoint_profile(settings.model_copy(update={"captioners": (gone,)}))
-    with Caslie.open(tmp_path / "store", profile=profile) as caslie:
+    with pytest.raises(ModelError, match=r"captioner: .* check that the server runs"):
+        Caslie.open(tmp_path / "store", profile=profile)
+    with Caslie.open(tmp_path / "store", profile=profile, settings=Settings(check_models=False)) as caslie:
         report = caslie.index(products)
         assert len(report.failed) == 3
         reply = caslie.ask(QUESTION, products=["trail-headlamp"])
