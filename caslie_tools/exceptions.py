@@ -7,6 +7,7 @@
     ├── MissingExtraError          an optional dependency is not installed
     ├── InputError                 what the caller passed cannot be used
     │   ├── CatalogueError         a catalogue file cannot be read at all
+    │   ├── DataError              instruction data, or a shop's log, cannot be read
     │   ├── FilterError            a product filter cannot be understood
     │   ├── ImageError             an image cannot be read
     │   │   └── ImageFetchError    an image's URL cannot be fetched, or must not be
@@ -58,6 +59,10 @@ class CatalogueError(InputError):
     """A catalogue file cannot be read at all."""
 
 
+class DataError(InputError):
+    """Instruction data, or a shop's log, cannot be read."""
+
+
 class FilterError(InputError):
     """A product filter cannot be understood."""
 
@@ -67,7 +72,16 @@ class ImageError(InputError):
 
 
 class ImageFetchError(ImageError):
-    """An image's URL cannot be fetched, or must not be."""
+    """An image's URL cannot be fetched, or must not be.
+
+    Args:
+        message: What happened.
+        passing: Whether it may well go otherwise another time: a broken connection, a busy server.
+    """
+
+    def __init__(self, message: str, *, passing: bool = False) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 class InstanceError(InputError):

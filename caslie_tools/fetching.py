@@ -27,6 +27,7 @@ Resolver: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 _HEADERS: Final = {"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": f"caslie-tools/{__version__}"}
 _IPV6_UNICAST: Final = IPv6Network("2000::/3")
 _NAT64: Final = IPv6Network("64:ff9b::/96")
+_PASSING_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 # Cloud platforms answer their machines at these, and the standard library's tables do not (always) hold them back.
 _PLATFORM: Final = (IPv4Network("192.0.0.0/24"), IPv4Network("168.63.129.16/32"))
 
@@ -100,11 +101,16 @@ async def fetch(
             return await _follow(client, client.build_request("GET", first), max_bytes, max_redirects)
     except (_RefusedError, httpx.HTTPError, OSError, zlib.error) as error:
         reason = f"it took over {timeout_seconds:g} s" if isinstance(error, TimeoutError) else _reason(error)
-        raise ImageFetchError(f"image {label!r} cannot be fetched: {reason}") from error
+        passing = error.passing if isinstance(error, _RefusedError) else not isinstance(error, zlib.error)
+        raise ImageFetchError(f"image {label!r} cannot be fetched: {reason}", passing=passing) from error
 
 
 class _RefusedError(Exception):
     """We will not go on with this answer or address; the message says why."""
+
+    def __init__(self, message: str, *, passing: bool = False) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 async def _follow(client: httpx.AsyncClient, request: httpx.Request, max_bytes: int, max_redirects: int) -> bytes:
@@ -122,7 +128,9 @@ async def _follow(client: httpx.AsyncClient, request: httpx.Request, max_bytes: 
 
 async def _body(response: httpx.Response, max_bytes: int) -> bytes:
     if response.status_code != httpx.codes.OK:
-        raise _RefusedError(f"the server answered with status {response.status_code}")
+        raise _RefusedError(
+            f"the server answered with status {response.status_code}", passing=response.status_code in _PASSING_STATUSES
+        )
     too_large = f"it is larger than {max_bytes:,} bytes"
     length = response.headers.get("Content-Length", "")
     if length.isdecimal() and int(length) > max_bytes:
@@ -177,7 +185,9 @@ class _PinnedTransport(httpx.AsyncBaseTransport):
         try:
             addresses = await self._resolve(url.raw_host.decode("ascii"), port)
         except (OSError, UnicodeError) as error:
-            raise _RefusedError(f"the host name {url.host!r} is not known") from error
+            # Without a network no name is known, but the system says that it may be in a while.
+            passing = isinstance(error, OSError) and error.errno == socket.EAI_AGAIN
+            raise _RefusedError(f"the host name {url.host!r} is not known", passing=passing) from error
         if not addresses:
             raise _RefusedError(f"the host name {url.host!r} is not known")
         # One inner address among public ones is no accident: none of them is used.

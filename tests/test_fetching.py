@@ -193,6 +193,27 @@ async def test_any_status_but_200_is_an_error_that_names_it(status: int) -> None
             await get(server.url("/gone.jpg"))
 
 
+@pytest.mark.parametrize(("status", "passing"), [(403, False), (404, False), (410, False), (429, True), (503, True)])
+async def test_it_tells_whether_another_try_may_do_better(status: int, passing: bool) -> None:
+    async with serving({"/gone.jpg": http(status)}) as server:
+        with pytest.raises(ImageFetchError) as caught:
+            await get(server.url("/gone.jpg"))
+    assert caught.value.passing is passing
+    with pytest.raises(ImageFetchError) as caught:  # there is nobody any more
+        await get(server.url("/gone.jpg"))
+    assert caught.value.passing is True
+
+
+@pytest.mark.parametrize(("error", "passing"), [(socket.EAI_AGAIN, True), (socket.EAI_NONAME, False)])
+async def test_a_name_that_is_not_known_for_want_of_a_network_may_be_later(error: int, passing: bool) -> None:
+    async def unknown(host: str, port: int) -> Sequence[str]:
+        raise socket.gaierror(error, "no such name")
+
+    with pytest.raises(ImageFetchError, match="is not known") as caught:
+        await fetch("http://shop.example/", max_bytes=10, timeout_seconds=5, resolve=unknown)
+    assert caught.value.passing is passing
+
+
 async def test_a_server_that_drips_is_cut_at_the_deadline_of_the_whole_fetch() -> None:
     async def drip(writer: asyncio.StreamWriter, request: str) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")

@@ -34,7 +34,7 @@ MISUSE = {
     "another language in a filter": (("ask", "x", "--where", "1; DROP TABLE products"), "the filter"),
     "no such catalogue": (("index", "none.csv"), "none.csv: cannot be read: No such file"),
     "a catalogue of another kind": (("index", "store"), "a catalogue is a .csv or .jsonl file"),
-    "a catalogue without ids": (("index", "no-ids.csv"), "one of them is id"),
+    "a catalogue without ids": (("index", "no-ids.csv"), "id is not among them"),
     "a catalogue with a column twice": (("index", "twice.csv"), "names the column 'image' twice"),
     "an unknown task": (("predict", "xx", INSTANCE), "there is no task 'xx'; choose one of: answerability"),
     "no such instance": (("predict", "cc", "none.json"), "none.json: cannot be read: No such file"),

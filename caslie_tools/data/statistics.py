@@ -1,0 +1,138 @@
+"""What a dataset holds, per task and split."""
+
+import json
+import math
+from array import array
+from collections import Counter
+from collections.abc import Collection
+from pathlib import Path
+
+from caslie_tools.data.reading import read_records
+from caslie_tools.data.records import BadRecord, Record
+from caslie_tools.domain import ImageRef, Model
+from caslie_tools.tasks import get_task
+
+
+class Quantiles(Model):
+    """How a length is spread, in characters."""
+
+    least: int
+    median: int
+    p95: int
+    """What 95% do not exceed."""
+    most: int
+
+
+class TaskStatistics(Model):
+    """The records of one task in one split."""
+
+    task: str
+    split: str
+    records: int
+    options: dict[int, int]
+    """Records by their number of options."""
+    images: dict[int, int]
+    """Records by their number of images, missing ones included."""
+    missing_images: int
+    """Images that are null, or a local file that is not there."""
+    captions: int
+    """Images that come with a ready caption."""
+    answers: dict[str, int]
+    """Records by their right answer; ``answered`` and ``unanswered`` for open questions."""
+    characters: Quantiles
+    """Of the input as JSON text, which is how a tuned model is given it."""
+
+
+class DataStatistics(Model):
+    """A dataset in numbers."""
+
+    records: int
+    """Those that can be used."""
+    bad: tuple[BadRecord, ...]
+    tasks: tuple[TaskStatistics, ...]
+    """By task, then split."""
+
+
+class Tally:
+    """Counts records as they pass by."""
+
+    def __init__(self) -> None:
+        self._parts: dict[tuple[str, str], _Part] = {}
+
+    def add(self, record: Record) -> None:
+        """Counts one record."""
+        self._parts.setdefault((record.task, record.split), _Part()).add(record)
+
+    def statistics(self) -> tuple[TaskStatistics, ...]:
+        """Returns what was counted, by task, then split."""
+        return tuple(part.statistics(task, split) for (task, split), part in sorted(self._parts.items()))
+
+
+def data_statistics(
+    source: Path | str, *, splits: Collection[str] = (), tasks: Collection[str] = (), trust_paths: bool = False
+) -> DataStatistics:
+    """Reads a dataset through and counts what it holds; the arguments are those of ``read_records``.
+
+    Raises:
+        DataError: If the source cannot be read, or stops being JSON.
+    """
+    tally, bad, usable = Tally(), [], 0
+    for record in read_records(source, splits=splits, tasks=tasks, trust_paths=trust_paths):
+        if isinstance(record, BadRecord):
+            bad.append(record)
+        else:
+            tally.add(record)
+            usable += 1
+    return DataStatistics(records=usable, bad=tuple(bad), tasks=tally.statistics())
+
+
+def is_missing(ref: ImageRef | None) -> bool:
+    """Whether an image is known to be missing; of a URL nobody knows."""
+    return ref is None or (ref.path is not None and not ref.path.is_file())
+
+
+class _Part:
+    """The records of one task in one split, as they are counted."""
+
+    def __init__(self) -> None:
+        self.options: Counter[int] = Counter()
+        self.images: Counter[int] = Counter()
+        self.answers: Counter[str] = Counter()
+        self.missing_images = 0
+        self.captions = 0
+        self.lengths = array("Q")
+
+    def add(self, record: Record) -> None:
+        instance = record.instance
+        self.options[len(instance.options)] += 1
+        self.images[len(instance.images)] += 1
+        self.missing_images += sum(is_missing(image.ref) for image in instance.images)
+        self.captions += sum(caption is not None for caption in record.captions or ())
+        closed = bool(get_task(record.task).labels(instance))
+        self.answers[record.output if closed else "answered" if record.output else "unanswered"] += 1
+        self.lengths.append(len(json.dumps(instance.input, ensure_ascii=False)))
+
+    def statistics(self, task: str, split: str) -> TaskStatistics:
+        return TaskStatistics(
+            task=task,
+            split=split,
+            records=len(self.lengths),
+            options=dict(sorted(self.options.items())),
+            images=dict(sorted(self.images.items())),
+            missing_images=self.missing_images,
+            captions=self.captions,
+            answers=dict(sorted(self.answers.items())),
+            characters=_quantiles(self.lengths),
+        )
+
+
+def _quantiles(lengths: "array[int]") -> Quantiles:
+    ordered = sorted(lengths)
+    last = len(ordered) - 1
+    # The nearest rank: a length that is really there.
+    return Quantiles(
+        least=ordered[0],
+        median=ordered[last // 2],
+        p95=ordered[math.ceil(0.95 * len(ordered)) - 1],
+        most=ordered[last],
+    )

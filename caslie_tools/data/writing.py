@@ -1,0 +1,76 @@
+"""Writes instruction data in MMECInstruct's own form: all fields are strings, lists among them as JSON text."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from caslie_tools.data.files import replacing
+from caslie_tools.data.json_files import LINES
+from caslie_tools.data.records import Record, image_text
+from caslie_tools.exceptions import DataError
+
+
+def write_records(records: Iterable[Record], path: Path) -> int:
+    """Writes records one by one; the file appears, or is replaced, when all of them are written.
+
+    Image paths are written relative to the file's folder, so that reading them back finds the same files.
+
+    Args:
+        records: The records, in the order to write them.
+        path: A ``.json`` file, for one array, or a ``.jsonl`` file.
+
+    Returns:
+        How many there were.
+
+    Raises:
+        DataError: If the file's name ends otherwise, or it cannot be written.
+    """
+    lines = path.suffix.lower() in LINES
+    if not lines and path.suffix.lower() != ".json":
+        raise DataError(f"{path}: instruction data is written to a .json or .jsonl file; name it so")
+    first, between, last = ("", "\n", "\n") if lines else ("[\n", ",\n", "\n]\n")
+    written = 0
+    try:
+        with replacing(path) as file:
+            for record in records:
+                text = (between if written else first) + _json(record_fields(record, path.parent))
+                file.write(text.encode("utf-8"))
+                written += 1
+            file.write((last if written else "" if lines else "[]\n").encode("ascii"))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
+    return written
+
+
+def record_fields(record: Record, base: Path) -> dict[str, str]:
+    """Returns a record's fields as MMECInstruct has them, and ours where the record has any of them.
+
+    Args:
+        record: The record.
+        base: Folder that image paths are to be relative to.
+    """
+    instance = record.instance
+    products = [image.product for image in instance.images]
+    fields = {
+        "instruction": instance.instruction,
+        "input": _json(instance.input),
+        "options": _json(instance.options),
+        "output": record.output,
+        "task": record.task,
+        "split": record.split,
+        "images": _json([image_text(image.ref, base) for image in instance.images]),
+        "caption_info": _json(record.captions or ()),
+    }
+    if any(products):
+        fields["products"] = _json(products)
+    if record.kept is not None:
+        fields["votes"] = _json(record.kept)
+    return ({"id": record.id} if record.id else {}) | fields
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

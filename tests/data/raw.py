@@ -1,0 +1,52 @@
+"""Records as MMECInstruct has them, one per task, to be changed field by field."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from caslie_tools.data.reading import read_records
+from caslie_tools.data.records import BadRecord, Record
+
+URL = "https://shop.example/a.jpg"
+
+_FIELDS: dict[str, tuple[Any, list[str], str, int]] = {
+    "answerability_prediction": ({"question": "Does the lid fit?", "document": ["Sturdy."]}, [], "yes", 1),
+    "category_classification": ({"title": "Kettle"}, ["A: Toasters", "B: Kettles"], "B", 1),
+    "product_relation_prediction": ({"product 1": "Tripod", "product 2": "Ball head"}, [], "A", 2),
+    "product_substitute_identification": ({"query": "charger", "product title": "USB charger"}, [], "no", 1),
+    "multiclass_product_classification": ({"query": "charger", "product title": "USB charger"}, [], "D", 1),
+    "sentiment_analysis": ({"review": "The seam came apart."}, [], "E", 1),
+    "sequential_recommendation": (["1: Tent", "2: Stove"], ["A: Gas", "B: Lamp"], "A", 4),
+    "product_qa": ({"question": "Is it red?", "products": [{"id": "mug", "title": "Mug"}]}, [], "Yes, red.", 1),
+}
+TASKS = tuple(_FIELDS)
+
+
+def raw(task: str = "category_classification", **changes: Any) -> dict[str, Any]:
+    """A sound record of a task; what is no text among the changes becomes JSON text."""
+    text, options, output, images = _FIELDS[task]
+    fields = {
+        "task": task,
+        "split": "test",
+        "instruction": "Do it.",
+        "input": text,
+        "options": options,
+        "output": output,
+        "images": [f"https://shop.example/{number}.jpg" for number in range(images)],
+        "caption_info": [f"Caption {number}." for number in range(images)],
+    }
+    changed = {name: value for name, value in (fields | changes).items() if value is not None}
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in changed.items()}
+
+
+def write_lines(path: Path, *rows: Any) -> Path:
+    """Writes JSON Lines; a text is a line as it is."""
+    lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def read(path: Path | str, **options: Any) -> tuple[list[Record], list[BadRecord]]:
+    """The records of a source, good and bad."""
+    found = list(read_records(path, **options))
+    return [one for one in found if isinstance(one, Record)], [one for one in found if isinstance(one, BadRecord)]

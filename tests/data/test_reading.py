@@ -1,0 +1,317 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from caslie_tools.data.json_files import MAX_VALUE_BYTES, Unreadable, json_values
+from caslie_tools.data.reading import read_records
+from caslie_tools.data.records import BadRecord, Record
+from caslie_tools.exceptions import DataError, UnknownTaskError
+from tests.data.hub import hub
+from tests.data.raw import raw, read, write_lines
+
+ROOT = Path(__file__).parents[2]
+GOOD = json.dumps(raw())
+
+
+def array(path: Path, *elements: str, end: str = "]") -> Path:
+    path.write_text("[" + ", ".join(elements) + end, encoding="utf-8")
+    return path
+
+
+def shown(records: Iterator[Record | BadRecord]) -> tuple[list[str], str]:
+    """What came of each record, and how it ended."""
+    came: list[str] = []
+    try:
+        came.extend("good" if isinstance(record, Record) else record.reason for record in records)
+    except DataError as error:
+        return came, str(error)
+    return came, ""
+
+
+class TestFiles:
+    def test_an_array_lines_and_a_folder_read_the_same(self, tmp_path: Path) -> None:
+        rows = [raw(id="1"), raw("sequential_recommendation"), raw(split="train")]
+        expected, _ = read(write_lines(tmp_path / "a.jsonl", *rows))
+        assert [(record.index, record.task, record.split) for record in expected] == [
+            (0, "category_classification", "test"),
+            (1, "sequential_recommendation", "test"),
+            (2, "category_classification", "train"),
+        ]
+        (tmp_path / "folder").mkdir()
+        for name in ("b.json", "folder/dataset.json"):
+            (tmp_path / name).write_text(json.dumps(rows, indent=1))
+            assert read(tmp_path / name) == (expected, [])
+        assert read(str(tmp_path / "folder")) == (expected, [])
+
+    def test_a_folder_is_read_by_its_usual_or_its_only_file(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"not exactly one \.json or \.jsonl file: none"):
+            read_records(tmp_path)
+        write_lines(tmp_path / "shop.jsonl", raw(id="shop"))
+        assert [record.id for record in read(tmp_path)[0]] == ["shop"]
+        (tmp_path / "card.json").write_text("{}")
+        with pytest.raises(DataError, match=r"not exactly one \.json or \.jsonl file: card\.json, shop\.jsonl"):
+            read_records(tmp_path)
+        write_lines(tmp_path / "dataset.jsonl", raw(id="usual"))
+        assert [record.id for record in read(tmp_path)[0]] == ["usual"]
+
+    @pytest.mark.parametrize(
+        ("name", "reason"),
+        [("none.json", "there is no such file"), ("a/none.jsonl", "no such file"), ("a/b/c", "no such file"),
+         ("table.csv", "a .json or .jsonl file, or a folder with one")],
+    )  # fmt: skip
+    def test_what_is_no_dataset_is_refused_at_once(self, tmp_path: Path, name: str, reason: str) -> None:
+        (tmp_path / "table.csv").touch()
+        with pytest.raises(DataError, match=reason):
+            read_records(str(tmp_path / name))
+
+    def test_image_paths_start_from_the_file(self, tmp_path: Path) -> None:
+        file = write_lines(tmp_path / "a.jsonl", raw(images=["b.png"]), raw(images=["../b.png"]))
+        (record,), (bad,) = read(file)
+        assert record.instance.images[0].ref is not None
+        assert record.instance.images[0].ref.path == tmp_path / "b.png"
+        assert (bad.index, bad.reason[:38]) == (1, "image 1 leads out of the data's folder")
+        assert len(read(file, trust_paths=True)[0]) == 2
+
+    def test_a_byte_order_mark_and_blank_lines_do_not_matter(self, tmp_path: Path) -> None:
+        (tmp_path / "a.jsonl").write_text(f"\ufeff\n{GOOD}\r\n\n{GOOD}", encoding="utf-8")
+        (tmp_path / "a.json").write_text(f"\ufeff \n[{GOOD},{GOOD}]\n", encoding="utf-8")
+        for name in ("a.jsonl", "a.json"):
+            assert [record.index for record in read(tmp_path / name)[0]] == [0, 1]
+
+    @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+    @pytest.mark.parametrize("suffix", [".json", ".jsonl"])
+    def test_another_encoding_is_refused(self, tmp_path: Path, encoding: str, suffix: str) -> None:
+        path = tmp_path / f"a{suffix}"
+        path.write_text(f"[{GOOD}]", encoding=encoding)
+        assert shown(read_records(path)) == ([], f"{path}: not UTF-8 text; save it in UTF-8")
+
+
+class TestFilters:
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        rows = [raw(split="train"), raw("sentiment_analysis"), raw(), raw(output="Z"), raw(output="Z", split="train")]
+        return write_lines(tmp_path / "a.jsonl", *rows, raw() | {"task": "?"}, "{", raw(split=None))
+
+    @pytest.mark.parametrize(
+        ("options", "good", "bad"),
+        [
+            ({}, [0, 1, 2, 7], [3, 4, 5, 6]),
+            ({"splits": ["train"]}, [0], [4, 6]),
+            ({"splits": ["test"]}, [1, 2], [3, 5, 6]),
+            ({"tasks": ["cc"]}, [0, 2, 7], [3, 4, 5, 6]),
+            ({"tasks": ["sentiment_analysis", "psi"], "splits": ["test"]}, [1], [5, 6]),
+            ({"splits": ["other"]}, [], [6]),
+        ],
+    )
+    def test_only_what_is_asked_for_comes_with_its_place_in_the_source(
+        self, path: Path, options: dict[str, Any], good: list[int], bad: list[int]
+    ) -> None:
+        found = read(path, **options)
+        assert [[record.index for record in records] for records in found] == [good, bad]
+
+    def test_an_unknown_task_is_refused_at_once(self, path: Path) -> None:
+        with pytest.raises(UnknownTaskError):
+            read_records(path, tasks=["captioning"])
+
+
+LINES = {
+    "not JSON": ("{nope", "it is not JSON: Expecting property name enclosed in double quotes (character 2)"),
+    "cut off": (GOOD[:50], "it is not JSON: Invalid control character"),
+    "a number": ("5", "it is not an object"),
+    "an array": (f"[{GOOD}]", "it is not an object"),
+    "NaN": ('{"a": NaN}', "it holds a number out of range"),
+    "a number without end": ('{"a": ' + "9" * 5000 + "}", "it holds a number out of range"),
+    "infinity": ('{"task": 1e999}', "task inf is unknown"),
+    "deep": ("[" * 100_000, "it is nested too deeply"),
+    "long": ('"' + "x" * MAX_VALUE_BYTES, f"its line is longer than {MAX_VALUE_BYTES:,} bytes"),
+    "very long": ('"' + "x" * (2 * MAX_VALUE_BYTES), f"its line is longer than {MAX_VALUE_BYTES:,} bytes"),
+    "no task": ("{}", "it has no task"),
+    "a long name": (json.dumps(raw(input={"x" * 10_000: 1})), "category_classification: "),
+    "a key twice": ('{"task": "cc", "task": "zz"}', "task 'zz' is unknown"),
+}
+
+
+class TestBadLines:
+    @pytest.mark.parametrize(("line", "reason"), LINES.values(), ids=LINES)
+    def test_one_costs_itself(self, tmp_path: Path, line: str, reason: str) -> None:
+        good, (bad,) = read(write_lines(tmp_path / "a.jsonl", GOOD, line, GOOD))
+        assert [record.index for record in good] == [0, 2]
+        assert bad.index == 1
+        assert bad.reason.startswith(reason)
+        assert len(bad.reason) <= 300
+
+    def test_one_that_is_not_utf8_too(self, tmp_path: Path) -> None:
+        (tmp_path / "a.ndjson").write_bytes(f'{GOOD}\n"M\u00fcg"\n'.encode("latin-1"))
+        assert shown(read_records(tmp_path / "a.ndjson")) == (["good", "it is not UTF-8 text"], "")
+
+
+ELEMENTS = {
+    "a number": ("5", "it is not an object"),
+    "null": ("null", "it is not an object"),
+    "an array": (f"[{GOOD}]", "it is not an object"),
+    "an empty array": ("[]", "it is not an object"),
+    "an empty object": ("{}", "it has no task"),
+    "deep": ("[" * 200_000 + "]" * 200_000, "it is nested too deeply"),
+    "a key twice": ('{"task": "cc", "task": "zz"}', "task 'zz' is unknown"),
+}
+BROKEN = {
+    "NaN": '{"a": NaN}',
+    "infinity": '{"a": 1e999}',
+    "a number without end": '{"a": ' + "9" * 5000 + "}",
+    "no colon": '{"a" 1}',
+    "no comma": "{} {}",
+    "no UTF-8": '{"a": "\udcfc"}',
+    "half a character in bytes": '{"a": "\udced\udca0\udc80"}',
+    "no end of a bracket": "[[{",
+    "a bracket too many": "{}]]",
+}
+
+
+class TestBadArrays:
+    @pytest.mark.parametrize(("element", "reason"), ELEMENTS.values(), ids=ELEMENTS)
+    def test_a_bad_element_costs_itself(self, tmp_path: Path, element: str, reason: str) -> None:
+        came, end = shown(read_records(array(tmp_path / "a.json", GOOD, element, GOOD)))
+        assert (came, end) == (["good", reason, "good"], "")
+
+    @pytest.mark.parametrize("element", BROKEN.values(), ids=BROKEN)
+    def test_what_stops_being_json_yields_what_came_before(self, tmp_path: Path, element: str) -> None:
+        path = tmp_path / "a.json"
+        path.write_bytes(f"[{GOOD}, {GOOD}, {element}, {GOOD}]".encode("utf-8", "surrogateescape"))
+        came, end = shown(read_records(path))
+        assert came[:2] == ["good", "good"]
+        assert len(came) <= 3
+        assert f"a.json: stops being JSON at record {len(came)}: " in end
+        assert "\n" not in end
+
+    def test_a_file_that_is_cut_off_too(self, tmp_path: Path) -> None:
+        came, end = shown(read_records(array(tmp_path / "a.json", GOOD, GOOD, end="")))
+        assert came == ["good", "good"]
+        assert "a.json: stops being JSON at record 2: parse error: premature EOF" in end
+
+    def test_a_record_without_end_is_not_read_into_memory(self, tmp_path: Path) -> None:
+        came, end = shown(read_records(array(tmp_path / "a.json", GOOD, '"' + "x" * (2 * MAX_VALUE_BYTES) + '"')))
+        assert (came, end) == (
+            ["good"], f"{tmp_path / 'a.json'}: record 1 is longer than {MAX_VALUE_BYTES:,} bytes"
+        )  # fmt: skip
+
+    @pytest.mark.parametrize("text", ["{}", f'{{"item": [{GOOD}]}}', "5", '"x"', f"{GOOD}\n{GOOD}\n"])
+    def test_what_is_no_array_is_refused(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "a.json").write_text(text)
+        came, end = shown(read_records(tmp_path / "a.json"))
+        assert came == []
+        assert "a.json: not an array of records; name it .jsonl if it has one record a line" in end
+
+    @pytest.mark.parametrize("text", ["", " ", "x", "\0"])
+    def test_what_is_nothing_at_all_too(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "a.json").write_text(text)
+        came, end = shown(read_records(tmp_path / "a.json"))
+        assert came == []
+        assert end
+
+
+_finite = st.floats(allow_nan=False, allow_infinity=False)
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers(1 - 2**63, 2**63 - 1) | _finite | st.text(st.characters(codec="utf-8")),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+_reused_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+class TestAnyFile:
+    @_reused_folder
+    @given(values=st.lists(_json, max_size=5))
+    def test_values_come_as_json_has_them(self, tmp_path: Path, values: list[Any]) -> None:
+        (tmp_path / "a.json").write_text(json.dumps(values))
+        write_lines(tmp_path / "a.jsonl", *map(json.dumps, values))
+        assert list(json_values(tmp_path / "a.json")) == list(json_values(tmp_path / "a.jsonl")) == values
+
+    @_reused_folder
+    @given(data=st.binary(max_size=40), cut=st.integers(0, 400))
+    def test_bytes_are_read_or_refused(self, tmp_path: Path, data: bytes, cut: int) -> None:
+        for suffix in (".json", ".jsonl"):
+            path = tmp_path / f"a{suffix}"
+            path.write_bytes((f"[{GOOD}, ".encode() if suffix == ".json" else b"")[:cut] + data)
+            shown(read_records(path))
+
+
+def test_an_unreadable_value_is_told_from_a_text(tmp_path: Path) -> None:
+    values = list(json_values(write_lines(tmp_path / "a.jsonl", '"it is not JSON"', "x")))
+    assert values[0] == "it is not JSON"
+    assert isinstance(values[1], Unreadable)
+
+
+def test_a_large_file_is_read_as_a_stream(tmp_path: Path) -> None:
+    """60 MB within far less, whatever else the process holds."""
+    record = json.dumps(raw("answerability_prediction", input={"question": "Why?", "document": ["x" * 20_000]}))
+    array(tmp_path / "a.json", *[record] * 3_000)
+    measure = (
+        "import resource, sys; from caslie_tools.data.reading import read_records;"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; before = peak();"
+        "print(sum(1 for _ in read_records(sys.argv[1])), peak() - before)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", measure, str(tmp_path / "a.json")],
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    count, kilobytes = map(int, ended.stdout.split())
+    assert count == 3_000
+    assert kilobytes < 30_000
+
+
+FromHub = Callable[..., list[str]]
+
+
+class TestHub:
+    @pytest.fixture
+    def from_hub(self, tmp_path: Path) -> FromHub:
+        """Reads a dataset from a hub in a process of its own, for the hub's client reads its settings once."""
+        pytest.importorskip("datasets")
+        program = (
+            "import sys; from caslie_tools.data.reading import read_records\n"
+            "from caslie_tools.exceptions import DataError\n"
+            "try:\n for one in read_records(sys.argv[1]):\n  print(getattr(one, 'reason', None) or one.split)\n"
+            "except DataError as error:\n print(error)"
+        )
+
+        def run(dataset: str, **environment: str) -> list[str]:
+            own = {"HF_HOME": str(tmp_path / "hf"), "PYTHONPATH": str(ROOT), "NO_PROXY": "*"}
+            ended = subprocess.run(
+                [sys.executable, "-c", program, dataset],
+                env=os.environ | own | environment, capture_output=True, text=True, check=False, timeout=120,
+            )  # fmt: skip
+            assert ended.returncode == 0, ended.stderr
+            return ended.stdout.splitlines()
+
+        return run
+
+    def test_its_json_file_is_read(self, from_hub: FromHub) -> None:
+        rows = [raw(), raw(images=["b.png"]), raw(split="train")]
+        with hub({"README.md": b"# Data\n", "dataset.json": json.dumps(rows).encode()}) as address:
+            came = from_hub("shop/data", HF_ENDPOINT=address)
+        assert came == ["test", "image 1 is not a URL; read it with --trust-paths if the data is your own", "train"]
+
+    def test_another_form_is_streamed(self, from_hub: FromHub) -> None:
+        lines = "".join(json.dumps(row) + "\n" for row in (raw(split=None), raw(output="Z")))
+        with hub({"train.jsonl": lines.encode(), "test.jsonl": lines.encode()}) as address:
+            came = from_hub("shop/data", HF_ENDPOINT=address)
+        bad = "category_classification: output 'Z' is none of A, B"
+        assert came == ["train", bad, "test", bad]
+
+    def test_one_that_is_not_there_or_out_of_reach_says_what_to_do(self, from_hub: FromHub) -> None:
+        with hub({}) as address:
+            (missing,) = from_hub("shop/other", HF_ENDPOINT=address)
+        (offline,) = from_hub("shop/data", HF_HUB_OFFLINE="1")
+        for said in (missing, offline):
+            assert "cannot be read from the hub" in said
+            assert "check the name and the connection, or download its dataset.json and pass that" in said
