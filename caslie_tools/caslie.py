@@ -44,8 +44,9 @@ class Caslie:
         checkpointer: BaseCheckpointSaver[Any] | None = None,
     ) -> None:
         settings = settings or Settings.load()
-        if profile.mode is not None and "mode" not in settings.model_fields_set:
-            settings = settings.model_copy(update={"mode": profile.mode})
+        own = {"mode": profile.mode, "gate": profile.gate}
+        unset = {name: value for name, value in own.items() if value and name not in settings.model_fields_set}
+        settings = settings.model_copy(update=unset)
         self.settings = settings
         self.profile = profile
         self.store = store

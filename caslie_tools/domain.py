@@ -219,10 +219,14 @@ class GateDecision(Model):
     """Judges that were spared because the majority was settled without them."""
     reason: str = ""
     decided_by: Literal["jury", "person"] = "jury"
+    turned_by_one: bool | None = None
+    """Whether one vote less would have turned it, where a tuned gate weighed the votes."""
 
     @property
     def thin(self) -> bool:
         """Whether one vote more or less would have turned it."""
+        if self.turned_by_one is not None:
+            return self.turned_by_one
         yes = sum(vote.verdict == "yes" for vote in self.votes)
         no = sum(vote.verdict == "no" for vote in self.votes)
         return abs(yes - no) <= 1

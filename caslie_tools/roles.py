@@ -7,6 +7,7 @@ it is part of a caption's key, so two captioners that caption differently must b
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from langchain_core.embeddings import Embeddings
@@ -94,5 +95,7 @@ class Profile:
     """Finds out whether the models are there, in the seconds that a start can afford; fails with a ``ModelError``."""
     mode: WireFormat | None = None
     """The mode these models need, where nobody sets one: see :class:`caslie_tools.settings.Settings`."""
+    gate: Path | None = None
+    """A gate tuned for these judges, where nobody sets one: see :class:`caslie_tools.settings.Settings`."""
     notes: Sequence[str] = field(default=())
     """What a user should know of these models, such as their limits."""

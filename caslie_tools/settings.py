@@ -35,7 +35,8 @@ class Settings(BaseSettings):
     products_per_question: int = Field(default=4, ge=1, le=50)
     """Candidate products looked at when a question names none."""
     reuse_threshold: float = Field(default=0.86, ge=0, le=1)
-    """Cosine of two contexts above which a caption made for one is tried for the other."""
+    """Cosine of two contexts above which a caption made for one is tried for the other; 1 reuses it only in the very
+    context it was made for."""
     max_images: int = Field(default=32, ge=1)
     """Images looked at for one request; the rest is left out, with a warning."""
     max_parallel_images: int = Field(default=4, ge=1)
@@ -46,6 +47,8 @@ class Settings(BaseSettings):
     """Valid votes needed to keep a caption; by default half of the jury, rounded up."""
     early_stop: bool = True
     """Stop asking judges once the verdict is settled."""
+    gate: Path | None = None
+    """A gate that ``caslie tune gate`` wrote: it decides the tasks it was tuned for, in place of the majority."""
     captioner_timeout_seconds: float = Field(default=60.0, gt=0)
     judge_timeout_seconds: float = Field(default=30.0, gt=0)
     predictor_timeout_seconds: float = Field(default=60.0, gt=0)

@@ -13,10 +13,11 @@ from pydantic import Field, JsonValue
 
 from caslie_tools._concurrency import Bound, SingleFlight
 from caslie_tools.cqe import CQE
-from caslie_tools.domain import Caption, GateDecision, ImageRef, Model, Prediction, QueryContext
+from caslie_tools.domain import Caption, GateDecision, ImageRef, Model, Prediction, QueryContext, Vote
 from caslie_tools.ec3 import EC3
 from caslie_tools.exceptions import InputError
 from caslie_tools.fusion import fuse
+from caslie_tools.gate import TunedGate
 from caslie_tools.images import ImageLoader, LoadedImage
 from caslie_tools.prompts import EC3_PROMPT_VERSION
 from caslie_tools.roles import CaptionRequest, JudgeRequest, Models
@@ -70,6 +71,9 @@ class Sight:
         store: The caption store.
         models: One model per role.
         settings: Limits and thresholds; by default the environment's.
+
+    Raises:
+        SettingsError: If the settings' tuned gate cannot be read, or belongs to another jury.
     """
 
     def __init__(self, store: CaptionStore, models: Models, settings: Settings | None = None) -> None:
@@ -86,12 +90,13 @@ class Sight:
             models.judges,
             quorum=settings.quorum or (1 if paper else None),
             early_stop=settings.early_stop,
+            gate=None if settings.gate is None else TunedGate.load(settings.gate),
             max_concurrency=settings.max_parallel_votes,
             timeout_seconds=settings.judge_timeout_seconds,
         )
         self.unim3 = UniM3(models.predictor, timeout_seconds=settings.predictor_timeout_seconds)
-        # Exact contexts only: the reference makes a caption for every instance, also where two share their text.
-        self._reuse_threshold = math.inf if paper else settings.reuse_threshold
+        # Exact contexts only, also where two share their text: the reference makes a caption for every instance.
+        self._reuse_threshold = math.inf if paper or settings.reuse_threshold == 1 else settings.reuse_threshold
         self._looking = Bound(settings.max_parallel_images)
         self._shared = SingleFlight[Caption | None]()
 
@@ -207,7 +212,13 @@ class Sight:
         return await self.ec3.ainvoke(CaptionRequest(image=image, context=context, product=product))
 
     async def gate(
-        self, caption: Caption, context: QueryContext, *, image: ImageRef | None = None, whole_jury: bool = False
+        self,
+        caption: Caption,
+        context: QueryContext,
+        *,
+        image: ImageRef | None = None,
+        whole_jury: bool = False,
+        earlier: Sequence[Vote] = (),
     ) -> GateDecision:
         """Lets the jury (CQE) vote on a caption, for this context, not the one it was made for.
 
@@ -216,9 +227,10 @@ class Sight:
             context: What it is for now.
             image: The image, for judges that look at it.
             whole_jury: Ask every judge even if the verdict is settled, to see how thin it is.
+            earlier: Votes of the first judges on this caption and context, who are not asked again.
         """
         request = JudgeRequest(context=context, caption=caption.text, evidence=caption.evidence, image=image)
-        return await self.cqe.ainvoke(request, whole_jury=whole_jury)
+        return await self.cqe.ainvoke(request, whole_jury=whole_jury, earlier=earlier)
 
     async def predict(self, instance: Instance, looks: Sequence[Look]) -> Prediction:
         """Fuses the kept captions and answers (uniM3).

@@ -6,6 +6,7 @@ served, or runs in this process (:mod:`caslie_tools.local`), whichever its ``bac
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
@@ -199,6 +200,8 @@ class ProfileSettings(Model):
     """``embedded``: the small ones of the extra of that name."""
     mode: WireFormat = "corrected"
     """``paper`` reproduces the published behaviour: see :class:`caslie_tools.settings.Settings`."""
+    gate: Path | None = None
+    """A gate tuned for these judges; in a file, relative to it."""
     vllm: str = ">=0.12"
     """The versions of vLLM that serve these models, as a version specifier (PEP 440)."""
     notes: tuple[str, ...] = ()

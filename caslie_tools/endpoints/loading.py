@@ -64,6 +64,8 @@ def load_profile_settings(name_or_path: str | Path) -> ProfileSettings:
         )
     written = _read(file, name)
     said = _assembled(written, Path(name).stem)
+    if written.gate is not None:
+        said["gate"] = Path(name).parent / written.gate
     try:
         return ProfileSettings.model_validate(said)
     except ValidationError as error:
@@ -82,6 +84,7 @@ class _Written(BaseSettings):
     notes: list[str] | None = None
     vllm: str | None = None
     mode: str | None = None
+    gate: str | None = None
     host: str = "127.0.0.1"
     api_key: SecretStr | None = None
     defaults: dict[str, Any] = Field(default_factory=dict)
@@ -103,8 +106,9 @@ class _Toml(TomlConfigSettingsSource):
 
 class _Environment(EnvSettingsSource):
     def __call__(self) -> dict[str, Any]:
-        # A profile's own words are not for the environment: CASLIE_NAME and the like may be anything.
-        own = ("name", "description", "notes", "vllm")
+        # A profile's own words are not for the environment: CASLIE_NAME and the like may be anything, and CASLIE_GATE
+        # is a setting, not relative to the profile.
+        own = ("name", "description", "notes", "vllm", "gate")
         return {name: value for name, value in super().__call__().items() if name not in own}
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:

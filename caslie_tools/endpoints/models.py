@@ -56,6 +56,7 @@ def endpoint_profile(settings: ProfileSettings) -> Profile:
         models=for_store,
         check=partial(require_served, settings),
         mode=settings.mode,
+        gate=settings.gate,
         notes=settings.notes,
     )
 
