@@ -19,6 +19,7 @@ from caslie_tools.prompts import NOT_ANSWERABLE, caption_prompt, judge_prompt, p
 from caslie_tools.roles import CaptionRequest, JudgeRequest
 from caslie_tools.tasks import FusedInstance, get_task
 from caslie_tools.tasks.product_qa import evidence
+from caslie_tools.usage import tell_tokens
 
 _CITED = re.compile(r"\[(\d{1,4}(?:\s*,\s*\d{1,4})*)\]")
 
@@ -58,8 +59,7 @@ class ChatCaptioner(AsyncRunnable[CaptionRequest, CaptionDraft]):
                 {"type": "text", "text": caption_prompt(input.context)},
             ]
         )
-        answer = await self.model.ainvoke([message], config, **kwargs)
-        return CaptionDraft(text=answer.text)
+        return CaptionDraft(text=await _ask(self.model, message, config, **kwargs))
 
 
 class ChatJudge(AsyncRunnable[JudgeRequest, Vote]):
@@ -82,8 +82,7 @@ class ChatJudge(AsyncRunnable[JudgeRequest, Vote]):
     ) -> Vote:
         """Votes on one caption."""
         message = HumanMessage(content=judge_prompt(input.context, input.caption))
-        answer = await self.model.ainvoke([message], config, **kwargs)
-        verdict = parse_yes_no(answer.text)
+        verdict = parse_yes_no(await _ask(self.model, message, config, **kwargs))
         if verdict is None:
             return Vote(judge=self.name, verdict="abstain", reason="answered neither yes nor no")
         return Vote(judge=self.name, verdict=verdict)
@@ -110,7 +109,7 @@ class ChatPredictor(AsyncRunnable[FusedInstance, Answer]):
         """Answers one instance."""
         labels = get_task(input.task).labels(input)
         prompt = prediction_prompt(input, labels) if labels else question_prompt(input)
-        answer = (await self.model.ainvoke([HumanMessage(content=prompt)], config, **kwargs)).text.strip()
+        answer = (await _ask(self.model, HumanMessage(content=prompt), config, **kwargs)).strip()
         return Answer(text=answer) if labels else read_open_answer(answer, input)
 
 
@@ -143,6 +142,14 @@ class CompletionPredictor(AsyncRunnable[FusedInstance, Answer]):
         if get_task(input.task).labels(input):
             return Answer(text=answer)
         return read_open_answer(answer, input)
+
+
+async def _ask(model: BaseChatModel, message: HumanMessage, config: RunnableConfig | None, **kwargs: Any) -> str:
+    answer = await model.ainvoke([message], config, **kwargs)
+    if used := answer.usage_metadata:
+        cached = used.get("input_token_details", {}).get("cache_read")
+        tell_tokens(prompt=used["input_tokens"], completion=used["output_tokens"], cached=cached)
+    return str(answer.text)
 
 
 def read_open_answer(answer: str, instance: FusedInstance) -> Answer:

@@ -69,7 +69,17 @@ def general_context(product: Product) -> QueryContext:
     Prices and attributes are left out: pictures are not captioned again because a price or a stock level changed, and
     variants of a product that share a picture share its caption.
     """
-    known = "\n".join(f"{name}: {product.fields[name]}" for name in _KNOWN_FIELDS if name in product.fields)
+    return context_free(
+        "\n".join(f"{name}: {product.fields[name]}" for name in _KNOWN_FIELDS if name in product.fields)
+    )
+
+
+def context_free(known: str) -> QueryContext:
+    """Returns the context of a caption that is for no question in particular.
+
+    Args:
+        known: Text already at hand about what is pictured; a long one is cut.
+    """
     return QueryContext(
         task="index",
         aim="telling shoppers what the product is, what its label says and how it looks",

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from caslie_tools.exceptions import InputError
-from caslie_tools.metrics import Score, reference_score, score
+from caslie_tools.metrics import Score, answers_right, reference_score, score, token_f1
 from caslie_tools.tasks import Task, get_task
 
 pytest.importorskip("sklearn", reason="scores need the extra 'evaluation'")
@@ -97,3 +97,55 @@ def test_without_scikit_learn_the_error_names_the_extra() -> None:
     assert run.returncode == 1
     assert "MissingExtraError: Scoring needs" in run.stderr
     assert "caslie-tools[evaluation]" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold"),
+    [
+        ('It reads "350 ML".', "350 ml"),
+        ("The Mug is an\tIP-67 one.", "a mug is IP67"),  # SQuAD takes punctuation out, it does not split at it
+        ("“Waterproof”, says the label", "waterproof"),
+        ("A.", "a"),
+        ("C++ and so on", "C++"),
+    ],
+)
+def test_an_open_answer_is_right_if_the_right_words_stand_in_it(answer: str, gold: str) -> None:
+    assert answers_right(answer, gold)
+    assert not answers_right(answer, gold, answerable=False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold"),
+    [
+        ("1350 ml", "350 ml"),
+        ("ml 350", "350 ml"),
+        ("350 or 400 ml", "350 ml"),
+        ("", "red"),
+        ("Option B", "A"),
+        ("b", "!"),
+    ],
+)
+def test_part_of_a_word_another_order_or_a_gap_is_not_right(answer: str, gold: str) -> None:
+    assert not answers_right(answer, gold)
+
+
+def test_what_cannot_be_answered_is_right_only_if_that_is_said() -> None:
+    assert answers_right("The texts do not say.", "", answerable=False)
+    assert not answers_right("", "", answerable=None)
+    assert not answers_right("red", "  ", answerable=True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "f1"),
+    [
+        ("the red mug", "A red mug!", 1.0),
+        ("red red mug", "red mug mug", 2 * 2 / (3 + 3)),  # a word counts as often as both have it
+        ("a blue mug", "red mug", 0.5),
+        ("blue", "red", 0.0),
+        ("", "", 1.0),
+        ("red", "", 0.0),
+        ("", "red", 0.0),
+    ],
+)
+def test_token_f1_is_squads(answer: str, gold: str, f1: float) -> None:
+    assert token_f1(answer, gold) == pytest.approx(f1)

@@ -14,8 +14,11 @@ import typer
 
 from caslie_tools._version import __version__
 from caslie_tools.cli.console import ProgressDisplay, out, run, show_warnings, shown_progress
+from caslie_tools.cli.data import data
 from caslie_tools.cli.endpoints import endpoints
+from caslie_tools.cli.evaluation import evaluation
 from caslie_tools.cli.options import AsJson, ProfileName, ShowProgress, Store
+from caslie_tools.cli.tune import tune
 
 if TYPE_CHECKING:
     from caslie_tools.caslie import Caslie
@@ -32,7 +35,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.add_typer(data)
 app.add_typer(endpoints)
+app.add_typer(evaluation)
+app.add_typer(tune)
 
 Where = Annotated[str | None, typer.Option("--where", help="Filter on products, such as 'price<50'.")]
 Images = Annotated[list[str] | None, typer.Option("--image", help="Picture: a path or an http(s) URL; repeatable.")]

@@ -41,6 +41,7 @@ from caslie_tools.exceptions import (
     InputError,
     MissingExtraError,
 )
+from caslie_tools.usage import tell_tokens
 
 if TYPE_CHECKING:
     import tenacity
@@ -229,7 +230,11 @@ class Endpoint:
             completion = read(answer)
             return completion if choice is None else replace(completion, text=chosen(completion, choice))
 
-        return await self._call(path, {"model": self.settings.model, **body}, read_chosen)
+        completion = await self._call(path, {"model": self.settings.model, **body}, read_chosen)
+        tell_tokens(
+            prompt=completion.prompt_tokens, completion=completion.completion_tokens, cached=completion.cached_tokens
+        )
+        return completion
 
     async def _call(self, path: str, body: Mapping[str, Any] | None, read: Callable[[bytes], T]) -> T:
         if body is not None:

@@ -1,0 +1,1 @@
+"""Evaluation: is a caption behind the jury worth it, for this data and these models?"""

@@ -1,0 +1,198 @@
+"""The report's plots, as SVG that stands inside the page.
+
+Colours are told apart by the colour-blind (after Okabe and Ito 2008), and everything told by colour is told by a shape,
+a hatch or a label too. What is not data takes the colour of the page's text, so that a plot reads on light and dark.
+"""
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import Any, Final
+
+from caslie_tools._optional import require
+from caslie_tools.domain import Model
+from caslie_tools.evaluation.gate_quality import USEFULNESS, GateQuality, Usefulness
+from caslie_tools.evaluation.outcomes import TREATMENTS, Treatment
+from caslie_tools.evaluation.scores import TreatmentCost, TreatmentScore
+
+_INK: Final = "#010203"
+"""Stands for the page's own text colour until the SVG is done."""
+_COLOURS: Final[dict[Treatment, str]] = {
+    "none": "#7f7f7f",
+    "every": "#c77c00",
+    "gated": "#0072b2",
+    "plain": "#009e73",
+    "given": "#cc79a7",
+}
+_MARKERS: Final[dict[Treatment, str]] = {"none": "o", "every": "s", "gated": "D", "plain": "^", "given": "v"}
+_USE_COLOURS: Final[dict[Usefulness, str]] = {
+    "helpful": "#0072b2",
+    "redundant": "#56b4e9",
+    "misleading": "#d55e00",
+    "ineffective": "#7f7f7f",
+}
+_HATCHES: Final[dict[Usefulness, str]] = {"helpful": "", "redundant": "\\\\", "misleading": "//", "ineffective": "--"}
+_STYLE: Final = {
+    "svg.fonttype": "none",  # text stays text: small, searchable, in the page's font
+    "svg.hashsalt": "caslie",  # the same figures, the same file
+    "text.parse_math": False,  # a name with dollar signs is a name
+    "font.family": "sans-serif",
+    "font.size": 9.0,
+    "hatch.linewidth": 0.6,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK),
+}
+
+
+class Plot(Model):
+    """One plot."""
+
+    svg: str
+    """An ``svg`` element with its text alternative, safe to stand in a page as it is."""
+    caption: str
+    """What it shows, in a sentence."""
+
+
+def headline_plot(scores: Sequence[TreatmentScore]) -> Plot:
+    """Draws each task's headline metric under each treatment, as dots with their intervals."""
+    groups = list(dict.fromkeys((score.task, score.split, score.metric) for score in scores))
+    splits = len({split for _, split, _ in groups}) > 1
+    labels = [f"{task}{f', {split}' if splits else ''}\n({metric})" for task, split, metric in groups]
+    treatments = [name for name in TREATMENTS if any(score.treatment == name for score in scores)]
+
+    def draw(figure: Any) -> None:
+        axes = figure.subplots()
+        for place, treatment in enumerate(treatments):
+            mine = [score for score in scores if score.treatment == treatment]
+            offset = 0.16 * (place - (len(treatments) - 1) / 2)
+            axes.errorbar(
+                [score.value for score in mine],
+                [groups.index((score.task, score.split, score.metric)) + offset for score in mine],
+                # A percentile interval need not hold the value itself; a bar must not point backwards.
+                xerr=[
+                    [max(0.0, score.value - score.interval.low) for score in mine],
+                    [max(0.0, score.interval.high - score.value) for score in mine],
+                ],
+                fmt=_MARKERS[treatment],
+                color=_COLOURS[treatment],
+                markersize=5,
+                capsize=2,
+                elinewidth=1.2,
+                label=treatment,
+            )
+        axes.set_yticks(range(len(groups)), [_plain(label) for label in labels])
+        axes.invert_yaxis()
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_xlabel("headline metric, with its 95% interval")
+        axes.grid(axis="x", color=_INK, alpha=0.15)
+        _bare(axes)
+
+    told = "; ".join(
+        f"{score.task} {score.treatment} {score.value:.2f} ({score.interval.low:.2f} to {score.interval.high:.2f})"
+        for score in scores
+    )
+    caption = "Headline metric per task and treatment, with 95% intervals."
+    return _plot(draw, name="headline", height=0.9 + 0.62 * len(groups), caption=caption, told=told)
+
+
+def gate_plot(quality: GateQuality) -> Plot:
+    """Draws what the captions did to the answer, of those the gate kept and of those it rejected."""
+    sides = {"kept": quality.kept, "rejected": quality.rejected}
+
+    def draw(figure: Any) -> None:
+        axes = figure.subplots()
+        left = [0] * len(sides)
+        for use in USEFULNESS:
+            width = [counts[use] for counts in sides.values()]
+            _bars(axes, list(sides), width, left, colour=_USE_COLOURS[use], hatch=_HATCHES[use], label=use)
+            left = [before + more for before, more in zip(left, width, strict=True)]
+        axes.invert_yaxis()
+        axes.set_xlabel("instances")
+        _bare(axes)
+
+    told = "; ".join(
+        f"{side}: " + ", ".join(f"{counts[use]} {use}" for use in USEFULNESS) for side, counts in sides.items()
+    )
+    caption = "What the captions did to the answer, by the gate's decision, over all tasks."
+    return _plot(draw, name="gate", height=1.8, caption=caption, told=told)
+
+
+def cost_plot(costs: Sequence[TreatmentCost]) -> Plot:
+    """Draws model calls and seconds per instance and treatment."""
+    names = [cost.treatment for cost in costs]
+    calls = {
+        "captioner": [cost.captioner_calls / cost.count for cost in costs],
+        "judge": [cost.judge_calls / cost.count for cost in costs],
+        "predictor": [cost.predictor_calls / cost.count for cost in costs],
+    }
+    seconds = [cost.seconds / cost.count for cost in costs]
+    styles = {"captioner": ("#0072b2", ""), "judge": ("#c77c00", "//"), "predictor": ("#7f7f7f", "\\\\")}
+    totals = [sum(of_roles) for of_roles in zip(*calls.values(), strict=True)]
+
+    def draw(figure: Any) -> None:
+        first, second = figure.subplots(1, 2, sharey=True)
+        left = [0.0] * len(costs)
+        for role, width in calls.items():
+            colour, hatch = styles[role]
+            _bars(first, names, width, left, colour=colour, hatch=hatch, label=role)
+            left = [before + more for before, more in zip(left, width, strict=True)]
+        first.set_xlabel("model calls per instance")
+        first.invert_yaxis()
+        _bare(first)
+        second.barh(names, seconds, color=[_COLOURS[name] for name in names])
+        second.set_xlabel("seconds per instance")
+        _bare(second, legend=False)
+
+    told = "; ".join(
+        f"{name}: {total:.2f} calls, {took:.2f} s" for name, total, took in zip(names, totals, seconds, strict=True)
+    )
+    caption = "Model calls and seconds per instance and treatment."
+    return _plot(draw, name="cost", height=0.9 + 0.3 * len(costs), caption=caption, told=told)
+
+
+def _bars(
+    axes: Any,
+    names: Sequence[str],
+    width: Sequence[float],
+    left: Sequence[float],
+    *,
+    colour: str,
+    hatch: str,
+    label: str,
+) -> None:
+    style = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0.5}
+    axes.barh(names, width, left=left, label=label, **style)
+
+
+def _bare(axes: Any, *, legend: bool = True) -> None:
+    axes.patch.set_alpha(0)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    if legend:
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5, frameon=False)
+
+
+def _plot(draw: Callable[[Any], None], *, name: str, height: float, caption: str, told: str) -> Plot:
+    matplotlib = require("matplotlib", "evaluation", "Drawing the report's plots")
+    figures = require("matplotlib.figure", "evaluation", "Drawing the report's plots")
+    written = io.StringIO()
+    with matplotlib.rc_context(_STYLE):
+        # A figure of its own, without pyplot: no display, no state shared with the program around.
+        figure = figures.Figure(figsize=(7.2, height), layout="constrained")
+        figure.patch.set_alpha(0)
+        draw(figure)
+        figure.savefig(written, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    text = written.getvalue()
+    text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    # Names of its own, as several plots share a page; inside of HTML an svg needs no namespaces.
+    text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", text)
+    text = (
+        re.sub(r' (xmlns(:\w+)?|version|width|height)="[^"]*"', "", text[: text.index(">")]) + text[text.index(">") :]
+    )
+    label = escape(f"{caption} {told}", quote=True)
+    return Plot(svg=text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1).strip(), caption=caption)
+
+
+def _plain(label: str) -> str:
+    """A label in letters that every font has."""
+    return label.encode("ascii", "replace").decode("ascii")

@@ -1,0 +1,52 @@
+"""Fills the templates of reports. What is put in is data, whatever it holds: HTML and Markdown alike escape it."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from caslie_tools._optional import require
+from caslie_tools.evaluation.examples import shortened
+from caslie_tools.evaluation.verdict import shown, shown_interval, shown_p_value
+
+# What Markdown, the HTML inside of it, or a reader that makes links of bare addresses could take for its own. Inside of
+# a word an underscore is none of that.
+_MARKS = re.compile(r"[\\`*\[\]<>#|~&$]|(?<!\w)_|_(?!\w)|(?<=:)//|(?<=www)\.")
+
+
+def render(name: str, values: Mapping[str, Any]) -> str:
+    """Returns a report.
+
+    Args:
+        name: The template's name without its ending, which says what to escape for: ``.html`` or ``.md``.
+        values: What the template needs.
+
+    Raises:
+        MissingExtraError: If jinja2 is not installed.
+    """
+    jinja2 = require("jinja2", "evaluation", "Writing a report")
+    as_html = name.endswith(".html")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("caslie_tools.evaluation"),
+        autoescape=as_html,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=None if as_html else _escaped,
+    )
+    environment.filters |= {"number": _number, "signed": _signed, "p": shown_p_value}
+    text: str = environment.get_template(f"{name}.jinja").render(values)
+    # Half a character, from a model or a shop, is no UTF-8.
+    return text.encode("utf-8", "replace").decode("utf-8").rstrip() + "\n"
+
+
+def _escaped(value: object) -> object:
+    """Escapes a value for Markdown, on one line."""
+    return _MARKS.sub(r"\\\g<0>", shortened(value, 1000)) if isinstance(value, str) else value
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else shown(value)
+
+
+def _signed(value: Any) -> str:
+    return shown(value, sign=True) if isinstance(value, int | float) else shown_interval(value, sign=True)

@@ -1,0 +1,277 @@
+"""One instance under every treatment: which captions are fused, what the predictor answers to that, what it took."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.utils import Input, Output
+
+from caslie_tools._concurrency import AsyncRunnable, SingleFlight, together
+from caslie_tools.data.records import Record
+from caslie_tools.domain import Caption, ImageRef, Model, Prediction, QueryContext, caption_key
+from caslie_tools.evaluation.outcomes import CaptionOutcome, Cost, Outcome, Treatment, TreatmentOutcome
+from caslie_tools.exceptions import EndpointUnavailableError, ImageError, InputError, MissingExtraError, ModelError
+from caslie_tools.fusion import fuse
+from caslie_tools.indexing import context_free
+from caslie_tools.metrics import answers_right
+from caslie_tools.roles import Models
+from caslie_tools.sight import Sight
+from caslie_tools.tasks import FusedInstance, PlacedImage, get_task
+from caslie_tools.usage import Usage, counted_usage, tell_seconds
+
+Resolve: TypeAlias = Callable[[ImageRef], ImageRef | None]
+"""Says where an image really is, such as a file that was fetched before; ``None``: nowhere."""
+
+
+class _Look(Model):
+    """What became of one image under one treatment."""
+
+    outcome: CaptionOutcome
+    caption: Caption | None = None
+    """To be fused."""
+    cost: Cost = Cost()
+
+
+class _Predicted(Model):
+    prediction: Prediction | None = None
+    cost: Cost = Cost()
+    error: str = ""
+
+
+class Trial:
+    """Applies treatments to instances, over one sight.
+
+    What an outcome says of an instance does not depend on the others, nor on their order: a caption is only ever
+    reused in the very context it was made for, never in a similar one (that is why evaluation has a sight of its own,
+    with a ``reuse_threshold`` of 1). Treatments share what they have in common, EC3's captions and the answers to
+    equal texts; each one's cost is told as if it were the only one.
+
+    Args:
+        sight: Store, models and limits. Captions are stored there as they are made, so that a run that goes on after
+            an interruption does not make them again.
+        treatments: Those that are wanted.
+        resolve: Where images really are; by default where the data says.
+    """
+
+    def __init__(self, sight: Sight, treatments: Iterable[Treatment], resolve: Resolve | None = None) -> None:
+        self.sight = _of_its_own(sight)
+        self.treatments = tuple(dict.fromkeys(treatments))
+        self._resolve = resolve or (lambda ref: ref)
+        self._making = SingleFlight[tuple[Caption | None, Cost]]()
+
+    async def run(self, record: Record) -> Outcome:
+        """Evaluates one instance; ``given`` is left out for a record without captions.
+
+        A model that fails makes an outcome that says so and is wrong, unless it is not there at all.
+
+        Raises:
+            EndpointUnavailableError: If a model cannot be reached: it says nothing about the instance.
+            MissingExtraError: If an optional dependency of a model is not installed.
+            StoreError: If the store cannot be written.
+        """
+        looks = await self._looks(record)
+        task, instance = get_task(record.task), record.instance
+        fused = {
+            treatment: fuse(task, instance, [look.caption for look in seen], wire=self.sight.settings.mode)
+            for treatment, seen in looks.items()
+        }
+        texts = {_as_predictors_see(each): each for each in fused.values()}
+        answers = dict(zip(texts, await together(map(self._predict, texts.values())), strict=True))
+        outcomes = {
+            treatment: _outcome(record, looks[treatment], answers[_as_predictors_see(fused[treatment])])
+            for treatment in looks
+        }
+        return Outcome(
+            index=record.index,
+            key=record.key,
+            task=record.task,
+            split=record.split,
+            gold=record.output,
+            treatments=outcomes,
+        )
+
+    async def _looks(self, record: Record) -> dict[Treatment, list[_Look]]:
+        """Per wanted treatment, what became of each of the instance's images."""
+        wanted = {*self.treatments}
+        contexts = [place.context for place in get_task(record.task).places(record.instance)]
+        free = [context_free(context.known) for context in contexts]
+        empty = [_Look(outcome=CaptionOutcome(image=index)) for index in range(len(record.instance.images))]
+        conditioned, plain = await together(
+            [
+                self._caption_all(record, contexts if wanted & {"every", "gated"} else None),
+                self._caption_all(record, free if "plain" in wanted else None),
+            ]
+        )
+        found: dict[Treatment, list[_Look]] = {"none": empty, "every": conditioned, "plain": plain}
+        if "gated" in wanted:
+            placed = zip(conditioned, record.instance.images, strict=True)
+            found["gated"] = await together(self._gate(look, image, contexts) for look, image in placed)
+        if record.captions is not None:
+            found["given"] = [
+                _given(index, text, contexts[image.place])
+                for index, (text, image) in enumerate(zip(record.captions, record.instance.images, strict=True))
+            ]
+        return {treatment: found[treatment] for treatment in self.treatments if treatment in found}
+
+    async def _caption_all(self, record: Record, contexts: Sequence[QueryContext] | None) -> list[_Look]:
+        if contexts is None:
+            return []
+        images = record.instance.images
+        return await together(self._caption(index, image, contexts[image.place]) for index, image in enumerate(images))
+
+    async def _caption(self, index: int, image: PlacedImage, context: QueryContext) -> _Look:
+        def without(reason: str, **calls: int) -> _Look:
+            return _Look(outcome=CaptionOutcome(image=index, error=reason), cost=Cost(**calls))
+
+        if index >= self.sight.settings.max_images:
+            return without("it is one image too many (CASLIE_MAX_IMAGES)")
+        try:
+            image = self._where(image)
+            key = (image.sha256 or image.ref, image.product, context)
+            caption, cost = await self._making(key, lambda: self._make(image, context))
+        except ImageError as error:
+            return without(str(error))
+        except ModelError as error:
+            _raise_if_not_there(error)
+            return without(str(error), captioner_calls=1)
+        if caption is None:
+            return _Look(outcome=CaptionOutcome(image=index, error="the captioner has nothing to say"), cost=cost)
+        return _Look(outcome=CaptionOutcome(image=index, text=caption.text), caption=caption, cost=cost)
+
+    def _where(self, image: PlacedImage) -> PlacedImage:
+        ref = image.ref and self._resolve(image.ref)
+        if ref is None:
+            raise ImageError("there is no image")
+        return image.model_copy(update={"ref": ref})
+
+    async def _make(self, image: PlacedImage, context: QueryContext) -> tuple[Caption | None, Cost]:
+        """Finds or makes a caption and stores it; equal ones that meet are made once, and cost all of them the same."""
+        with counted_usage() as usage:
+            caption = await self.sight.caption(image, context)
+        if caption is not None and caption.source == "cache":
+            return caption, Cost(cached_captions=1)
+        if caption is not None:
+            await self.sight.store.aput_captions([caption])
+        return caption, _cost(usage, captioner_calls=1)
+
+    async def _gate(self, look: _Look, image: PlacedImage, contexts: Sequence[QueryContext]) -> _Look:
+        if look.caption is None:
+            return look
+        caption, context, ref = look.caption, contexts[image.place], self._where(image).ref
+        with counted_usage() as usage:
+            decision = await self.sight.gate(caption, context, image=ref)
+        # The others' votes are for calibration; the treatment does not need them, and does not pay for them.
+        cost = _sum((look.cost, _cost(usage, judge_calls=len(decision.votes))))
+        decision = await self.sight.gate(caption, context, image=ref, whole_jury=True, earlier=decision.votes)
+        for vote in decision.votes:
+            if vote.reason == f"failed: {EndpointUnavailableError.__name__}":
+                raise EndpointUnavailableError(f"the judge {vote.judge} cannot be reached; check that its server runs")
+        outcome = look.outcome.model_copy(update={"kept": decision.kept, "votes": decision.votes})
+        return _Look(outcome=outcome, caption=caption if decision.kept else None, cost=cost)
+
+    async def _predict(self, fused: FusedInstance) -> _Predicted:
+        with counted_usage() as usage:
+            try:
+                prediction = await self.sight.unim3.ainvoke(fused)
+            except (ModelError, InputError) as error:
+                _raise_if_not_there(error)
+                return _Predicted(error=str(error), cost=_cost(usage, predictor_calls=1))
+        return _Predicted(prediction=prediction, cost=_cost(usage, predictor_calls=1))
+
+
+class _Timed(AsyncRunnable[Input, Output]):
+    """A model that tells the time its calls take, without their waiting for a turn."""
+
+    def __init__(self, model: Runnable[Input, Output]) -> None:
+        self.model = model
+        self.name = model.get_name()
+
+    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:  # noqa: A002 (LangChain's name)
+        """Asks the model."""
+        started = time.perf_counter()
+        try:
+            return await self.model.ainvoke(input, config, **kwargs)
+        finally:
+            tell_seconds(time.perf_counter() - started)
+
+
+def _of_its_own(sight: Sight) -> Sight:
+    """The same sight, timed, stopping juries early, and reusing captions in their very context only."""
+    models = Models(
+        captioners=[_Timed(captioner) for captioner in sight.ec3.captioners],
+        judges=[_Timed(judge) for judge in sight.cqe.judges],
+        predictor=_Timed(sight.unim3.predictor),
+    )
+    settings = sight.settings.model_copy(update={"reuse_threshold": 1.0, "early_stop": True})
+    return Sight(sight.store, models, settings)
+
+
+def _given(index: int, text: str | None, context: QueryContext) -> _Look:
+    if text is None:
+        return _Look(outcome=CaptionOutcome(image=index, error="the data has no caption of it"))
+    key = caption_key("", context, "given", "")
+    caption = Caption(
+        key=key, text=text, image="", context=context, captioner="given", prompt_version="", source="given"
+    )
+    return _Look(outcome=CaptionOutcome(image=index, text=text), caption=caption)
+
+
+def _as_predictors_see(fused: FusedInstance) -> str:
+    """All that a predictor may go by: the fused text, and what was seen; not whom a caption was made for, or when."""
+    captions = [
+        (each.place, each.product, each.caption.text, [seen.model_dump() for seen in each.caption.evidence])
+        for each in fused.captions
+    ]
+    return json.dumps([fused.input, fused.options, captions])
+
+
+def _outcome(record: Record, looks: Sequence[_Look], predicted: _Predicted) -> TreatmentOutcome:
+    seen = {
+        "fused": sum(look.caption is not None for look in looks),
+        "captions": tuple(look.outcome for look in looks),
+        "cost": _sum((*(look.cost for look in looks), predicted.cost)),
+    }
+    prediction = predicted.prediction
+    if prediction is None:
+        return TreatmentOutcome(error=predicted.error, **seen)
+    if get_task(record.task).answers == "text":
+        answer: str | None = "" if prediction.answerable is False else prediction.text
+        right = answers_right(prediction.text, record.output, answerable=prediction.answerable)
+    else:
+        answer = prediction.label
+        right = answer == record.output
+    return TreatmentOutcome(
+        answer=answer, text=prediction.text, right=right, probabilities=prediction.probabilities, **seen
+    )
+
+
+def _cost(usage: Usage, **calls: int) -> Cost:
+    return Cost(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        seconds=usage.seconds,
+        **calls,
+    )
+
+
+def _sum(costs: Iterable[Cost]) -> Cost:
+    each = [cost.model_dump() for cost in costs]
+    return Cost(**{name: sum(cost[name] for cost in each) for name in Cost.model_fields})
+
+
+def _raise_if_not_there(error: BaseException) -> None:
+    """Raises where the model is not there: that is no answer to be counted.
+
+    Raises:
+        EndpointUnavailableError: If the error comes from a server that cannot be reached.
+        MissingExtraError: If it comes from a dependency that is not installed.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, EndpointUnavailableError | MissingExtraError):
+            raise cause
+        if isinstance(cause, ConnectionError):  # its own words may hold an address with a key in it
+            raise EndpointUnavailableError(f"a model cannot be reached: {error}") from error
+        cause = cause.__cause__

@@ -1,0 +1,216 @@
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("jinja2", reason="reports need the extra 'evaluation'")
+pytest.importorskip("matplotlib", reason="reports need the extra 'evaluation'")
+pytest.importorskip("sklearn", reason="reports need the extra 'evaluation'")
+
+from caslie_tools.domain import Vote
+from caslie_tools.evaluation.outcomes import Outcome, Treatment
+from caslie_tools.evaluation.report import Report, write_report
+from tests.evaluation.runs import judged, outcome, write_run
+
+ATTACK = (
+    '<script>alert("x")</script><img src=http://evil.example/x onerror=alert(1)> [click](http://evil.example) | **b**'
+)
+
+
+def run_of(folder: Path, *, gated: str, count: int = 40, caption: str = "A red mug.") -> Path:
+    """A run in which captions help with half of one task and the gate answers as told."""
+    outcomes = [
+        outcome(
+            index,
+            "A",
+            {"none": "A" if index % 2 else "B", "every": "A", "gated": gated},
+            kept=gated == "A",
+            caption=caption,
+            votes=[Vote(judge="first", verdict="yes")],
+        )
+        for index in range(count)
+    ]
+    return write_run(folder, outcomes, {"profile": "embedded", "settings": {"quorum": 1}, "judges": ["first"]})
+
+
+def texts(report: Report) -> tuple[str, str]:
+    return report.markdown.read_text("utf-8"), report.html.read_text("utf-8")
+
+
+class Elements(HTMLParser):
+    """Every element with its attributes, and what is open at the end."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_verdict_says_where_it_is_worth_it(tmp_path: Path) -> None:
+    report = write_report(run_of(tmp_path, gated="A"))
+    assert report.verdict == (
+        "Gated captions: 1.00 (1.00 to 1.00) against 0.50 with none and 1.00 with every caption, over 1 task; "
+        "worth it for multiclass_product_classification."
+    )
+    assert report.gate_verdict == (
+        "The gate itself, beside using every caption: +0.00 (+0.00 to +0.00), not shown to differ (the interval "
+        "includes 0)."
+    )
+    for text in texts(report):
+        assert "worth it for multiclass_product_classification" in text
+
+
+def test_the_verdict_says_where_it_does_harm_where_it_is_open_and_where_there_is_too_little(tmp_path: Path) -> None:
+    def of(task: str, start: int, count: int, answers: dict[Treatment, str]) -> list[Outcome]:
+        return [outcome(start + index, "A", {**answers}, task=task) for index in range(count)]
+
+    harmed = of("mpc", 0, 30, {"none": "A", "gated": "B"})
+    alike = of("cc", 100, 30, {"none": "A", "gated": "A"})
+    few = of("sa", 200, 19, {"none": "B", "gated": "A"})
+    report = write_report(write_run(tmp_path, harmed + alike + few))
+    assert report.verdict.endswith(
+        "on average over 3 tasks; harmful for multiclass_product_classification; not shown to help for "
+        "category_classification (the interval of the difference to none includes 0); too few instances to tell for "
+        "sentiment_analysis (under 20)."
+    )
+    assert report.gate_verdict == ""
+    assert any(caveat.endswith("to be trusted: sentiment_analysis.") for caveat in report.caveats)
+
+
+def test_the_gate_is_told_better_or_worse_only_on_enough_instances(tmp_path: Path) -> None:
+    for count, told in ((20, "-0.50"), (19, "too few instances to tell (under 20 of a task)")):
+        outcomes = [outcome(index, "A", {"every": "A", "gated": "AB"[index % 2]}) for index in range(count)]
+        report = write_report(write_run(tmp_path / str(count), outcomes))
+        assert told in report.gate_verdict
+        assert report.gate_verdict.endswith("worse.") is (count == 20)
+
+
+def test_what_is_so_for_all_tasks_is_said_once_and_splits_are_counted(tmp_path: Path) -> None:
+    outcomes = [
+        outcome(index, "A", {"none": "B", "gated": "A"}, split="ood" if index % 2 else "test") for index in range(60)
+    ]
+    report = write_report(write_run(tmp_path, outcomes))
+    assert report.verdict.endswith("on average over 1 task and 2 splits; worth it for all of them.")
+
+
+def test_a_run_without_the_gate_makes_a_report_that_says_so(tmp_path: Path) -> None:
+    run = write_run(tmp_path, [outcome(0, "A", {"none": "A", "plain": "B"})])
+    report = write_report(run)
+    assert "cannot say" in report.verdict
+    assert report.gate == ()
+    assert "The gate\n" not in texts(report)[0]
+
+
+def test_the_table_is_for_the_command_line_too(tmp_path: Path) -> None:
+    report = write_report(run_of(tmp_path, gated="A"))
+    assert report.columns == ("task", "metric", "instances", "none", "every", "gated")
+    (row,) = report.rows
+    assert row[:3] == ("multiclass_product_classification", "accuracy", "40")
+    assert row[-1] == "1.00 (1.00 to 1.00)"
+    assert re.fullmatch(r"0\.50 \(0\.3\d to 0\.6\d\)", row[3])
+    two = [outcome(0, "A", {"none": "A"}, split="ood"), outcome(1, "A", {"every": "A"}, split="test")]
+    split = write_report(write_run(tmp_path / "two", two))
+    assert split.columns == ("task", "split", "metric", "instances", "none", "every")
+    assert [row[1] for row in split.rows] == ["ood", "test"]
+    assert [row[4:] for row in split.rows] == [("1.00 (1.00 to 1.00)", ""), ("", "1.00 (1.00 to 1.00)")]
+
+
+def test_the_same_outcomes_make_the_same_files(tmp_path: Path) -> None:
+    first, second = (write_report(run_of(tmp_path / name, gated="B")) for name in ("first", "second"))
+    assert texts(first) == texts(second)
+    assert texts(write_report(tmp_path / "first")) == texts(first)
+
+
+def test_the_page_needs_nothing_and_runs_nothing_whatever_a_caption_says(tmp_path: Path) -> None:
+    outcomes = [judged(index, none=True, every=False, kept=True) for index in range(3)]
+    attacked = [
+        one.model_copy(
+            update={
+                "split": ATTACK,
+                "treatments": {
+                    name: treated.model_copy(
+                        update={"captions": tuple(c.model_copy(update={"text": ATTACK}) for c in treated.captions)}
+                    )
+                    for name, treated in one.treatments.items()
+                },
+            }
+        )
+        for one in outcomes
+    ]
+    report = write_report(write_run(tmp_path, attacked, {ATTACK: ATTACK, "nested": {"list": [ATTACK]}}))
+    markdown, page = texts(report)
+    assert "alert" in page  # it is shown ...
+    elements = Elements(page)  # ... and is no element
+    assert elements.open == []
+    assert {tag for tag, _ in elements.found}.isdisjoint(
+        {"script", "img", "link", "iframe", "a", "object", "foreignobject"}
+    )
+    for _, attributes in elements.found:
+        assert not any(name.startswith("on") for name in attributes)
+        assert "src" not in attributes
+        for name in ("href", "xlink:href"):
+            assert (attributes.get(name) or "#").startswith("#")
+    styles = re.findall(r"url\(([^)]*)\)", page)
+    assert all(style.startswith("#") for style in styles)
+    assert not re.search(r"(?<!\\)<|(?<!\\)\]\(", markdown)
+    assert "http:\\//evil" in markdown
+
+
+def test_every_plot_has_an_alternative_in_words_and_takes_the_pages_colour(tmp_path: Path) -> None:
+    _, page = texts(write_report(run_of(tmp_path, gated="A")))
+    elements = Elements(page)
+    plots = [attributes for tag, attributes in elements.found if tag == "svg"]
+    assert len(plots) == 3
+    for attributes in plots:
+        assert attributes["role"] == "img"
+    labels = [attributes["aria-label"] or "" for attributes in plots]
+    assert "multiclass_product_classification gated 1.00 (1.00 to 1.00)" in labels[0]
+    assert "kept: 20 helpful, 20 redundant, 0 misleading, 0 ineffective" in labels[1]
+    assert "none: 1.00 calls" in labels[2]
+    assert page.count("currentColor") > 10
+    ids = [attributes["id"] for _, attributes in elements.found if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_the_worst_examples_are_those_the_jury_was_surest_of(tmp_path: Path) -> None:
+    def votes(yes: int) -> list[Vote]:
+        return [Vote(judge=f"judge-{place}", verdict="yes" if place < yes else "no") for place in range(5)]
+
+    misled = [judged(yes, none=True, every=False, kept=True, votes=votes(yes)) for yes in (3, 5, 4)]
+    lost = [judged(10 + yes, none=False, every=True, kept=False, votes=votes(yes)) for yes in (2, 0)]
+    fine = [judged(20, none=False, every=True, kept=True, votes=votes(5))]
+    report = write_report(write_run(tmp_path, misled + lost + fine))
+    assert [(one.kind, one.index) for one in report.examples] == [
+        ("misled", 5),
+        ("misled", 4),
+        ("misled", 3),
+        ("lost", 10),
+        ("lost", 12),
+    ]
+    first = report.examples[0]
+    assert (first.without, first.with_captions, first.gated, first.votes) == ("A", "B", "B", "5 yes, 0 no")
+    assert "kept what misleads (5 yes, 0 no)" in texts(report)[0]
+
+
+def test_odd_text_is_shortened_and_written_all_the_same(tmp_path: Path) -> None:
+    odd = "A very long caption \u202e\x00 " + "word " * 100
+    run = run_of(tmp_path, gated="B", caption=odd)
+    (tmp_path / "run.json").write_text('{"note": "half a character: \\ud800", "$x$": 1}')
+    report = write_report(run)
+    assert all(len(caption) <= 160 for one in report.examples for caption in one.captions)
+    for text in texts(report):
+        assert "\u202e" not in text
+        assert "half a character" in text

@@ -1,0 +1,312 @@
+"""A run from data to outcomes: what is written down, what is left out, when it stops, and how it goes on."""
+
+import asyncio
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from caslie_tools.domain import Answer
+from caslie_tools.endpoints.configuration import PredictorSettings
+from caslie_tools.endpoints.roles import EndpointPredictor
+from caslie_tools.evaluation.outcomes import TREATMENTS
+from caslie_tools.evaluation.reading import read_outcomes, read_run
+from caslie_tools.evaluation.running import PATIENCE, RunReport, evaluate
+from caslie_tools.exceptions import DataError, EndpointUnavailableError, InputError, ModelError
+from caslie_tools.metrics import score
+from caslie_tools.tasks import FusedInstance, get_task
+from caslie_tools.testing import Fault, FaultyServer
+from tests.doubles import FunctionCaptioner, light_captioner, raising
+from tests.evaluation.cases import bare, many, opened, predicting, raw, relevance, write_data
+
+MPC = "multiclass_product_classification"
+
+
+async def run(folder: Path, data: Path, *, out: str = "run", options: Any = None, **models: Any) -> RunReport:
+    with opened(folder, **models) as caslie:
+        return await evaluate(data, caslie, folder / out, **options or {})
+
+
+class TestPredictors:
+    """Six instances of four labels: A A A B B C, and nothing is right of D."""
+
+    GOLD = "AAABBC"
+
+    @pytest.fixture
+    def data(self, tmp_path: Path) -> Path:
+        return write_data(tmp_path, [relevance(f"q{n}", f"t{n}", label) for n, label in enumerate(self.GOLD)])
+
+    async def answers(self, tmp_path: Path, data: Path, answer: Any) -> list[str | None]:
+        await run(tmp_path, data, predictor=predicting(answer), options={"treatments": ["none"]})
+        outcomes = read_outcomes(tmp_path / "run")
+        assert "".join(outcome.gold for outcome in outcomes) == self.GOLD
+        treated = [outcome.treatments["none"] for outcome in outcomes]
+        assert [one.right for one in treated] == [
+            one.answer == gold for one, gold in zip(treated, self.GOLD, strict=True)
+        ]
+        return [one.answer for one in treated]
+
+    async def test_a_constant_one(self, tmp_path: Path, data: Path) -> None:
+        given = await self.answers(tmp_path, data, lambda seen: "A")
+        scored = score(get_task(MPC), given, self.GOLD)
+        # A: 3 right, 3 wrongly called A: precision 1/2, recall 1. B and C: 0.
+        assert (scored.accuracy, scored.macro_f1) == (3 / 6, pytest.approx((2 / 3 + 0 + 0) / 3))
+
+    async def test_a_perfect_one(self, tmp_path: Path, data: Path) -> None:
+        given = await self.answers(tmp_path, data, lambda seen: self.GOLD[int(seen.input["query"][1])])
+        scored = score(get_task(MPC), given, self.GOLD)
+        assert (scored.value, scored.accuracy, scored.macro_f1, scored.invalid) == (1, 1, 1, 0)
+
+    async def test_a_random_one(self, tmp_path: Path, data: Path) -> None:
+        def answer(seen: FusedInstance) -> str:
+            return random.Random(f"7 {seen.input}").choice("ABCD")  # noqa: S311 (no secret)
+
+        given = await self.answers(tmp_path, data, answer)
+        assert given == ["C", "D", "C", "B", "D", "B"]  # the same draw every time
+        scored = score(get_task(MPC), given, self.GOLD)
+        # Right is the first B alone. B: 1 right, 1 wrongly called B, 1 missed. A and C: 0; D is right of nothing.
+        assert (scored.accuracy, scored.macro_f1) == (1 / 6, pytest.approx((0 + 2 / 4 + 0) / 3))
+
+    async def test_one_that_answers_none_of_the_labels(self, tmp_path: Path, data: Path) -> None:
+        given = await self.answers(tmp_path, data, lambda seen: "I would rather not say")
+        assert given == [None] * 6
+        assert score(get_task(MPC), given, self.GOLD).accuracy == 0
+
+
+async def test_a_run_writes_down_what_it_was_on_and_every_outcome(tmp_path: Path) -> None:
+    data = write_data(tmp_path, many(6))
+    told: list[tuple[str, int, int]] = []
+    report = await run(
+        tmp_path, data, options={"progress": lambda step, item, done, total: told.append((step, done, total))}
+    )
+    assert (report.instances, report.resumed, report.bad, report.unavailable) == (6, 0, (), ())
+    assert report.notes == ("2 instances have no captions of their own: no treatment 'given'",)
+    assert told == [("evaluating", number, 6) for number in range(1, 7)]
+    outcomes = read_outcomes(tmp_path / "run")
+    assert [outcome.index for outcome in outcomes] == [0, 1, 2, 3, 4, 5]
+    assert set(outcomes[0].treatments) == set(TREATMENTS)
+    facts = read_run(tmp_path / "run")
+    assert (facts["data"], facts["instances"], facts["profile"]) == ("data.jsonl", 6, "light")
+    assert facts["predictor"] == "light-predictor"
+    assert facts["judges"] == [f"overlap-{least}" for least in (0.1, 0.7, 0.3, 0.5, 0.2)]
+    assert facts["treatments"] == list(TREATMENTS)
+
+
+async def test_outcomes_do_not_depend_on_the_order_instances_finish_in(tmp_path: Path) -> None:
+    data = write_data(tmp_path, many(12))
+    await run(tmp_path, data, out="one", max_parallel_images=1, max_parallel_votes=1)
+    (tmp_path / "store").rename(tmp_path / "used")
+    light, started = light_captioner(), 0
+
+    async def last_first(request: Any) -> Any:
+        nonlocal started
+        started += 1
+        for _ in range(200 - 10 * started):  # the sooner it came, the longer it takes
+            await asyncio.sleep(0)
+        return await light.ainvoke(request)
+
+    await run(tmp_path, data, out="many", captioner=FunctionCaptioner(last_first, name=light.get_name()))
+    assert light.calls > 12
+    one, other = (read_outcomes(tmp_path / out) for out in ("one", "many"))
+    assert bare(one) == bare(other)
+
+
+async def test_several_instances_are_under_way_within_the_bounds(tmp_path: Path) -> None:
+    meet = asyncio.Barrier(3)
+
+    async def caption(request: Any) -> str:
+        async with asyncio.timeout(20):
+            await meet.wait()
+        return "A picture."
+
+    captioner = FunctionCaptioner(caption)
+    data = write_data(tmp_path, [relevance(f"q{n}", f"t{n}", "A") for n in range(6)])
+    await run(tmp_path, data, captioner=captioner, options={"treatments": ["every"]}, max_parallel_images=3)
+    assert captioner.peak == 3
+
+
+async def test_bad_records_are_told_by_index_and_the_rest_goes_on(tmp_path: Path) -> None:
+    good = relevance("q", "t", "A")
+    records = [good, "no JSON", relevance("q2", "t", "Z"), good, relevance("q3", "t", "B"), {"task": "spelling"}]
+    data = write_data(tmp_path, records)
+    report = await run(tmp_path, data)
+    assert [bad.index for bad in report.bad] == [1, 2, 3, 5]
+    assert report.bad[1].reason.endswith("output 'Z' is none of A, B, C, D")
+    assert report.bad[2].reason == "it is the same as record 0"
+    assert [outcome.index for outcome in read_outcomes(tmp_path / "run")] == [0, 4]
+    assert len(read_run(tmp_path / "run")["bad"]) == 4
+
+
+async def test_strict_stops_at_a_bad_record_before_anything_is_spent(tmp_path: Path) -> None:
+    captioner = light_captioner()
+    data = write_data(tmp_path, [relevance("q", "t", "A"), relevance("q2", "t", "Z")])
+    with pytest.raises(DataError, match=r"record 1 is bad, one of 1: .* none of A, B, C, D"):
+        await run(tmp_path, data, captioner=captioner, options={"strict": True})
+    assert captioner.calls == 0
+    assert not (tmp_path / "run").exists()
+
+
+async def test_only_what_is_asked_for_is_evaluated(tmp_path: Path) -> None:
+    data = write_data(tmp_path, [*many(9), relevance("q", "t", "A", split="train")])
+    options = {"tasks": ["mpc"], "splits": ["test"], "limit": 2, "treatments": ["none", "every"]}
+    report = await run(tmp_path, data, options=options)
+    assert report.instances == 2
+    outcomes = read_outcomes(tmp_path / "run")
+    assert [(outcome.index, outcome.task, outcome.split) for outcome in outcomes] == [
+        (0, MPC, "test"),
+        (3, MPC, "test"),
+    ]
+    assert set(outcomes[0].treatments) == {"none", "every"}
+    with pytest.raises(DataError, match="nothing to evaluate on of task sentiment_analysis of split train"):
+        await run(tmp_path, data, options={"tasks": ["sa"], "splits": ["train"]})
+    with pytest.raises(InputError, match="the treatments are none, every, gated, plain, given"):
+        await run(tmp_path, data, options={"treatments": ["none", "all"]})
+
+
+async def test_a_run_goes_on_where_it_was_and_drops_a_torn_line(tmp_path: Path) -> None:
+    data = write_data(tmp_path, many(6))
+    await run(tmp_path, data)
+    path = tmp_path / "run" / "outcomes.jsonl"
+    clean = read_outcomes(tmp_path / "run")
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:3]) + lines[3][:-20])
+    captioner = light_captioner()
+    report = await run(tmp_path, data, captioner=captioner)
+    assert (report.resumed, captioner.calls) == (3, 0)  # the captions are in the store
+    assert path.read_bytes().startswith(b"".join(lines[:3]))
+    assert bare(read_outcomes(tmp_path / "run")) == bare(clean)
+    again = await run(tmp_path, data)
+    assert again.resumed == 6
+    assert len(path.read_bytes().splitlines()) == 6
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"treatments": ["none"]}, "treatments"),
+        ({"limit": 3}, "limit None, now 3"),
+        ({"splits": ["test"]}, "splits"),
+    ],
+)
+async def test_it_does_not_go_on_with_anything_else(tmp_path: Path, change: dict[str, Any], told: str) -> None:
+    data = write_data(tmp_path, many(4))
+    await run(tmp_path, data)
+    before = (tmp_path / "run" / "outcomes.jsonl").read_bytes()
+    with pytest.raises(InputError, match=f"run on something else .*{told}.*choose another folder"):
+        await run(tmp_path, data, options=change)
+    with pytest.raises(InputError, match="predictor light-predictor, now predictor"):
+        await run(tmp_path, data, predictor=predicting(lambda seen: "A"))
+    with pytest.raises(InputError, match="settings"):
+        await run(tmp_path, data, mode="paper")
+    write_data(tmp_path, [*many(3), relevance("q", "t", "A")])
+    with pytest.raises(InputError, match="data_sha256"):
+        await run(tmp_path, data)
+    assert (tmp_path / "run" / "outcomes.jsonl").read_bytes() == before
+
+
+async def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    data = write_data(tmp_path, many(2))
+    await run(tmp_path, data)
+    outcomes = tmp_path / "run" / "outcomes.jsonl"
+    outcomes.write_bytes(b"{}\n" + outcomes.read_bytes())
+    with pytest.raises(DataError, match="line 1 is no outcome"):
+        await run(tmp_path, data)
+    (tmp_path / "run" / "run.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(DataError, match="cannot be read as a run's description"):
+        await run(tmp_path, data)
+    (tmp_path / "run" / "run.json").unlink()
+    with pytest.raises(DataError, match=r"no run\.json"):
+        await run(tmp_path, data)
+    with pytest.raises(DataError, match="cannot be written"):
+        await run(tmp_path, data, out="data.jsonl")
+
+
+async def test_half_a_character_does_no_harm(tmp_path: Path) -> None:
+    data = write_data(tmp_path, [relevance("q", "t", "A")])
+    await run(tmp_path, data, predictor=predicting(lambda seen: Answer(text="A: half \ud800")))
+    (outcome,) = read_outcomes(tmp_path / "run")
+    assert outcome.treatments["none"].text == "A: half ?"
+    assert (await run(tmp_path, data, predictor=predicting(lambda seen: "A"))).resumed == 1
+
+
+# Failures
+
+
+async def test_one_failing_instance_is_wrong_and_the_rest_goes_on(tmp_path: Path) -> None:
+    def answer(seen: FusedInstance) -> str:
+        if seen.input["query"] == "q1":  # type: ignore[call-overload]
+            raise ValueError
+        return "A"
+
+    data = write_data(tmp_path, [relevance(f"q{n}", f"t{n}", "A") for n in range(3)])
+    report = await run(tmp_path, data, predictor=predicting(answer), options={"treatments": ["none"]})
+    assert report.unavailable == ()
+    treated = [outcome.treatments["none"] for outcome in read_outcomes(tmp_path / "run")]
+    assert [one.right for one in treated] == [True, False, True]
+    assert [bool(one.error) for one in treated] == [False, True, False]
+
+
+async def test_a_dead_endpoint_stops_the_run_and_a_live_one_goes_on(tmp_path: Path) -> None:
+    data = write_data(tmp_path, [relevance(f"q{n}", f"t{n}", "A") for n in range(3 * PATIENCE)])
+    options = {"treatments": ["none"]}
+    async with FaultyServer() as server:
+        settings = PredictorSettings(
+            urls=(server.url,), model="model", prompt="chat", max_attempts=1, breaker_seconds=0.001, timeout_seconds=20
+        )
+        server.faults = [Fault.HTTP_500] * 1000
+        with pytest.raises(
+            EndpointUnavailableError, match=r"model 'model' at 127\.0\.0\.1.*run the same again to go on"
+        ):
+            await run(tmp_path, data, predictor=EndpointPredictor(settings), options=options)
+        assert len(server.requests) <= 2 * PATIENCE  # not one for each of the thousands there may be
+        assert not (tmp_path / "run" / "outcomes.jsonl").exists()
+        server.faults = []
+        report = await run(tmp_path, data, predictor=EndpointPredictor(settings), options=options)
+        assert (report.resumed, report.unavailable) == (0, ())
+    outcomes = read_outcomes(tmp_path / "run")
+    assert len(outcomes) == 3 * PATIENCE
+    assert all(outcome.treatments["none"].cost.prompt_tokens > 0 for outcome in outcomes)
+
+
+async def test_what_could_not_be_reached_is_tried_again(tmp_path: Path) -> None:
+    down = True
+
+    def answer(seen: FusedInstance) -> str:
+        if down and seen.input["query"] in ("q1", "q3"):  # type: ignore[call-overload]
+            raise ConnectionError
+        return "A"
+
+    data = write_data(tmp_path, [relevance(f"q{n}", f"t{n}", "A") for n in range(5)])
+    options = {"treatments": ["none"]}
+    report = await run(tmp_path, data, predictor=predicting(answer), options=options)
+    assert report.unavailable == (1, 3)
+    assert [outcome.index for outcome in read_outcomes(tmp_path / "run")] == [0, 2, 4]
+    down = False
+    report = await run(tmp_path, data, predictor=predicting(answer), options=options)
+    assert (report.resumed, report.unavailable) == (3, ())
+    assert len(read_outcomes(tmp_path / "run")) == 5
+
+
+async def test_a_model_that_never_answers_is_no_result(tmp_path: Path) -> None:
+    data = write_data(tmp_path, [relevance(f"q{n}", f"t{n}", "A") for n in range(2 * PATIENCE)])
+    broken = predicting(raising(PermissionError("401")))
+    with pytest.raises(ModelError, match=f"none of the first {PATIENCE} instances could be answered.*PermissionError"):
+        await run(tmp_path, data, predictor=broken)
+    assert not (tmp_path / "run" / "outcomes.jsonl").exists()
+
+
+async def test_in_little_data_failures_are_results_and_absence_is_none(tmp_path: Path) -> None:
+    data = write_data(tmp_path, [relevance("q", "t", "A"), raw("ap", {"question": "?", "document": "d"}, "yes")])
+    await run(tmp_path, data, out="failing", predictor=predicting(raising(ValueError())))
+    assert len(read_outcomes(tmp_path / "failing")) == 2
+    with pytest.raises(EndpointUnavailableError, match="for 2 instances"):
+        await run(tmp_path, data, out="absent", predictor=predicting(raising(ConnectionError())))
+
+
+async def test_the_runs_description_is_plain_json(tmp_path: Path) -> None:
+    await run(tmp_path, write_data(tmp_path, many(1)))
+    text = (tmp_path / "run" / "run.json").read_text(encoding="utf-8")
+    assert json.loads(text)["versions"]["captioning prompt"]
+    assert str(tmp_path) not in text

@@ -1,0 +1,265 @@
+"""What is fused under every treatment, what is right, and what it took."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from caslie_tools.domain import Answer, ImageRef
+from caslie_tools.evaluation.outcomes import TREATMENTS, Cost, Outcome
+from caslie_tools.evaluation.treatments import Trial
+from caslie_tools.exceptions import EndpointUnavailableError, MissingExtraError, ModelError
+from caslie_tools.roles import JudgeRequest
+from caslie_tools.tasks import FusedInstance
+from tests.doubles import FunctionCaptioner, FunctionJudge, FunctionPredictor, jury, light_captioner, raising
+from tests.evaluation.cases import RED_MUG, opened, predicting, question, raw, record_of, relevance
+
+KEY = "product information extracted from image"
+EVERY = f"{RED_MUG} (for: mug red)"
+MUG = relevance("red mug", "Stoneware mug", "A", caption_info=json.dumps(["A mug, as given."]))
+
+
+async def run(folder: Path, record: dict[str, Any], treatments: Any = TREATMENTS, **models: Any) -> Outcome:
+    read = record_of(folder, record)
+    with opened(folder, **models) as caslie:
+        return await Trial(caslie.sight, treatments).run(read)
+
+
+def texts(predictor: FunctionPredictor) -> list[str | None]:
+    """What was fused into each instance the predictor saw."""
+    return [seen.input.get(KEY) for seen in predictor.requests if isinstance(seen.input, dict)]  # type: ignore[misc]
+
+
+async def test_every_treatment_fuses_what_it_says(tmp_path: Path) -> None:
+    fused = {
+        "none": None,
+        "every": EVERY,
+        "plain": RED_MUG,
+        "given": "A mug, as given.",
+    }
+    for treatment, text in fused.items():
+        predictor = predicting(lambda seen: "A")
+        outcome = await run(tmp_path, MUG, [treatment], predictor=predictor)
+        assert texts(predictor) == [text]
+        (treated,) = outcome.treatments.values()
+        assert (treated.fused, treated.answer, treated.right) == (int(text is not None), "A", True)
+        assert [caption.text for caption in treated.captions] == [text or ""]
+
+
+@pytest.mark.parametrize(("verdicts", "kept"), [(("yes", "yes", "no"), True), (("no", "yes", "no"), False)])
+async def test_gated_fuses_the_same_captions_if_the_jury_keeps_them(tmp_path: Path, verdicts: Any, kept: bool) -> None:
+    predictor = predicting(lambda seen: "A")
+    outcome = await run(tmp_path, MUG, ["gated"], predictor=predictor, judges=jury(*verdicts))
+    assert texts(predictor) == [EVERY if kept else None]
+    gated = outcome.treatments["gated"]
+    assert gated.fused == int(kept)
+    (caption,) = gated.captions
+    assert (caption.text, caption.kept) == (EVERY, kept)
+    assert [vote.verdict for vote in caption.votes] == [*verdicts]
+
+
+async def test_the_jury_is_asked_for_the_task_and_sees_the_picture(tmp_path: Path) -> None:
+    judge = FunctionJudge(lambda request: "yes")
+    await run(tmp_path, MUG, ["gated"], judges=[judge])
+    (asked,) = judge.requests
+    assert isinstance(asked, JudgeRequest)
+    assert (asked.context.task, asked.context.focus) == ("multiclass_product_classification", "red mug")
+    assert asked.image == ImageRef(path=tmp_path / "mug-1.png")
+
+
+async def test_plain_captions_know_the_product_and_nothing_of_the_task(tmp_path: Path) -> None:
+    captioner = light_captioner()
+    await run(tmp_path, MUG, ["plain"], captioner=captioner)
+    (asked,) = captioner.requests
+    assert (asked.context.task, asked.context.focus, asked.context.known) == ("index", "", "Stoneware mug")
+    assert "query" not in asked.context.aim
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "needed"),
+    [("yes yes yes no no", 3), ("no no no yes yes", 3), ("yes yes no yes no", 4), ("yes no yes no yes", 5)],
+)
+async def test_the_whole_jury_votes_and_what_stopping_early_needs_is_charged(
+    tmp_path: Path, verdicts: str, needed: int
+) -> None:
+    judges = jury(*verdicts.split())  # type: ignore[arg-type]
+    outcome = await run(tmp_path, MUG, ["gated"], judges=judges)
+    gated = outcome.treatments["gated"]
+    assert [vote.verdict for vote in gated.captions[0].votes] == verdicts.split()
+    assert [judge.calls for judge in judges] == [1, 1, 1, 1, 1]
+    assert gated.cost.judge_calls == needed
+
+
+async def test_equal_texts_are_answered_once_and_cost_each_the_same(tmp_path: Path) -> None:
+    captioner, predictor = light_captioner(), predicting(lambda seen: "A")
+    models = {"captioner": captioner, "predictor": predictor}
+    outcome = await run(tmp_path, MUG, ["none", "every", "gated"], judges=jury("yes", "yes", "yes"), **models)
+    assert sorted(texts(predictor), key=str) == [EVERY, None]
+    assert captioner.calls == 1
+    counts = {
+        name: (treated.cost.captioner_calls, treated.cost.judge_calls, treated.cost.predictor_calls)
+        for name, treated in outcome.treatments.items()
+    }
+    assert counts == {"none": (0, 0, 1), "every": (1, 0, 1), "gated": (1, 2, 1)}
+    seconds = {name: treated.cost.seconds for name, treated in outcome.treatments.items()}
+    assert 0 < seconds["none"] < seconds["every"] <= seconds["gated"]
+
+
+async def test_each_image_has_its_own_caption(tmp_path: Path) -> None:
+    predictor = predicting(lambda seen: "C")
+    titles = {"product 1": "Stoneware mug", "product 2": "Desk lamp"}
+    relation = raw("product_relation_prediction", titles, "C", "mug-1.png", "lamp-1.png")
+    outcome = await run(tmp_path, relation, ["every"], predictor=predictor)
+    (seen,) = predictor.requests
+    assert isinstance(seen.input, dict)
+    assert "Colour: red" in str(seen.input["product 1 information extracted from image"])
+    assert "Colour: white" in str(seen.input["product 2 information extracted from image"])
+    assert outcome.treatments["every"].cost.captioner_calls == 2
+
+
+async def test_equal_pictures_in_equal_contexts_are_captioned_once(tmp_path: Path) -> None:
+    captioner = light_captioner()
+    record = question("Which colour is it?", "red", images=json.dumps(["mug-1.png", "mug-1.png"]))
+    outcome = await run(tmp_path, record, ["every"], captioner=captioner)
+    assert captioner.calls == 1
+    assert outcome.treatments["every"].fused == 2
+
+
+async def test_a_caption_is_found_again_in_its_very_context_only(tmp_path: Path) -> None:
+    captioner = light_captioner()
+    other = relevance("red mug", "Red mug, 350 ml", "A")  # the same query, another title: the contexts' texts are equal
+    costs = []
+    with opened(tmp_path, captioner=captioner, reuse_threshold=0.5) as caslie:
+        for index, record in enumerate((MUG, other, MUG)):
+            read = record_of(tmp_path, record, index)
+            costs.append((await Trial(caslie.sight, ["every"]).run(read)).treatments["every"].cost)
+    assert [(cost.captioner_calls, cost.cached_captions) for cost in costs] == [(1, 0), (1, 0), (0, 1)]
+    assert [request.context.known for request in captioner.requests] == ["Stoneware mug", "Red mug, 350 ml"]
+
+
+async def test_missing_and_broken_images_have_no_caption_and_say_why(tmp_path: Path) -> None:
+    for image, reason in ((None, "no image"), ("gone.png", "does not exist")):
+        predictor = predicting(lambda seen: "A")
+        outcome = await run(tmp_path, relevance("q", "t", "A", image), ["every", "gated", "plain"], predictor=predictor)
+        assert texts(predictor) == [None]
+        for treated in outcome.treatments.values():
+            assert reason in treated.captions[0].error
+            assert (treated.fused, treated.right, treated.cost.captioner_calls) == (0, True, 0)
+
+
+async def test_images_are_taken_from_where_they_were_fetched_to(tmp_path: Path) -> None:
+    read = record_of(tmp_path, relevance("red mug", "Mug", "A", "https://shop.test/mug.png"))
+    gone = record_of(tmp_path, relevance("red mug", "Mug", "A", "https://shop.test/gone.png"))
+    fetched = {"https://shop.test/mug.png": ImageRef(path=tmp_path / "mug-1.png")}
+    with opened(tmp_path) as caslie:
+        trial = Trial(caslie.sight, ["every", "gated"], lambda ref: fetched.get(ref.url or ""))
+        assert (await trial.run(read)).treatments["every"].captions[0].text.startswith(RED_MUG)
+        assert (await trial.run(gone)).treatments["gated"].captions[0].error == "there is no image"
+
+
+async def test_a_failing_captioner_leaves_the_text(tmp_path: Path) -> None:
+    down = FunctionCaptioner(raising(ModelError("out of memory")))
+    outcome = await run(tmp_path, MUG, ["every"], captioner=down, predictor=predicting(lambda seen: "A"))
+    treated = outcome.treatments["every"]
+    assert "every captioner failed" in treated.captions[0].error
+    assert (treated.right, treated.error, treated.cost.captioner_calls) == (True, "", 1)
+    silent = await run(tmp_path, MUG, ["every"], captioner=FunctionCaptioner(lambda request: ""))
+    assert "nothing to say" in silent.treatments["every"].captions[0].error
+
+
+async def test_a_failing_predictor_is_wrong_under_that_treatment_and_says_why(tmp_path: Path) -> None:
+    def answer(seen: FusedInstance) -> str:
+        if seen.captions:
+            raise ValueError("the prompt is too long, key sk-4711")
+        return "A"
+
+    outcome = await run(tmp_path, MUG, ["none", "every"], predictor=predicting(answer))
+    assert outcome.treatments["none"].right
+    failed = outcome.treatments["every"]
+    assert (failed.right, failed.answer) == (False, None)
+    assert "the predictor predictor failed (ValueError)" in failed.error
+    assert "sk-4711" not in outcome.model_dump_json()
+    assert failed.fused == 1
+
+
+@pytest.mark.parametrize("failure", [EndpointUnavailableError("model 'x' is left alone"), ConnectionError("sk-4711")])
+@pytest.mark.parametrize("role", ["captioner", "predictor"])
+async def test_a_model_that_is_not_there_makes_no_outcome(tmp_path: Path, role: str, failure: Exception) -> None:
+    doubles = {
+        "captioner": FunctionCaptioner(raising(failure)),
+        "predictor": FunctionPredictor(raising(failure), name="p"),
+    }
+    with pytest.raises(EndpointUnavailableError) as raised:
+        await run(tmp_path, MUG, ["every"], **{role: doubles[role]})
+    assert "sk-4711" not in str(raised.value)
+
+
+async def test_neither_does_a_judge_that_is_not_there(tmp_path: Path) -> None:
+    gone = FunctionJudge(raising(EndpointUnavailableError("gone")), name="sleepy")
+    with pytest.raises(EndpointUnavailableError, match="the judge sleepy cannot be reached"):
+        await run(tmp_path, MUG, ["gated"], judges=[*jury("yes", "yes"), gone])
+
+
+async def test_a_judge_that_fails_otherwise_abstains(tmp_path: Path) -> None:
+    failing = FunctionJudge(raising(ValueError("?")), name="failing")
+    outcome = await run(tmp_path, MUG, ["gated"], judges=[*jury("yes", "yes"), failing])
+    assert [vote.verdict for vote in outcome.treatments["gated"].captions[0].votes] == ["yes", "yes", "abstain"]
+
+
+async def test_what_is_not_installed_stops_the_run(tmp_path: Path) -> None:
+    missing = FunctionCaptioner(raising(MissingExtraError("local", "Captioning")))
+    with pytest.raises(MissingExtraError, match=r"caslie-tools\[local\]"):
+        await run(tmp_path, MUG, ["every"], captioner=missing)
+
+
+async def test_given_is_left_out_without_captions_and_each_missing_one_is_told(tmp_path: Path) -> None:
+    bare = relevance("red mug", "Stoneware mug", "A")
+    assert list((await run(tmp_path, bare)).treatments) == ["none", "every", "gated", "plain"]
+    empty = await run(tmp_path, bare | {"caption_info": json.dumps(["NA"])}, ["given"])
+    (caption,) = empty.treatments["given"].captions
+    assert (caption.text, caption.error) == ("", "the data has no caption of it")
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "recorded", "right"),
+    [
+        ("350 ml", Answer(text='It reads "350 ML".', answerable=True), 'It reads "350 ML".', True),
+        ("50 ml", Answer(text="350 ml", answerable=True), "350 ml", False),
+        ("", Answer(text="Nothing says so.", answerable=False), "", True),
+        ("", Answer(text="350 ml", answerable=True), "350 ml", False),
+        ("red", Answer(text="red cannot be told", answerable=False), "", False),
+    ],
+)
+async def test_an_open_question_is_right_by_its_words(
+    tmp_path: Path, gold: str, answer: Answer, recorded: str, right: bool
+) -> None:
+    outcome = await run(tmp_path, question("How much?", gold), ["none"], predictor=predicting(lambda seen: answer))
+    treated = outcome.treatments["none"]
+    assert (outcome.gold, treated.answer, treated.right) == (gold, recorded, right)
+
+
+async def test_an_outcome_keeps_what_statistics_need(tmp_path: Path) -> None:
+    predictor = predicting(lambda seen: Answer(text="B: maybe", probabilities={"A": 0.5, "B": 0.25}))
+    outcome = await run(tmp_path, MUG | {"output": "B"}, ["none"], predictor=predictor)
+    record = record_of(tmp_path, MUG | {"output": "B"})
+    assert (outcome.index, outcome.key, outcome.split) == (0, record.key, "test")
+    treated = outcome.treatments["none"]
+    assert (treated.answer, treated.text, treated.right) == ("B", "B: maybe", True)
+    assert treated.probabilities == {"A": 0.5, "B": 0.25, "C": 0.0, "D": 0.0}
+    assert treated.cost == Cost(predictor_calls=1, seconds=treated.cost.seconds)
+    assert Outcome.model_validate_json(outcome.model_dump_json()) == outcome
+
+
+async def test_too_many_images_are_left_out_as_for_shoppers(tmp_path: Path) -> None:
+    record = question("Which colour?", "red", images=json.dumps(["mug-1.png", "lamp-1.png"]))
+    outcome = await run(tmp_path, record, ["every"], max_images=1)
+    assert [bool(caption.text) for caption in outcome.treatments["every"].captions] == [True, False]
+    assert "CASLIE_MAX_IMAGES" in outcome.treatments["every"].captions[1].error
+
+
+async def test_paper_mode_fuses_in_the_papers_form(tmp_path: Path) -> None:
+    predictor = predicting(lambda seen: "A")
+    await run(tmp_path, MUG, ["none"], predictor=predictor, mode="paper")
+    (seen,) = predictor.requests
+    assert seen.input == {"query": "red mug", "product title": "Stoneware mug", KEY: None}
