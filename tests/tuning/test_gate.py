@@ -1,0 +1,185 @@
+"""Learning a gate from made-up votes whose worth is known."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("sklearn", reason="tuning a gate needs the extra 'evaluation'")
+
+from caslie_tools.domain import Vote
+from caslie_tools.evaluation.outcomes import Outcome
+from caslie_tools.exceptions import DataError
+from caslie_tools.gate import TunedGate
+from caslie_tools.tuning.gate import tune_gate
+from tests.evaluation.runs import judged, outcome, write_run
+
+TASK = "multiclass_product_classification"
+JUDGES = ("good", "noise-1", "noise-2", "noise-3", "noise-4")
+
+Says = Callable[[random.Random, bool], Vote]
+
+
+def good(draw: random.Random, helps: bool) -> Vote:
+    """Knows nine times in ten whether the caption helps."""
+    knows = helps if draw.random() < 0.9 else not helps
+    return Vote(judge="good", verdict="yes" if knows else "no", probability=0.8 if knows else 0.2)
+
+
+def noise(draw: random.Random, _: bool) -> Vote:
+    """Votes at random, and surely."""
+    probability = draw.random()
+    return Vote(judge="noise", verdict="yes" if probability >= 0.5 else "no", probability=probability)
+
+
+def guess(draw: random.Random, _: bool) -> Vote:
+    """Votes at random, with no probability, and abstains at times."""
+    return Vote(judge="guess", verdict=draw.choice(["yes", "no", "yes", "no", "abstain"]))
+
+
+def run_of(folder: Path, *says: Says, seed: int = 0, count: int = 300) -> Path:
+    """A run of as many helpful, misleading, redundant and ineffective captions, with the votes of these judges."""
+    draw = random.Random(seed)  # noqa: S311 (made-up votes)
+    outcomes = []
+    for index in range(count):
+        every, none = (True, False) if index % 4 == 0 else (False, True) if index % 4 == 1 else (index % 4 == 2,) * 2
+        helps = every and not none if every != none else draw.random() < 0.5
+        votes = [say(draw, helps).model_copy(update={"judge": name}) for say, name in zip(says, JUDGES, strict=False)]
+        outcomes.append(judged(index, none=none, every=every, votes=votes))
+    return write_run(folder, outcomes, {"data": "made-up.json", "profile": "light", "settings": {"quorum": 3}})
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_one_good_judge_among_noise_is_found_and_beats_the_majority(tmp_path: Path, seed: int) -> None:
+    tuning = tune_gate(run_of(tmp_path, good, noise, noise, guess, guess, seed=seed))
+    (found,) = tuning.tasks
+    assert found.better
+    assert (found.count, found.helpful, found.misleading) == (300, 75, 75)
+    assert found.none == found.every == 0.5  # half of them right, either way
+    assert found.tuned is not None
+    assert found.interval is not None
+    assert 0.68 < found.tuned < 0.74  # at best 0.75; nine of ten of the 150 that matter are 0.70
+    assert found.gain == pytest.approx(found.tuned - found.majority)
+    assert 0 < found.interval.low < found.gain < found.interval.high
+    assert tuning.gate is not None
+    weights = tuning.gate.tasks[TASK].weights
+    assert list(weights) == list(tuning.judges) == list(JUDGES)
+    assert weights["good"] > 3 * max(abs(weights[name]) for name in JUDGES[1:3])
+    assert tuning.gate.provenance["data"] == "made-up.json"
+    assert tuning.gate.provenance["splits"] == ["test"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nothing_but_noise_is_refused(tmp_path: Path, seed: int) -> None:
+    tuning = tune_gate(run_of(tmp_path, noise, noise, noise, noise, noise, seed=seed))
+    (found,) = tuning.tasks
+    assert not found.better
+    assert found.interval is not None
+    assert found.interval.low <= 0
+    assert found.reason == "not shown to be better: the majority stays"
+    assert tuning.gate is None
+
+
+def test_a_jury_of_good_judges_is_left_to_its_majority(tmp_path: Path) -> None:
+    (found,) = tune_gate(run_of(tmp_path, *[good] * 5)).tasks
+    assert found.majority > 0.73
+    assert not found.better
+
+
+def test_a_task_without_enough_to_tell_keeps_the_majority_and_the_others_are_tuned(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "one", good, noise, noise, guess, guess)
+    lines = (run / "outcomes.jsonl").read_text().splitlines()
+    outcomes = [Outcome.model_validate_json(line) for line in lines]
+    few = [
+        one.model_copy(update={"task": "category_classification", "index": 1000 + one.index, "key": f"few-{one.key}"})
+        for one in outcomes[:12]
+    ]
+    tuning = tune_gate(write_run(tmp_path / "two", [*outcomes, *few]))
+    assert [(found.task, found.better) for found in tuning.tasks] == [("category_classification", False), (TASK, True)]
+    assert tuning.tasks[0].reason == "too little to tune on: 3 helpful and 3 misleading, 5 of each needed"
+    assert tuning.tasks[0].tuned is None
+    # With two tasks and two kinds of gate each interval is wider, so that all together hold at 95%.
+    interval = tuning.tasks[1].interval
+    assert interval is not None
+    assert interval.level == pytest.approx(1 - 0.05 / 4)
+    assert tuning.gate is not None
+    assert list(tuning.gate.tasks) == [TASK]
+
+
+def test_it_is_the_same_each_time(tmp_path: Path) -> None:
+    run = run_of(tmp_path, good, noise, guess)
+    assert tune_gate(run) == tune_gate(run)
+
+
+def test_too_few_valid_votes_keep_nothing_here_either(tmp_path: Path) -> None:
+    def silent(draw: random.Random, _: bool) -> Vote:
+        return Vote(judge="silent", verdict="abstain")
+
+    (found,) = tune_gate(run_of(tmp_path, good, silent, silent, silent, guess)).tasks
+    assert found.majority == found.tuned == found.none
+    assert (found.majority_kept, found.tuned_kept) == (0, 0)
+    assert not found.better
+
+
+def test_the_split_is_named_so_that_it_is_not_scored_on(tmp_path: Path) -> None:
+    tuning = tune_gate(run_of(tmp_path, good, noise, noise))
+    assert tuning.notes[0] == "tuned on test: evaluate it on instances of another split"
+    assert "a test split was tuned on" in tuning.notes[1]
+
+
+def test_what_cannot_be_learned_from_is_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "without", [outcome(0, "A", {"none": "A", "every": "A"})])
+    with pytest.raises(DataError, match="treatments none, every and gated"):
+        tune_gate(run)
+    votes = [Vote(judge="first", verdict="yes"), Vote(judge="second", verdict="no")]
+    mixed = [judged(index, none=False, every=True, votes=votes[: 2 - index]) for index in range(2)]
+    with pytest.raises(DataError, match="record 1 was not judged by the whole jury: first, second"):
+        tune_gate(write_run(tmp_path / "mixed", mixed))
+
+
+def test_the_written_gate_decides_as_the_tuned_one(tmp_path: Path) -> None:
+    tuning = tune_gate(run_of(tmp_path, good, noise, noise))
+    assert tuning.gate is not None
+    path = tmp_path / "gate.json"
+    tuning.gate.save(path)
+    assert TunedGate.load(path) == tuning.gate
+
+
+def of_several_captions(folder: Path, *, right_without: int, count: int = 100) -> Path:
+    """A run whose majority keeps a caption of two: wrong without captions ``right_without`` times less often."""
+    votes = [Vote(judge=name, verdict="yes") for name in JUDGES]
+    outcomes = []
+    for index in range(count):
+        made = judged(index, none=index < right_without, every=index % 2 == 0, votes=votes, kept=True)
+        every = made.treatments["every"].model_copy(update={"fused": 2})
+        outcomes.append(made.model_copy(update={"treatments": made.treatments | {"every": every}}))
+    return write_run(folder, outcomes)
+
+
+def test_captions_that_mislead_together_are_all_rejected(tmp_path: Path) -> None:
+    tuning = tune_gate(of_several_captions(tmp_path, right_without=90))
+    (found,) = tuning.tasks
+    assert (found.none, found.every, found.majority) == (0.9, 0.5, 0.5)
+    assert found.tuned == pytest.approx(0.9)
+    assert (found.majority_kept, found.tuned_kept) == (1.0, 0.0)
+    assert found.reason == "better than the majority: no caption is kept"
+    assert tuning.gate is not None
+    assert tuning.gate.tasks[TASK].keeps_all is False
+
+
+def test_a_difference_that_may_be_chance_rejects_nothing(tmp_path: Path) -> None:
+    tuning = tune_gate(of_several_captions(tmp_path, right_without=55))
+    assert tuning.gate is None
+    assert tuning.tasks[0].reason == "not shown to be better: the majority stays"
+
+
+def test_misleading_captions_of_which_hardly_any_helps_are_all_rejected(tmp_path: Path) -> None:
+    votes = [Vote(judge=name, verdict="yes", probability=0.7) for name in JUDGES]
+    outcomes = [
+        judged(index, none=index >= 2, every=index not in range(2, 30), votes=votes, kept=True) for index in range(150)
+    ]
+    (found,) = (tuning := tune_gate(write_run(tmp_path, outcomes))).tasks
+    assert (found.helpful, found.misleading, found.strength) == (2, 28, None)
+    assert tuning.gate is not None
+    assert tuning.gate.tasks[TASK].keeps_all is False
