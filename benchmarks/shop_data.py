@@ -28,8 +28,8 @@ it: figures on these data compare treatments and models with each other, and say
 - product_qa: the fact, where the fields at hand tell it, it is on the picture, or the photo may show it (all that
   is open but the country: not every photo does); no answer where neither tells it.
 
-Run ``python benchmarks/shop_data.py DATA [OUT]``; DATA holds products.csv, photos.csv and photos. The logs are kept in
-OUT/sources, beside links to the pictures.
+Run ``python benchmarks/shop_data.py DATA [OUT] [--store STORE]``; DATA holds products.csv, photos.csv and photos. The
+logs are kept in OUT/sources, beside links to the pictures.
 """
 
 import argparse
@@ -37,12 +37,14 @@ import csv
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from caslie_tools.caslie import Caslie
 from caslie_tools.catalogue import read_catalogue
 from caslie_tools.data.build import BuildOptions, BuildReport, build_dataset
 from caslie_tools.data.build.logs import Judgement
@@ -395,8 +397,8 @@ def question_and_review_rows(items: Sequence[Item]) -> tuple[list[dict[str, obje
     return questions, reviews
 
 
-def build(data: Path, out: Path) -> BuildReport:
-    """Writes the logs by the rules, and builds the data of them."""
+def build(data: Path, out: Path, caslie: Caslie | None = None) -> BuildReport:
+    """Writes the logs by the rules, and builds the data of them; with captions and votes if there is a ``caslie``."""
     sources = out / "sources"
     sources.mkdir(parents=True, exist_ok=True)
     for name, target in (("photos", data / "photos"), ("sample", catalogue_path().with_name("images"))):
@@ -413,7 +415,16 @@ def build(data: Path, out: Path) -> BuildReport:
     }
     paths = {kind: _write(sources / f"{kind}.csv", rows) for kind, rows in tables.items()}
     rules = (__doc__ or "").rsplit("\n\n", 1)[0].split("\n\n", 1)[1].replace("``", "`")
-    return build_dataset(paths.pop("products"), out, logs=paths, options=OPTIONS, strict=True, about=rules)
+    return build_dataset(
+        paths.pop("products"),
+        out,
+        logs=paths,
+        options=OPTIONS,
+        strict=True,
+        about=rules,
+        sight=caslie and caslie.sight,
+        profile=caslie.profile.name if caslie else "",
+    )
 
 
 def _asked(fact: str) -> str | None:
@@ -439,8 +450,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Makes instruction data by rule on real photographs.")
     parser.add_argument("data", type=Path, help="folder with products.csv, photos.csv and photos")
     parser.add_argument("out", type=Path, nargs="?", default=Path(".caslie/shop-data"))
+    parser.add_argument("--store", type=Path, help="caption store; with one, captions and votes are put in (embedded)")
     arguments = parser.parse_args()
-    report = build(arguments.data, arguments.out)
+    with Caslie.open(arguments.store, profile="embedded") if arguments.store else nullcontext() as caslie:
+        report = build(arguments.data, arguments.out, caslie)
     for task, counts in report.counts.items():
         print(task, *(f"{split} {count}" for split, count in counts.items()))
     print(f"{report.instances} instances; the data card: {arguments.out / 'README.md'}")
