@@ -42,7 +42,14 @@ def test_all_of_the_package_is_in_it_once(wheel: zipfile.ZipFile) -> None:
     assert len(names) == len(set(names))
     sources = {
         str(path.relative_to(ROOT))
-        for pattern in ("*.py", "py.typed", "sample/*.csv", "sample/images/*.png", "endpoints/profiles/*.toml")
+        for pattern in (
+            "*.py",
+            "py.typed",
+            "sample/*.csv",
+            "sample/images/*.png",
+            "endpoints/profiles/*.toml",
+            "evaluation/templates/*.jinja",
+        )
         for path in (ROOT / "caslie_tools").rglob(pattern)
     } | {f"caslie_tools/graphs/{path.name}" for path in (ROOT / "graphs").glob("*.py")}
     assert {name for name in names if name.startswith("caslie_tools/")} == sources
