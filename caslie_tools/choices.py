@@ -24,6 +24,23 @@ def choice_starts(vocabulary: Mapping[str, int], choices: Sequence[str]) -> dict
     }
 
 
+def exact_choice_starts(vocabulary: Mapping[str, int], choices: Sequence[str]) -> dict[int, str]:
+    """Returns every token that begins one choice, letter for letter, and no other, by its number: the choice.
+
+    These are the tokens that a server's constraint lets through.
+
+    Args:
+        vocabulary: A tokenizer's tokens and their numbers.
+        choices: The closed set of answers.
+    """
+    beginnings = [(choice[:length], choice) for choice in choices for length in range(1, len(choice) + 1)]
+    return {
+        vocabulary[text]: choice
+        for text, choice in beginnings
+        if text in vocabulary and sum(other.startswith(text) for other in choices) == 1
+    }
+
+
 def added_by_text(texts: Iterable[str], logprobs: Iterable[float]) -> dict[str, float]:
     """Adds up the probabilities of tokens with the same text; returns log-probabilities by text."""
     total: dict[str, float] = {}

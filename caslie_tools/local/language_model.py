@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
-from caslie_tools.choices import added_by_text, choice_probabilities, choice_starts
+from caslie_tools.choices import added_by_text, choice_probabilities, choice_starts, exact_choice_starts
 from caslie_tools.exceptions import ModelError
 from caslie_tools.local.configuration import LocalSettings
 from caslie_tools.local.loading import Loaded, load_language_model
@@ -36,7 +36,7 @@ class LanguageModel:
     def __init__(self, settings: LocalSettings) -> None:
         self.identity = settings.identity
         self._worker = ModelWorker[Any](settings.identity, lambda: load_language_model(settings))
-        self._starts: dict[tuple[str, ...], dict[int, str]] = {}
+        self._starts: dict[tuple[bool, tuple[str, ...]], dict[int, str]] = {}
 
     async def write(
         self, prompt: Prompt, *, max_tokens: int, temperature: float, top_p: float, context_length: int
@@ -101,23 +101,28 @@ class LanguageModel:
                     return_dict_in_generate=True,
                 )
                 logprobs = loaded.torch.log_softmax(made.logits[0][0].float(), dim=-1)
-            starts = self._starts_of(loaded, tuple(choices))
-            chances = choice_probabilities(choices, added_by_text(starts.values(), logprobs[list(starts)].tolist()))
+            starts = self._starts_of(loaded, tuple(choices), exact=prompt.raw)
+            listed = logprobs[list(starts)].tolist()
+            chances = choice_probabilities(choices, added_by_text(starts.values(), listed))
             if chances is None:
                 raise ModelError(
                     f"the model {self.identity} cannot choose among {', '.join(choices)}: no token of its begins one, "
                     "or its numbers overflow; set its dtype to float32, or take another model"
                 )
+            if prompt.raw:  # as a server would that is constrained to the very words the model was tuned on
+                return Choice(text=max(zip(listed, starts.values(), strict=True))[1], probabilities=chances)
             return Choice(text=max(choices, key=lambda choice: chances[choice]), probabilities=chances)
 
         choice: Choice = await self._worker.run(work)
         return choice
 
-    def _starts_of(self, loaded: Loaded, choices: tuple[str, ...]) -> dict[int, str]:
-        """Every token that a choice can begin with, by its number: its text."""
-        if choices not in self._starts:
-            self._starts[choices] = choice_starts(loaded.tokenizer.get_vocab(), choices)
-        return self._starts[choices]
+    def _starts_of(self, loaded: Loaded, choices: tuple[str, ...], *, exact: bool) -> dict[int, str]:
+        """Every token that a choice can begin with, by its number: its text; with ``exact`` the choice."""
+        key = (exact, choices)
+        if key not in self._starts:
+            find = exact_choice_starts if exact else choice_starts
+            self._starts[key] = find(loaded.tokenizer.get_vocab(), choices)
+        return self._starts[key]
 
     def _inputs(self, loaded: Loaded, prompt: Prompt, max_tokens: int, context_length: int) -> dict[str, Any]:
         if prompt.image is not None and loaded.processor is None:

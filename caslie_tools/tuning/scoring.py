@@ -1,14 +1,15 @@
 """Scores of a model in memory, by the choice that a server's constraint makes of the same logits.
 
-A constraint lets those tokens through that begin a choice letter for letter, and the likeliest of them is taken. That
-is not what :mod:`caslie_tools.choices` computes, which adds up ``yes``, ``Yes`` and ``Y``: of a model that is used to
-other capitals than the choices', the two can answer differently.
+A constraint lets those tokens through that begin a choice letter for letter, and the likeliest of them is taken. Adding
+up ``yes``, ``Yes`` and ``Y``, as :func:`~caslie_tools.choices.choice_probabilities` does, can answer differently: where
+a model is used to other capitals than the choices'.
 """
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
+from caslie_tools.choices import exact_choice_starts
 from caslie_tools.domain import Model
 from caslie_tools.evaluation.answers import Answered, resampled_headlines
 from caslie_tools.evaluation.intervals import Interval
@@ -53,7 +54,7 @@ def choose(torch: Any, model: Any, tokenizer: Any, examples: Sequence[Example], 
                 logits = _next_logits(torch, model, tokenizer, [examples[position].prompt for position in batch])
                 for position, row in zip(batch, logits.float(), strict=True):
                     choices = examples[position].choices
-                    begun = starts.setdefault(choices, _starts(tokenizer, choices))
+                    begun = starts.setdefault(choices, exact_choice_starts(tokenizer.get_vocab(), choices))
                     best = max(begun, key=lambda number: float(row[number]), default=None)
                     answers[position] = None if best is None else begun[best]
     finally:
@@ -96,17 +97,6 @@ def answered_by_task(examples: Sequence[Example], answers: Sequence[str | None])
         right = tuple(answer == true for answer, true in zip(given, gold, strict=True))
         found[name] = Answered(task=get_task(name), gold=gold, answers=given, right=right)
     return found
-
-
-def _starts(tokenizer: Any, choices: Sequence[str]) -> dict[int, str]:
-    """Every token that begins one choice and no other, by its number: the choice."""
-    vocabulary = tokenizer.get_vocab()
-    beginnings = [(choice[:length], choice) for choice in choices for length in range(1, len(choice) + 1)]
-    return {
-        vocabulary[text]: choice
-        for text, choice in beginnings
-        if text in vocabulary and sum(other.startswith(text) for other in choices) == 1
-    }
 
 
 def _batches(examples: Sequence[Example], size: int) -> Iterator[list[int]]:

@@ -156,7 +156,25 @@ class TestPredictor:
         assert answer.probabilities is not None
         assert set(answer.probabilities) == {"A", "B"}
         assert sum(answer.probabilities.values()) == pytest.approx(1)
-        assert answer.text == max(answer.probabilities, key=lambda label: answer.probabilities[label])
+        assert answer.text in answer.probabilities
+
+    async def test_a_raw_prompt_is_answered_as_under_a_servers_constraint(self, tiny: Path) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(tiny / "text")
+        model = AutoModelForCausalLM.from_pretrained(tiny / "text")
+        vocabulary = tokenizer.get_vocab()
+        allowed = {vocabulary[text]: word for word in ("yes", "no") for text in (word, word[0]) if text in vocabulary}
+        one = predictor(tiny / "text", prompt="completion")
+        answers = set()
+        for title in ("Pan", "Lid", "Mug", "Kettle", "Tea", "Glass", "Red pan", "A pan of steel"):
+            instance = fused("psi", {"query": "lid", "product title": title})
+            with torch.inference_mode():
+                logits = model(tokenizer(render(instance, "alpaca", wire="paper"), return_tensors="pt")["input_ids"])
+            likeliest = max(allowed, key=lambda number: float(logits.logits[0, -1, number]))
+            answers.add((await one.ainvoke(instance)).text == allowed[likeliest])
+        assert answers == {True}
 
     @pytest.mark.parametrize("prompt", ["completion", "chat"])
     async def test_an_open_question_is_written_on(self, tiny: Path, prompt: str) -> None:
