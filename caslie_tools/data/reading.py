@@ -53,7 +53,10 @@ def _find_file(source: Path | str) -> Path | None:
         if path.suffix.lower() not in SUFFIXES:
             raise DataError(f"{path}: instruction data is a .json or .jsonl file, or a folder with one")
         return path
-    if isinstance(source, str) and _HUB_ID.fullmatch(source) and path.suffix.lower() not in SUFFIXES:
+    is_id = isinstance(source, str) and _HUB_ID.fullmatch(source) and path.suffix.lower() not in SUFFIXES
+    if (
+        is_id and not path.parent.is_dir()
+    ):  # in a folder that is here it is a slip of the pen, and no business of the hub
         return None
     raise DataError(f"{path}: there is no such file or folder")
 
