@@ -145,6 +145,13 @@ def _show(report: "BuildReport", folder: Path) -> None:
     promised = [leak for leak in report.leaks if leak.promised]
     out.print(f"{sum(leak.kept for leak in promised)} of {len(promised)} promises about the splits are kept")
     out.print(f"{report.instances} instances; the data card: {plain(folder / 'README.md')}", soft_wrap=True)
+    warnings = list(report.warnings)
+    if (told := report.captions) is not None:
+        out.print(f"{told.captions} captions, {told.kept} kept, {told.missing} pictures without one")
+        if told.missing:
+            warnings.append(f"{told.missing} pictures have no caption; the data card says why")
+        if told.unjudged:
+            warnings.append(f"{told.unjudged} captions have no verdict: too many judges failed")
     shown = [str(fault) for fault in report.faults[:_FAULTS_SHOWN]]
     more = len(report.faults) - len(shown)
-    show_warnings([*shown, *([f"{more} more could not be used; --json lists them"] if more else []), *report.warnings])
+    show_warnings([*shown, *([f"{more} more could not be used; --json lists them"] if more else []), *warnings])

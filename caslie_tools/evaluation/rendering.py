@@ -31,7 +31,7 @@ def render(name: str, values: Mapping[str, Any]) -> str:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=None if as_html else _escaped,
+        finalize=None if as_html else _finalized,
     )
     environment.filters |= {"number": _number, "signed": _signed, "p": shown_p_value}
     text: str = environment.get_template(f"{name}.jinja").render(values)
@@ -39,9 +39,18 @@ def render(name: str, values: Mapping[str, Any]) -> str:
     return text.encode("utf-8", "replace").decode("utf-8").rstrip() + "\n"
 
 
-def _escaped(value: object) -> object:
-    """Escapes a value for Markdown, on one line."""
-    return _MARKS.sub(r"\\\g<0>", shortened(value, 1000)) if isinstance(value, str) else value
+def escape_markdown(text: str, longest: int = 1000) -> str:
+    """Returns a text from elsewhere as Markdown that shows it as it is, on one line and in its cell.
+
+    Args:
+        text: Whatever it holds.
+        longest: Characters of it that are shown.
+    """
+    return _MARKS.sub(r"\\\g<0>", shortened(text, longest))
+
+
+def _finalized(value: object) -> object:
+    return escape_markdown(value) if isinstance(value, str) else value
 
 
 def _number(value: float | None) -> str:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from caslie_tools._version import __version__
+from caslie_tools.evaluation.rendering import escape_markdown
 from caslie_tools.exceptions import InputError
 from caslie_tools.tuning.scoring import TaskScore
 
@@ -120,7 +121,7 @@ def _scores(report: "TuningReport", held_out: Compared) -> list[str]:
 
 def _licence(base: str, name: str) -> str:
     stated = _stated_licence(Path(base) / CARD)
-    says = f"its card states `{stated}`" if stated else "look it up at its source; its files here state none"
+    says = f"its card states {stated}" if stated else "look it up at its source; its files here state none"
     return f"What is derived from {name} is under the licence of {name}: {says}. The data's terms apply as well."
 
 
@@ -165,4 +166,4 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _line(text: str) -> str:
     """A text from elsewhere, that stays in its line and cell."""
-    return " ".join(text.split()).replace("|", "\\|").replace("`", "'").replace("<", "&lt;")[:200]
+    return escape_markdown(text, 200)

@@ -1,12 +1,27 @@
 """``caslie data build``."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from caslie_tools.exceptions import ModelError
+from caslie_tools.roles import Models, Profile
+from caslie_tools.store import CaptionStore
 from tests.cli.conftest import Command, one_line
 from tests.data.build.logs import busy_shop
-from tests.doubles import write_catalogue
+from tests.doubles import FunctionCaptioner, HashEmbeddings, light_models, raising, write_catalogue
+
+
+def failing_profile() -> Profile:
+    """The light profile, but its captioner never has a reply."""
+
+    def models(store: CaptionStore) -> Models:
+        light = light_models(store)
+        failing = FunctionCaptioner(raising(ModelError("no reply")))
+        return Models(captioners=[failing], judges=light.judges, predictor=light.predictor)
+
+    return Profile(name="failing", embeddings=HashEmbeddings(), models=models)
 
 
 def test_it_builds_captions_and_tells_what(tmp_path: Path, caslie: Command) -> None:
@@ -31,6 +46,32 @@ def test_people_read_a_table_and_what_went_wrong(tmp_path: Path, caslie: Command
     assert "5 of 5 promises about the splits are kept" in ended.out
     assert "reviews.csv, line 3: stars are not 1, 2, 3, 4 or 5: 9" in ended.err
     assert not (tmp_path / "store").exists()
+
+
+def test_people_read_how_many_captions_are_missing(
+    tmp_path: Path, caslie: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = write_catalogue(tmp_path)
+    ended = caslie("data", "build", catalogue, "--out", "out")
+    assert ended.code == 0
+    assert re.search(r"\d captions, \d kept, 0 pictures without one", ended.out)
+    assert "no caption" not in ended.err
+    monkeypatch.setenv("CASLIE_PROFILE", f"{__name__}:failing_profile")
+    ended = caslie("data", "build", catalogue, "--out", "out", "--store", "other")
+    assert ended.code == 0
+    assert re.search(r"0 captions, 0 kept, [1-9] pictures without one", ended.out)
+    assert re.search(r"[1-9] pictures have no caption; the data card says why", ended.err)
+
+
+def test_a_captioner_that_is_not_there_ends_the_build(
+    tmp_path: Path, caslie: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASLIE_PROFILE", "tests.doubles:blind_profile")
+    ended = caslie("data", "build", write_catalogue(tmp_path), "--out", "out")
+    assert ended.code != 0
+    assert "cannot be reached" in ended.err
+    assert "secret" not in ended.err
+    assert not (tmp_path / "out" / "dataset.jsonl").exists()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,7 +14,7 @@ from caslie_tools.data.build.catalogue_tasks import category_classification
 from caslie_tools.data.build.checks import PlacedDraft, leak_checks
 from caslie_tools.data.build.event_tasks import product_relation_prediction, sequential_recommendation
 from caslie_tools.data.build.options import SPLITS, BuildOptions
-from caslie_tools.data.build.pictures import PictureShelf
+from caslie_tools.data.build.pictures import PictureShelf, remove_others
 from caslie_tools.data.build.question_tasks import answerability_prediction, product_qa
 from caslie_tools.data.build.report import BuildReport, CaptionReport, report_of
 from caslie_tools.data.build.review_tasks import sentiment_analysis
@@ -82,6 +82,7 @@ async def abuild_dataset(
         CatalogueError: If the catalogue cannot be read at all.
         DataError: If a log cannot be read at all or is missing for a task, nothing could be built, or, when strict,
             something cannot be used.
+        EndpointUnavailableError: If a captioner or a judge cannot be reached; the captions made by then are kept.
         StoreError: If the store of captions cannot be written.
     """
     options, logs = options or BuildOptions(), logs or {}
@@ -93,8 +94,7 @@ async def abuild_dataset(
         splits = Splitter(shop, options)
         _check_held_out(options, shop, splits)
         placed, left_out = _draft(tasks, shop, splits, options)
-        shown = {picture for one in placed for picture, _ in one.draft.pictures if picture}
-        await asyncio.to_thread(shelf.hand_over, shown, out)
+        await asyncio.to_thread(shelf.hand_over, _shown(placed), out)
         records, unfit = _records(placed, shelf, out)
     if not records:
         raise DataError(f"{catalogue.name}: nothing could be built of it; the logs name no product of the catalogue")
@@ -113,6 +113,7 @@ async def abuild_dataset(
         report = report.model_copy(update={"captions": _caption_report(told, sight, profile)})
     await asyncio.to_thread(write_records, records, out / DATASET)
     await asyncio.to_thread(_write_card, data_card(report, about=about), out / CARD)
+    await asyncio.to_thread(remove_others, _shown(placed), out)
     return report
 
 
@@ -200,6 +201,10 @@ def _records(placed: Sequence[PlacedDraft], shelf: PictureShelf, out: Path) -> t
     return records, unfit
 
 
+def _shown(placed: Iterable[PlacedDraft]) -> set[str]:
+    return {picture for one in placed for picture, _ in one.draft.pictures if picture}
+
+
 def _with_captions(record: Record, told: Sequence[Told]) -> Record:
     if not told:
         return record
@@ -214,6 +219,7 @@ def _caption_report(told: Sequence[Sequence[Told]], sight: Sight, profile: str) 
         captioners=sight.ec3.identities,
         captions=sum(one.caption is not None for one in every),
         kept=sum(one.kept is True for one in every),
+        unjudged=sum(one.caption is not None and one.kept is None for one in every),
         missing=sum(bool(one.error) for one in every),
         errors=dict(sorted(Counter(one.error for one in every if one.error).items())),
     )

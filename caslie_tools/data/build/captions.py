@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from caslie_tools._concurrency import Bound, SingleFlight, together
 from caslie_tools.data.records import Record
-from caslie_tools.domain import Caption, Model, QueryContext, caption_key
-from caslie_tools.exceptions import ImageError, ModelError
+from caslie_tools.domain import Caption, GateDecision, Model, QueryContext, caption_key
+from caslie_tools.exceptions import EndpointUnavailableError, ImageError, MissingExtraError, ModelError
 from caslie_tools.indexing import Progress
 from caslie_tools.prompts import EC3_PROMPT_VERSION
 from caslie_tools.sight import Sight
@@ -24,7 +24,7 @@ class Told(Model):
 
     caption: str | None = None
     kept: bool | None = None
-    """The jury's verdict; ``None`` without a caption."""
+    """The jury's verdict; ``None`` without a caption, or where judges that failed left no quorum."""
     error: str = ""
     """Why there is no caption, where something went wrong."""
 
@@ -38,6 +38,8 @@ async def tell(records: Sequence[Record], sight: Sight, *, progress: Progress | 
         progress: Told of every finished record.
 
     Raises:
+        EndpointUnavailableError: If a model cannot be reached: what is missing for that is no data.
+        MissingExtraError: If an optional dependency of a captioner is not installed.
         StoreError: If the store cannot be written.
     """
     teller = _Teller(sight)
@@ -69,11 +71,12 @@ class _Teller:
                 (picture, image.product, context), lambda: self._caption(picture, image, context)
             )
         except (ImageError, ModelError) as error:
+            _raise_if_not_there(error)
             return Told(error=str(error))
         if caption is None:
             return Told(error="the captioner has nothing to say about it")
         decision = await self._sight.gate(caption, context, image=image.ref)
-        return Told(caption=caption.text, kept=decision.kept)
+        return Told(caption=caption.text, kept=_verdict(decision, self._sight.cqe.quorum))
 
     async def _caption(self, picture: str, image: PlacedImage, context: QueryContext) -> Caption | None:
         sight = self._sight
@@ -87,3 +90,27 @@ class _Teller:
         if made is not None:
             await sight.store.aput_captions([made])
         return made
+
+
+def _verdict(decision: GateDecision, quorum: int) -> bool | None:
+    """Returns the jury's verdict, ``None`` where it lacks only the votes of judges that failed.
+
+    Raises:
+        EndpointUnavailableError: If a judge cannot be reached.
+    """
+    failed = [vote for vote in decision.votes if vote.reason.startswith("failed: ")]
+    for vote in failed:
+        if vote.reason == f"failed: {EndpointUnavailableError.__name__}":
+            raise EndpointUnavailableError(f"the judge {vote.judge} cannot be reached; check that its server runs")
+    possible = len(decision.votes) - decision.abstentions + decision.unasked
+    return None if possible < quorum <= possible + len(failed) else decision.kept
+
+
+def _raise_if_not_there(error: BaseException) -> None:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, EndpointUnavailableError | MissingExtraError):
+            raise cause
+        if isinstance(cause, ConnectionError):  # its own words may hold an address with a key in it
+            raise EndpointUnavailableError(f"a captioner cannot be reached: {error}") from error
+        cause = cause.__cause__

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from caslie_tools.data.build.report import BuildReport
+from caslie_tools.evaluation.rendering import escape_markdown
 
 _SPLITS_BY = {
     "product": "no product, group of variants or picture stands in two splits; a history is cut to the products of the "
@@ -44,7 +45,7 @@ def _lines(report: BuildReport, about: str) -> Iterator[str]:
     shares = "{:g} train, {:g} validation, {:g} test".format(*options.proportions)
     yield f"In expectation {shares}, by hash of the seed {options.seed}."
     if options.hold_out_categories:
-        held = ", ".join(f"`{_cell(category)}`" for category in options.hold_out_categories)
+        held = "; ".join(map(_cell, options.hold_out_categories))
         yield f"Held out for the split `ood`: {held}."
     yield from _table(
         ["stand in more than one split", "found", "promised", ""],
@@ -66,8 +67,10 @@ def _lines(report: BuildReport, about: str) -> Iterator[str]:
     if report.captions is not None:
         told = report.captions
         yield from ("", "## Captions", "")
-        yield f"Profile {told.profile}, captioner {', '.join(told.captioners)}."
+        yield f"Profile {_cell(told.profile)}, captioner {', '.join(map(_cell, told.captioners))}."
         yield f"{told.captions} captions, of which the jury keeps {told.kept}; {told.missing} pictures without one."
+        if told.unjudged:
+            yield f"{told.unjudged} captions have no verdict (null), because too many judges failed."
         yield from _table(["why there is none", "pictures"], [[reason, told.errors[reason]] for reason in told.errors])
     if report.left_out:
         rows = [[task, reason, count] for task, reasons in report.left_out.items() for reason, count in reasons.items()]
@@ -115,7 +118,7 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator
 
 def _cell(value: object) -> str:
     # Names come from a shop's files: they must not end a cell or start markup.
-    return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
+    return escape_markdown(str(value))
 
 
 def _value(value: object) -> str:

@@ -65,9 +65,10 @@ def leak_checks(placed: Sequence[PlacedDraft], shop: Shop, splits: Splitter, opt
 
     def users(*, histories: bool) -> Iterator[tuple[Split, str]]:
         return (
-            (_tested(one.split), one.draft.user)
+            (_tested(one.split), user)
             for one in placed
-            if one.draft.user and (one.draft.task == _HISTORIES) is histories
+            if (one.draft.task == _HISTORIES) is histories
+            for user in one.draft.users
         )
 
     titles = ((split, title) for split, product in products() if (title := shop.products[product].title))
@@ -108,13 +109,12 @@ def _review_texts(placed: Iterable[PlacedDraft]) -> Iterator[tuple[Split, str]]:
 
 
 def _late(placed: Iterable[PlacedDraft]) -> int:
-    times = [
-        (SPLITS.index(_tested(one.split)), one.draft.time) for one in placed if one.draft.time and one.draft.logged
-    ]
+    drafts = [(SPLITS.index(_tested(one.split)), one.draft) for one in placed if one.draft.logged]
     late = 0
     for place in (1, 2):
-        first = min((time for split, time in times if split >= place), default=None)
-        late += sum(first is not None and time >= first for split, time in times if split == place - 1)
+        first = min((draft.time for split, draft in drafts if split >= place and draft.time), default=None)
+        rows = [time for split, draft in drafts if split == place - 1 for time in draft.times if time]
+        late += sum(first is not None and time >= first for time in rows)
     return late
 
 

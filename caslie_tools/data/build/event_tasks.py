@@ -98,8 +98,8 @@ def _history(
         output=LETTERS[asked.index(target)],
         pictures=tuple(shop.shown_once(item, options, SEQUENCE, user) for item in (*before, *asked)),
         products=(*before, *asked),
-        user=user,
-        time=bought[target],
+        users=(user,),
+        times=tuple(bought[item] for item in (*before, target)),
     )
 
 
@@ -133,7 +133,7 @@ def _pair(
         output=label,
         pictures=tuple(shop.shown_once(product, options, RELATION, pair) for product in (one, two)),
         products=(one, two),
-        time=time,
+        times=(time,),
         logged=logged,
     )
 

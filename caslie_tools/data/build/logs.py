@@ -1,7 +1,8 @@
 """Reads the logs a shop has, CSV or JSON Lines: searches, reviews, questions and events.
 
 Every file is UTF-8; the first line of a CSV file names its columns, further columns are ignored. ``product`` is a
-catalogue id. ``time`` is ISO 8601 (UTC where it names no zone) or seconds since 1970; ``user`` is any id.
+catalogue id. ``time`` is ISO 8601 (UTC where it names no zone) or seconds since 1970, with nine digits or more or a
+fraction, as eight digits are a date; ``user`` is any id.
 
 ========== ================================================================================================
 log        columns (``?`` may be missing or empty)
@@ -18,6 +19,7 @@ events     ``user``, ``product``, ``time``, ``event?`` (``purchase``, which it i
 A row that cannot be used is reported with its line and its reason, and the rest goes on.
 """
 
+import re
 from collections.abc import Callable, Container, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +41,7 @@ _JUDGEMENTS: Mapping[str, Judgement] = {
     "irrelevant": "irrelevant",
     "i": "irrelevant",
 }
+_SECONDS = re.compile(r"[0-9]{9,}|[0-9]+\.[0-9]+")
 _TRUTH = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
@@ -172,7 +175,7 @@ class _Cells:
         if not text:
             return None
         try:
-            if text.replace(".", "", 1).isdigit():
+            if _SECONDS.fullmatch(text):
                 return datetime.fromtimestamp(float(text), UTC)
             time = datetime.fromisoformat(text)
             return (time.replace(tzinfo=UTC) if time.tzinfo is None else time).astimezone(UTC)

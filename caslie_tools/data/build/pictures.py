@@ -1,6 +1,7 @@
 """Pictures of a dataset: checked, and kept under the name of their content, so that the dataset needs nothing else."""
 
 import asyncio
+import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -13,6 +14,8 @@ _PARALLEL_READS = 4
 
 FOLDER = "images"
 """Beside the dataset's file."""
+
+_NAME = re.compile(r"([0-9a-f]{64})\.[a-z]+")
 
 
 class PictureShelf:
@@ -59,3 +62,15 @@ class PictureShelf:
             if self._names.setdefault(image.sha256, name) == name:
                 await asyncio.to_thread((self._folder / name).write_bytes, image.data)
             return image.sha256
+
+
+def remove_others(pictures: Collection[str], folder: Path) -> None:
+    """Removes the pictures of a build before; what is not named as a picture of a build is somebody else's, and stays.
+
+    Args:
+        pictures: SHA-256 (hex) of those that stay.
+        folder: Where the dataset's file is.
+    """
+    for path in sorted((folder / FOLDER).iterdir()):
+        if (name := _NAME.fullmatch(path.name)) and name[1] not in pictures and path.is_file():
+            path.unlink()

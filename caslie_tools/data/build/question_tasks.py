@@ -22,7 +22,7 @@ def answerability_prediction(shop: Shop, splits: Splitter, options: BuildOptions
     """Asks whether the product's reviews answer a question, where the log says it.
 
     The document is at most ten reviews, those that share most words with the question first, cut to 400 characters
-    each, and none that was written after the question.
+    each, and none that was written after the question; where time splits, none either that may have been.
     """
     reviews: Mapping[str, list[Review]] = defaultdict(list)
     for review in shop.reviews:
@@ -31,13 +31,14 @@ def answerability_prediction(shop: Shop, splits: Splitter, options: BuildOptions
         if question.answerable is None:
             yield LeftOut(task=ANSWERABILITY, reason="nobody said whether it can be answered")
             continue
+        known = [review for review in reviews[question.product] if _was_known(review, question, options)]
         yield Draft(
             task=ANSWERABILITY,
-            input={"question": question.question, "document": _document(question, reviews[question.product])},
+            input={"question": question.question, "document": _document(question, known)},
             output="yes" if question.answerable else "no",
             pictures=shop.shown(question.product, options, "question", question.question),
             products=(question.product,),
-            time=question.time,
+            times=(question.time,),
         )
 
 
@@ -57,18 +58,19 @@ def product_qa(shop: Shop, splits: Splitter, options: BuildOptions) -> Iterator[
             output=question.answer,
             pictures=shop.shown(question.product, options, "question", question.question),
             products=(question.product,),
-            time=question.time,
+            times=(question.time,),
         )
+
+
+def _was_known(review: Review, question: Question, options: BuildOptions) -> bool:
+    if review.time is None or question.time is None:
+        return options.split_by != "time"
+    return review.time <= question.time
 
 
 def _document(question: Question, reviews: Sequence[Review]) -> list[str]:
     asked = _words(question.question)
-    known = {
-        review.text
-        for review in reviews
-        if question.time is None or review.time is None or review.time <= question.time
-    }
-    order = sorted(known, key=lambda text: (-len(asked & _words(text)), digest(text)))
+    order = sorted({review.text for review in reviews}, key=lambda text: (-len(asked & _words(text)), digest(text)))
     return [_cut(text) for text in order[:_SNIPPETS]]
 
 

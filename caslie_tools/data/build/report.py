@@ -30,6 +30,8 @@ class CaptionReport(Model):
     captioners: tuple[str, ...]
     captions: int
     kept: int
+    unjudged: int
+    """Captions without a verdict, because judges failed."""
     missing: int
     """Places with a picture and no caption."""
     errors: dict[str, int]

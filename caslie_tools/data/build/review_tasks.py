@@ -22,6 +22,6 @@ def sentiment_analysis(shop: Shop, splits: Splitter, options: BuildOptions) -> I
             output="ABCDE"[5 - review.stars],
             pictures=((picture, review.product),) if picture else (),
             products=(review.product,),
-            user=review.user,
-            time=review.time,
+            users=(review.user,) if review.user else (),
+            times=(review.time,),
         )

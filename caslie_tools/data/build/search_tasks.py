@@ -27,10 +27,10 @@ class _Result:
     product: str
     judgements: frozenset[Judgement]
     purchased: int
-    user: str
-    """Empty where several users share it."""
-    time: datetime | None
-    """When it was first known."""
+    users: tuple[str, ...]
+    """Everybody who got it."""
+    times: tuple[datetime | None, ...]
+    """Of the rows that tell how it fits."""
 
 
 def multiclass_product_classification(shop: Shop, splits: Splitter, options: BuildOptions) -> Iterator[Draft | LeftOut]:
@@ -84,9 +84,9 @@ def _draft(
         # The same picture in both tasks: a caption is made for the query, and serves both.
         pictures=shop.shown(result.product, options, "search", result.query.casefold()),
         products=(result.product,),
-        user=result.user,
+        users=result.users,
         query=result.query,
-        time=result.time,
+        times=result.times,
         weak=weak,
     )
 
@@ -96,14 +96,15 @@ def _results(searches: Sequence[Search]) -> Iterator[_Result]:
     for search in searches:
         rows[search.query.casefold(), search.product].append(search)
     for key in sorted(rows):
-        users = {row.user for row in rows[key]}
+        judged = [row for row in rows[key] if row.judgement is not None]
+        telling = judged or [row for row in rows[key] if row.purchased]
         yield _Result(
             query=min(row.query for row in rows[key]),
             product=key[1],
-            judgements=frozenset(row.judgement for row in rows[key] if row.judgement is not None),
+            judgements=frozenset(row.judgement for row in judged if row.judgement is not None),
             purchased=sum(row.purchased for row in rows[key]),
-            user=users.pop() if len(users) == 1 else "",
-            time=min((row.time for row in rows[key] if row.time is not None), default=None),
+            users=tuple(sorted({row.user for row in rows[key] if row.user})),
+            times=tuple(row.time for row in telling),
         )
 
 
@@ -128,8 +129,8 @@ def _irrelevant(
             product=far[0],
             judgements=frozenset(),
             purchased=0,
-            user=result.user,
-            time=result.time,
+            users=result.users,
+            times=result.times,
         )
     )
 

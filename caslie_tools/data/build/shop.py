@@ -28,13 +28,20 @@ class Draft:
     """One per place, or any number if the task has a single place."""
     products: tuple[str, ...]
     """Every product it speaks of."""
-    user: str = ""
+    users: tuple[str, ...] = ()
+    """Everybody whose rows stand behind it."""
     query: str = ""
-    time: datetime | None = None
+    times: tuple[datetime | None, ...] = ()
+    """When each row that makes its answer was written; ``None`` where the log does not say."""
     logged: bool = True
     """Whether a log's row stands behind it; what only the catalogue tells has no time."""
     weak: bool = False
     """Whether its answer was concluded from behaviour, not given by a person."""
+
+    @property
+    def time(self) -> datetime | None:
+        """When the last of its rows was written: all of it is known from then on."""
+        return max((time for time in self.times if time is not None), default=None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,11 +86,20 @@ async def read_shop(
         product.id: [found for image in product.images if isinstance(found := shelved[image], str)]
         for product in products.values()
     }
-    sharing = Counter(picture for own in pictures.values() for picture in set(own))
+    shows = {(product, picture) for product, own in pictures.items() for picture in own} | {
+        (review.product, found)
+        for review in read.get("reviews", ())
+        if review.image is not None and isinstance(found := shelved_reviews[review.image], str)
+    }
+    sharing = Counter(picture for _, picture in shows)
     placeholders = {picture for picture, count in sharing.items() if count > options.placeholder_products}
     # A choice, not a mistake: strict does not stop at it.
     faults += [
-        Fault(source=catalogue.name, item=picture, reason="a picture of so many products is a placeholder")
+        Fault(
+            source=catalogue.name if picture in shelved.values() else logs["reviews"].name,
+            item=picture,
+            reason="a picture of so many products is a placeholder",
+        )
         for picture in sorted(placeholders)
     ]
     shop = Shop(

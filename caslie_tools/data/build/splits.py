@@ -9,12 +9,13 @@ promised depends on what splits:
     instance. A history falls to the split of its last purchase, and is cut, with the candidates, to the products of
     that split: so a shopper's history, too, is in one split only.
 ``user``
-    No user stands in two splits. What names no user is split by product.
+    No user stands in two splits: what users of two splits share gives no instance. What names no user is split by
+    product.
 ``query``
     No search query stands in two splits. What is no search is split as by ``product``.
 ``time``
-    Every row of train is older than every row of validation, and these than those of test. Rows without a time give no
-    instance; what only the catalogue tells is split by product.
+    Every row of train is older than every row of validation, and these than those of test, where the last of the rows
+    that make an answer counts. Rows without a time give no instance; what only the catalogue tells is split by product.
 
 Held-out categories stand in ``ood`` and nowhere else, whatever splits: an instance there has only held-out products
 and, where user, query or time split, is one of the test split by these. An instance with products of both kinds is left
@@ -99,8 +100,8 @@ class Splitter:
 
     def _place(self, draft: Draft) -> Split | LeftOut:
         by = self._options.split_by
-        if by == "user" and draft.user:
-            return self._named("user", draft.user)
+        if by == "user" and draft.users:
+            return _only(draft, "users", {self._named("user", user) for user in draft.users})
         if by == "query" and draft.query:
             return self._named("query", draft.query.casefold())
         if by == "time" and draft.logged:
@@ -108,10 +109,7 @@ class Splitter:
                 return LeftOut(task=draft.task, reason="it has no time")
             first, second = self._cuts
             return "train" if draft.time < first else "validation" if draft.time < second else "test"
-        splits = {self.of_product(product) for product in draft.products}
-        if len(splits) > 1:
-            return LeftOut(task=draft.task, reason="its products stand in two splits")
-        return splits.pop()
+        return _only(draft, "products", {self.of_product(product) for product in draft.products})
 
     def _named(self, kind: str, name: str) -> Split:
         train, validation, _ = self._options.proportions
@@ -144,6 +142,12 @@ def _shared(shop: Shop) -> Iterator[tuple[str, tuple[str, str]]]:
     for review in shop.reviews:
         if review.image is not None and (picture := shop.review_pictures.get(review.image)):
             yield review.product, ("picture", picture)
+
+
+def _only(draft: Draft, whose: str, splits: set[Split]) -> Split | LeftOut:
+    if len(splits) > 1:
+        return LeftOut(task=draft.task, reason=f"its {whose} stand in two splits")
+    return splits.pop()
 
 
 def _under(category: str) -> str:

@@ -8,6 +8,9 @@ from caslie_tools.data.build.seeding import draw
 from tests.doubles import draw_picture
 from tests.shop import Shop, stocked
 
+OPENED = 1_700_000_000
+"""When the shop opened, in seconds since 1970."""
+
 Rows = Sequence[Mapping[str, object]]
 
 
@@ -35,17 +38,22 @@ def busy_shop(folder: Path, *, products: int = 40, shuffle: int | None = None) -
     (folder / "mine.png").write_bytes(draw_picture("MY OWN", "yellow"))
     logs: dict[str, list[dict[str, object]]] = {
         "searches": [
-            {"query": f"query {number % 9}", "product": product, "judgement": chance.choice("ESCI"), "time": number}
+            {
+                "query": f"query {number % 9}",
+                "product": product,
+                "judgement": chance.choice("ESCI"),
+                "time": OPENED + number,
+            }
             for number, product in enumerate(ids)
         ]
-        + [{"query": "bought", "product": product, "purchased": 1, "time": 99} for product in ids[:5]],
+        + [{"query": "bought", "product": product, "purchased": 1, "time": OPENED + 99} for product in ids[:5]],
         "reviews": [
             {
                 "product": chance.choice(ids),
                 "text": f"I think {number}",
                 "stars": 1 + number % 5,
                 "user": f"u{number % 7}",
-                "time": number,
+                "time": OPENED + number,
                 "image": "mine.png" if number == 3 else "",
             }
             for number in range(60)
@@ -56,7 +64,7 @@ def busy_shop(folder: Path, *, products: int = 40, shuffle: int | None = None) -
                 "question": f"What says label {number}?",
                 "answer": f"LABEL {number}" if number % 3 else "",
                 "answerable": "yes" if number % 3 else "no",
-                "time": 20 + number,
+                "time": OPENED + 20 + number,
             }
             for number, product in enumerate(ids)
         ],
@@ -64,7 +72,7 @@ def busy_shop(folder: Path, *, products: int = 40, shuffle: int | None = None) -
             {
                 "user": f"u{user}",
                 "product": chance.choice(ids),
-                "time": 86400 * (day // 3) + 60 * day,
+                "time": OPENED + 86400 * (day // 3) + 60 * day,
                 "event": chance.choice(["purchase", "purchase", "view"]),
             }
             for user in range(40)

@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,16 @@ from caslie_tools import Caslie
 from caslie_tools.data.build import BuildOptions, BuildReport, build_dataset
 from caslie_tools.data.build.builder import DRAFTERS
 from caslie_tools.data.records import Record, read_record
-from caslie_tools.exceptions import CatalogueError, DataError, ModelError
-from caslie_tools.roles import Models, Profile
+from caslie_tools.domain import Verdict
+from caslie_tools.exceptions import CatalogueError, DataError, EndpointUnavailableError, ModelError
+from caslie_tools.roles import Captioner, Judge, Models, Profile
 from caslie_tools.settings import Settings
 from caslie_tools.store import CaptionStore
 from caslie_tools.tasks import TASKS
 from tests.data.build.logs import busy_shop, write_log
 from tests.doubles import (
     FunctionCaptioner,
+    FunctionJudge,
     HashEmbeddings,
     draw_picture,
     jury,
@@ -39,6 +42,20 @@ def rows_of(out: Path) -> list[dict[str, str]]:
 
 def records_of(out: Path) -> list[Record]:
     return [read_record(index, row, base=out) for index, row in enumerate(rows_of(out))]
+
+
+def _profile(captioner: Captioner | None = None, judges: Sequence[Judge] | None = None) -> Profile:
+    """The light profile with another captioner or jury."""
+
+    def models(store: CaptionStore) -> Models:
+        light = light_models(store)
+        return Models(
+            captioners=[captioner] if captioner else light.captioners,
+            judges=judges or light.judges,
+            predictor=light.predictor,
+        )
+
+    return Profile(name="light", embeddings=HashEmbeddings(), models=models)
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +154,20 @@ class TestRepeatability:
         for name in ("dataset.jsonl", "README.md"):
             assert (tmp_path / name).read_bytes() == (out / name).read_bytes()
 
+    def test_a_build_leaves_no_pictures_of_the_one_before(
+        self, built: tuple[Path, BuildReport], tmp_path: Path
+    ) -> None:
+        catalogue = built[0].parent / "products.csv"
+        build_dataset(catalogue, tmp_path, options=BuildOptions(pictures="all"))
+        kept = {tmp_path / "images" / name for name in ("mine.png", f"{'0' * 63}.png", ".hidden")}
+        for path in kept:
+            path.write_bytes(b"mine")
+        before = set((tmp_path / "images").iterdir())
+        report = build_dataset(catalogue, tmp_path, options=BuildOptions(tasks=("cc",)))
+        after = set((tmp_path / "images").iterdir())
+        assert kept < after < before
+        assert len(after - kept) == report.pictures == 40
+
     def test_another_seed_is_another_dataset(self, built: tuple[Path, BuildReport], tmp_path: Path) -> None:
         out, _ = built
         build_dataset(out.parent / "products.csv", tmp_path, options=HALVES.model_copy(update={"seed": 1}))
@@ -207,6 +238,30 @@ class TestFaults:
         assert [fault.reason for fault in report.faults] == ["a picture of so many products is a placeholder"]
         assert len({record.split for record in records_of(tmp_path / "out")}) > 1  # and makes them no variants
 
+    def test_a_picture_of_very_many_reviews_is_a_placeholder(self, tmp_path: Path) -> None:
+        (tmp_path / "none.png").write_bytes(draw_picture("NO PICTURE", "grey"))
+        rows = [{"id": f"p{n:02}", "title": f"T{n}", "category": f"C{n % 3}"} for n in range(40)]
+        rows[0]["image"] = "none.png"
+        reviews = [{"product": row["id"], "text": row["title"], "stars": 3, "image": "none.png"} for row in rows[15:]]
+        twice = [{"product": "p15", "text": f"again {n}", "stars": 3, "image": "none.png"} for n in range(9)]
+        for found, told in ((False, reviews[:-1] + twice), (True, reviews)):  # 25 products, 26 products
+            logs = {"reviews": write_log(tmp_path / "r.csv", told)}
+            report = build_dataset(write_log(tmp_path / "p.csv", rows), tmp_path / "out", logs=logs)
+            assert (report.pictures == 0) is found
+            faults = [("p.csv", "a picture of so many products is a placeholder")] * found
+            assert [(fault.source, fault.reason) for fault in report.faults] == faults
+
+    def test_markup_in_a_shops_names_does_nothing_in_the_card(self, tmp_path: Path) -> None:
+        sly = "A ![](https://evil.example/p.png) `code` <b>"
+        rows = [{"id": f"p{n}", "title": f"T{n}", "category": (sly, "B")[n % 2]} for n in range(4)]
+        build_dataset(
+            write_log(tmp_path / "p.csv", rows), tmp_path / "out", options=BuildOptions(hold_out_categories=("B", sly))
+        )
+        card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+        escaped = r"A !\[\](https:\//evil.example/p.png) \`code\` \<b\>"
+        assert f"Held out for the split `ood`: B; {escaped}." in card
+        assert card.count("evil") == card.count(escaped) == 2
+
     def test_what_is_asked_twice_stands_once_with_the_answer_of_most(self, tmp_path: Path) -> None:
         texts = [("same", 5), ("same", 5), ("same", 4), ("torn", 1), ("torn", 2), ("alone", 3)]
         rows = [{"product": "mug", "text": text, "stars": stars} for text, stars in texts]
@@ -271,13 +326,44 @@ class TestCaptions:
         assert (first.calls, second.calls) == (7, 0)
         assert 1 <= first.peak <= Settings.load().max_parallel_images
 
-    def test_a_captioner_that_is_down_leaves_null(self, tmp_path: Path) -> None:
-        def models(store: CaptionStore) -> Models:
-            down = FunctionCaptioner(raising(ModelError("it is down")))
-            return Models(captioners=[down], judges=jury("yes"), predictor=light_models().predictor)
+    @pytest.mark.parametrize("down", [EndpointUnavailableError("down"), ConnectionError("http://host/?key=secret")])
+    def test_a_captioner_that_is_not_there_stops_the_build(self, tmp_path: Path, down: Exception) -> None:
+        with (
+            Caslie.open(tmp_path / "store", profile=_profile(captioner=FunctionCaptioner(raising(down)))) as caslie,
+            pytest.raises(EndpointUnavailableError) as stopped,
+        ):
+            self._build(tmp_path, caslie)
+        assert "secret" not in str(stopped.value)
+        assert not (tmp_path / "out" / "dataset.jsonl").exists()
 
-        profile = Profile(name="down", embeddings=HashEmbeddings(), models=models)
-        with Caslie.open(tmp_path / "store", profile=profile) as caslie:
+    def test_a_judge_that_is_not_there_stops_the_build(self, tmp_path: Path) -> None:
+        judges = [*jury("yes", "yes"), FunctionJudge(raising(EndpointUnavailableError("down")), name="gone")]
+        with (
+            Caslie.open(tmp_path / "store", profile=_profile(judges=[*judges[::-1]])) as caslie,
+            pytest.raises(EndpointUnavailableError, match="the judge gone cannot be reached"),
+        ):
+            self._build(tmp_path, caslie)
+
+    @pytest.mark.parametrize(
+        ("verdicts", "failing", "kept"),
+        [(("yes",), 2, "[null]"), (("yes", "yes"), 1, "[true]"), (("abstain", "abstain"), 1, "[false]")],
+    )
+    def test_without_the_votes_of_judges_that_fail_there_may_be_no_verdict(
+        self, tmp_path: Path, verdicts: tuple[Verdict, ...], failing: int, kept: str
+    ) -> None:
+        failed = [FunctionJudge(raising(ModelError("no reply")), name=f"failing-{n}") for n in range(failing)]
+        with Caslie.open(tmp_path / "store", profile=_profile(judges=[*jury(*verdicts), *failed])) as caslie:
+            report = self._build(tmp_path, caslie)
+        assert {row["votes"] for row in rows_of(tmp_path / "out")} == {kept}
+        assert report.captions is not None
+        assert report.captions.captions == 7
+        assert report.captions.unjudged == (7 if kept == "[null]" else 0)
+        card = (tmp_path / "out" / "README.md").read_text()
+        assert ("7 captions have no verdict" in card) is (kept == "[null]")
+
+    def test_a_captioner_that_fails_leaves_null(self, tmp_path: Path) -> None:
+        failing = FunctionCaptioner(raising(ModelError("it has no reply")))
+        with Caslie.open(tmp_path / "store", profile=_profile(captioner=failing)) as caslie:
             report = self._build(tmp_path, caslie)
         assert all(row["caption_info"] == row["votes"] == "[null]" for row in rows_of(tmp_path / "out"))
         assert report.captions is not None

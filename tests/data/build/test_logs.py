@@ -21,7 +21,7 @@ def test_a_search_has_a_judgement_or_counts(tmp_path: Path) -> None:
             "time": "2026-01-02T03:04:05+02:00",
         },
         {"query": "mug", "product": "mug", "judgement": "s"},
-        {"query": "mug", "product": "lamp", "clicked": 3, "purchased": 1, "time": "0"},
+        {"query": "mug", "product": "lamp", "clicked": 3, "purchased": 1, "time": "0.0"},
     ]
     judged, letter, counted = read_searches(write_log(tmp_path / "s.csv", rows), PRODUCTS)
     assert not isinstance(judged, Fault)
@@ -105,8 +105,8 @@ def test_an_event_is_a_purchase_unless_it_says_view(tmp_path: Path) -> None:
         {"user": "u", "product": "mug", "time": "2026-01-01"},
         {"user": "u", "product": "mug", "time": "2026-01-01", "event": "VIEW", "basket": "b"},
         {"user": "u", "product": "mug", "time": ""},
-        {"user": "", "product": "mug", "time": "1"},
-        {"user": "u", "product": "mug", "time": "1", "event": "return"},
+        {"user": "", "product": "mug", "time": "2026-01-01"},
+        {"user": "u", "product": "mug", "time": "2026-01-01", "event": "return"},
     ]
     bought, viewed, *faults = read_events(write_log(tmp_path / "e.csv", rows), PRODUCTS)
     assert not isinstance(bought, Fault)
@@ -117,6 +117,23 @@ def test_an_event_is_a_purchase_unless_it_says_view(tmp_path: Path) -> None:
         "the column user is empty",
         "event is neither purchase nor view",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("20240131", datetime(2024, 1, 31, tzinfo=UTC)),
+        ("20240131T0102", datetime(2024, 1, 31, 1, 2, tzinfo=UTC)),
+        ("100000000", datetime(1973, 3, 3, 9, 46, 40, tzinfo=UTC)),
+        ("1706659200", datetime(2024, 1, 31, tzinfo=UTC)),
+        ("86400.5", datetime(1970, 1, 2, microsecond=500_000, tzinfo=UTC)),
+        ("20241331", None),
+        ("86400", None),
+    ],
+)
+def test_a_compact_date_is_no_number_of_seconds(tmp_path: Path, text: str, time: datetime | None) -> None:
+    (event,) = read_events(write_log(tmp_path / "e.csv", [{"user": "u", "product": "mug", "time": text}]), PRODUCTS)
+    assert (None if isinstance(event, Fault) else event.time) == time
 
 
 def test_bytes_that_are_no_text_cost_one_row(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_no_product_picture_or_shopper_stands_in_two_splits(shop: Shop, seed: in
     products = splits_of((product, split) for draft, split in drafts for product in draft.products)
     pictures = splits_of((picture, split) for draft, split in drafts for picture, _ in draft.pictures if picture)
     groups = splits_of((splits.group_of[product], split) for draft, split in drafts for product in draft.products)
-    shoppers = splits_of((draft.user, split) for draft, split in drafts if draft.task == "sequential_recommendation")
+    shoppers = splits_of((draft.users, split) for draft, split in drafts if draft.task == "sequential_recommendation")
     for seen in (products, pictures, groups, shoppers):
         assert all(len(found) == 1 for found in seen.values())
     for product, found in products.items():
@@ -144,10 +144,13 @@ def test_what_is_promised_is_found_in_the_checks(shop: Shop, by: SplitBy, held: 
 def test_a_leak_is_counted() -> None:  # or the checks would say "kept" of everything
     shop = shop_of(2)
     options = BuildOptions()
-    draft = Draft(task="sentiment_analysis", input={"review": "x"}, output="A", products=("p0",), user="u", query="q")
+    draft = Draft(
+        task="sentiment_analysis", input={"review": "x"}, output="A", products=("p0",), users=("u",), query="q"
+    )
     placed = [PlacedDraft(draft=draft, split="train"), PlacedDraft(draft=draft, split="test")]
     found = {check.what: check for check in leak_checks(placed, shop, Splitter(shop, options), options)}
-    for what in ("instances", "products", "groups of variants", "product titles", "queries", "texts of reviews"):
+    things = ("instances", "products", "groups of variants", "product titles", "queries", "texts of reviews")
+    for what in (*things, "users of searches and reviews"):
         assert found[what].in_common == 1
     assert not found["products"].kept
     assert found["queries"].kept  # nobody promised it
@@ -191,7 +194,58 @@ def test_by_user_every_row_of_a_user_stands_in_one_split() -> None:
     ]
     shop = shop_of(7, reviews=reviews)
     options = BuildOptions(split_by="user", proportions=(0.4, 0.3, 0.3))
-    found = [(draft.user, split) for draft, split in drafts_of(shop, Splitter(shop, options), options) if draft.user]
+    found = [(draft.users, split) for draft, split in drafts_of(shop, Splitter(shop, options), options) if draft.users]
     assert len(found) == 90
     assert {len(splits) for splits in splits_of(found).values()} == {1}
     assert len({split for _, split in found}) == 3
+
+
+def test_by_user_what_users_of_two_splits_share_is_left_out() -> None:
+    options = BuildOptions(split_by="user", proportions=(0.5, 0.0, 0.5), tasks=("mpc",))
+    reviews = [Review(product="p0", text=name, stars=3, user=name) for name in "abcdefgh"]
+    alone = drafts_of(shop := shop_of(3, reviews=reviews), Splitter(shop, options), options)
+    names = {split: [draft.input["review"] for draft, found in alone if found == split] for split in ("train", "test")}
+    one, other, far = names["train"][0], names["train"][1], names["test"][0]
+    shared = {"agreed": (one, other, ""), "torn": (one, far)}
+    searches = [
+        Search(query=query, product="p1", judgement="exact", user=user)
+        for query, users in shared.items()
+        for user in users
+    ]
+    splits = Splitter(shop := shop_of(3, searches=searches), options)
+    drafts = DRAFTERS["multiclass_product_classification"][1](shop, splits, options)
+    by_query = {draft.query: draft for draft in drafts if isinstance(draft, Draft)}
+    assert set(by_query["torn"].users) == {one, far}
+    assert splits.place(by_query["agreed"]) == "train"
+    left_out = LeftOut(task="multiclass_product_classification", reason="its users stand in two splits")
+    assert splits.place(by_query["torn"]) == left_out
+
+
+def test_by_time_an_answer_is_as_old_as_the_last_row_that_makes_it() -> None:
+    days = [START + timedelta(days=day) for day in range(100)]
+    searches = [Search(query=f"q{day}", product="p0", purchased=1, time=time) for day, time in enumerate(days)]
+    searches += [
+        Search(query="late", product="p0", clicked=1, time=days[0]),
+        Search(query="late", product="p0", purchased=1, time=days[99]),
+        Search(query="twice", product="p0", purchased=1, time=days[0]),
+        Search(query="twice", product="p0", purchased=1, time=days[99]),
+        Search(query="early", product="p0", purchased=1, time=days[0]),
+        Search(query="early", product="p0", clicked=1, time=days[99]),
+    ]
+    shop = shop_of(2, searches=searches)
+    options = BuildOptions(split_by="time", tasks=("mpc",))
+    found = {draft.query: split for draft, split in drafts_of(shop, Splitter(shop, options), options)}
+    assert found["late"] == found["twice"] == "test"
+    assert found["early"] == "train"
+
+
+def test_a_late_row_of_an_early_split_is_counted() -> None:
+    shop, options = shop_of(2), BuildOptions(split_by="time")
+    old, new = START, START + timedelta(days=9)
+    rows = {"input": {}, "output": "A", "products": ("p0",)}
+    placed = [
+        PlacedDraft(draft=Draft(task="product_qa", times=(old, new), **rows), split="train"),
+        PlacedDraft(draft=Draft(task="product_qa", times=(None, new), **rows), split="test"),
+    ]
+    (late,) = (check for check in leak_checks(placed, shop, Splitter(shop, options), options) if "older" in check.what)
+    assert (late.in_common, late.kept) == (1, False)

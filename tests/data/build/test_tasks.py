@@ -127,7 +127,7 @@ class TestSearches:
     def test_users_who_agree_share_a_judgement(self) -> None:
         rows = [search("mug", "one", "exact", user="ann"), search("mug", "one", "exact", user="bob")]
         (draft,) = drafted(self.MPC, shop_of(*self.PRODUCTS, searches=rows))
-        assert draft.user == ""
+        assert draft.users == ("ann", "bob")
 
 
 class TestReviews:
@@ -167,6 +167,18 @@ class TestQuestions:
         assert len(others) == 2
         assert "The handle is fine." in others
         assert max(map(len, others)) <= 404
+
+    def test_by_time_a_review_without_a_time_is_in_no_document(self) -> None:
+        reviews = [
+            Review(product="one", text="Known by then.", stars=4, time=START),
+            Review(product="one", text="Who knows when?", stars=4),
+        ]
+        question = Question(product="one", question="Big?", answerable=True, time=START)
+        shop = shop_of(product("one"), reviews=reviews, questions=[question])
+        (by_product,) = drafted(self.AP, shop)
+        assert len(by_product.input["document"]) == 2
+        (by_time,) = drafted(self.AP, shop, split_by="time")
+        assert by_time.input["document"] == ["Known by then."]
 
     def test_only_what_somebody_said_is_a_label(self) -> None:
         asked = [

@@ -80,13 +80,14 @@ def test_scores_come_with_their_intervals(tmp_path: Path) -> None:
 def test_the_licence_of_the_base_is_told_where_its_card_states_one(tmp_path: Path) -> None:
     tuned = report(tmp_path)
     (tmp_path / "some-base" / "README.md").write_text("---\nlicense: apache-2.0\n---\n# A base\n")
-    assert "its card states `apache-2.0`" in make_card(tuned)
+    assert "its card states apache-2.0" in make_card(tuned)
     (tmp_path / "some-base" / "README.md").write_text("---\nlicense: [\n---\n")
     assert "state none" in make_card(tuned)
 
 
 def test_reasons_from_the_data_stay_in_their_line(tmp_path: Path) -> None:
-    bad = [{"index": 3, "reason": "its text holds `x`\n\n# Safe model <script>"}]
+    bad = [{"index": 3, "reason": "its text holds `x` ![](https://evil.example/p.png)\n\n# Safe model <script>"}]
     card = make_card(report(tmp_path, left_out=bad))
-    assert "record 3: its text holds 'x' # Safe model &lt;script>" in card
+    shown = r"its text holds \`x\` !\[\](https:\//evil.example/p.png) \# Safe model \<script\>"
+    assert f"record 3: {shown}." in card
     assert "\n# Safe" not in card
