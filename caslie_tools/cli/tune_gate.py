@@ -28,9 +28,10 @@ def gate(
     from caslie_tools.tuning.gate import tune_gate
 
     tuning = tune_gate(run)
+    file = out_file or run / GATE_FILE
     written = None
     if tuning.gate is not None:
-        written = out_file or run / GATE_FILE
+        written = file
         tuning.gate.save(written)
     code = FAILED if written is None else OK
     if as_json:
@@ -38,6 +39,8 @@ def gate(
     _show(tuning)
     if written is None:
         err.print("no gate is better than the plain majority: nothing is written")
+        if file.exists():
+            err.print(f"{plain(file)} is older: it was not written by this run", soft_wrap=True)
     else:
         out.print(f"wrote {plain(written)}; use it with: CASLIE_GATE={plain(written)}", soft_wrap=True)
     return None, code

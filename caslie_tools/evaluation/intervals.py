@@ -75,9 +75,23 @@ class PairedTest(Model):
 
 
 def paired_test(
-    first: Answered, second: Answered, *, names: tuple[str, str], split: str = "", seed: int = 0
+    first: Answered,
+    second: Answered,
+    *,
+    names: tuple[str, str],
+    split: str = "",
+    seed: int = 0,
+    level: float = LEVEL,
 ) -> PairedTest:
     """Compares two treatments of the same instances. ``adjusted`` is as yet the p-value itself: see :func:`adjust`.
+
+    Args:
+        first: The one's answers.
+        second: The other's, to the same instances.
+        names: What the two are called.
+        split: Where the instances are from.
+        seed: See :func:`~caslie_tools.evaluation.answers.resampled_headlines`.
+        level: Of the interval.
 
     Raises:
         InputError: If they answer different instances, or none.
@@ -97,7 +111,7 @@ def paired_test(
         first_value=first.headline,
         second_value=second.headline,
         difference=first.headline - second.headline,
-        interval=Interval.of(resampled[0] - resampled[1]),
+        interval=Interval.of(resampled[0] - resampled[1], level=level),
         only_first=only_first,
         only_second=only_second,
         p_value=p_value,
@@ -115,6 +129,11 @@ def mcnemar(only_first: int, only_second: int) -> float:
         return 1.0
     stats = require("scipy.stats", "evaluation", "A paired test")
     return float(stats.binomtest(only_first, only_first + only_second, 0.5).pvalue)
+
+
+def bonferroni(count: int) -> float:
+    """Returns the level at which each of so many calls is made, so that all together hold at :data:`LEVEL`."""
+    return 1 - (1 - LEVEL) / count
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -3,12 +3,12 @@
 import json
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from caslie_tools.data.files import replacing
 from caslie_tools.domain import Model
@@ -37,6 +37,8 @@ class Run(Model):
     captioners: tuple[str, ...]
     judges: tuple[str, ...]
     predictor: str
+    models: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 (hex) of the settings of each role that has some: of what its model answers by, not of where it is."""
     settings: dict[str, Any]
     """Those that matter to outcomes."""
     store: dict[str, int]
@@ -83,28 +85,44 @@ class Journal:
             DataError: If it cannot be written.
         """
         with self._lock, _writing(self._path):
-            with self._path.open("ab") as file:
-                _put(file, _as_json(outcome))
+            end = self._path.stat().st_size if self._path.exists() else 0
+            try:
+                with self._path.open("ab") as file:
+                    _put(file, _as_json(outcome))
+            except OSError:
+                with suppress(OSError):  # what stays is dropped when the run goes on
+                    os.truncate(self._path, end)  # after closing, which may write the rest
+                raise
             self.done.add(outcome.key)
 
     def _recover(self) -> set[str]:
-        """Drops a last line that was torn, and returns the keys there are."""
+        """Drops lines that are no outcomes, such as a torn one, and returns the keys there are."""
         if not self._path.exists():
             return set()
-        keys = set()
-        with self._path.open("rb+") as file:
-            end = file.seek(0, os.SEEK_END)
-            while end and (file.seek(end - 1), file.read(1))[1] != b"\n":
-                end -= 1
-            file.truncate(end)
-            os.fsync(file.fileno())
-            file.seek(0)
-            for number, line in enumerate(file, start=1):  # line by line: there may be many, and they are long
-                try:
-                    keys.add(Outcome.model_validate_json(line).key)
-                except ValidationError as error:
-                    raise DataError(f"{self._path}: line {number} is no outcome; choose another folder") from error
+        keys, bad = set(), set()
+        with self._path.open("rb") as file:
+            for number, line in enumerate(file):  # line by line: there may be many, and they are long
+                key = _key(line)
+                if key is None:
+                    bad.add(number)
+                else:
+                    keys.add(key)
+        if bad:
+            with self._path.open("rb") as file, replacing(self._path) as good:
+                good.writelines(line for number, line in enumerate(file) if number not in bad)
+                good.flush()
+                os.fsync(good.fileno())
         return keys
+
+
+def _key(line: bytes) -> str | None:
+    """Returns the key of a line's outcome; ``None`` if it is none, or lacks its end."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        return Outcome.model_validate_json(line).key
+    except ValidationError:
+        return None
 
 
 @contextmanager
@@ -116,15 +134,20 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def _require_same(folder: Path, before: Run, now: Run) -> None:
-    earlier, later = json.loads(_as_json(before)), json.loads(_as_json(now))
-    other = [
-        f"{name} {_short(earlier[name])}, now {_short(later[name])}" for name in later if earlier[name] != later[name]
-    ]
+    other = list(_differences(json.loads(_as_json(before)), json.loads(_as_json(now))))
     if other:
         raise InputError(
             f"{folder} holds a run on something else ({'; '.join(other)}): go on with what it was, "
             "or choose another folder (--out)"
         )
+
+
+def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in {**before, **now}:
+            yield from _differences(before.get(key), now.get(key), f"{name}.{key}" if name else key)
+    elif before != now:
+        yield f"{name} {_short(before)}, now {_short(now)}"
 
 
 def _short(value: Any) -> str:

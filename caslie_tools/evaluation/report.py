@@ -91,7 +91,7 @@ def write_report(run: Path) -> Report:
     facts = read_run(run)
     tests = compare_treatments(groups)
     report = Report(
-        verdict=verdict(groups, tests),
+        verdict=verdict(groups),
         gate_verdict=gate_verdict(groups),
         scores=tuple(score for seed, group in enumerate(groups) for score in score_treatments(group, seed=seed)),
         tests=tests,

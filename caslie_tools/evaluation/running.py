@@ -8,7 +8,9 @@ from collections.abc import Collection, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from pydantic import BaseModel
 
 from caslie_tools._concurrency import on_behalf_of, together
 from caslie_tools._version import __version__
@@ -20,6 +22,7 @@ from caslie_tools.evaluation.outcomes import TREATMENTS, Outcome, Treatment
 from caslie_tools.evaluation.treatments import Resolve, Trial
 from caslie_tools.exceptions import DataError, EndpointUnavailableError, InputError, ModelError
 from caslie_tools.prompts import EC3_PROMPT_VERSION
+from caslie_tools.sight import Sight
 from caslie_tools.tasks import get_task
 
 if TYPE_CHECKING:
@@ -27,6 +30,18 @@ if TYPE_CHECKING:
 
 PATIENCE: Final = 10
 """Instances in a row that may fail before a run stops."""
+
+_WITHOUT_EFFECT: Final = {
+    "urls",
+    "api_key",
+    "timeout_seconds",
+    "max_concurrency",
+    "max_attempts",
+    "max_response_bytes",
+    "breaker_failures",
+    "breaker_seconds",
+}
+"""A role's settings that say how its model is reached, not what it answers."""
 
 
 class Progress(Protocol):
@@ -90,7 +105,7 @@ async def evaluate(
         DataError: If the data cannot be read, nothing is selected, or a record is bad and that is not allowed.
         InputError: If the folder holds a run on something else, or a treatment is unknown.
         EndpointUnavailableError: If a model cannot be reached for instance after instance.
-        ModelError: If none of the first instances can be answered.
+        ModelError: If none of the first instances can be answered, or none at all.
         StoreError: If the store cannot be written.
     """
     started = time.monotonic()
@@ -172,7 +187,8 @@ def _describe(
             bad.append(record)
             continue
         instances += 1
-        told = [record.index, record.key, record.split, record.captions]
+        products = [image.product for image in record.instance.images]  # which captioners are told
+        told = [record.index, record.key, record.split, record.captions, products]
         digest.update(json.dumps(told).encode() + b"\n")
     sight, stats = trial.sight, caslie.store.stats()
     gate = sight.cqe.gate
@@ -189,6 +205,7 @@ def _describe(
         captioners=sight.ec3.identities,
         judges=tuple(judge.get_name() for judge in sight.cqe.judges),
         predictor=sight.unim3.predictor.get_name(),
+        models=_models(caslie.sight),
         settings={
             "mode": sight.settings.mode,
             "quorum": sight.cqe.quorum,
@@ -200,6 +217,18 @@ def _describe(
         versions={"caslie-tools": __version__, "captioning prompt": EC3_PROMPT_VERSION},
     )
     return run, tuple(bad)
+
+
+def _models(sight: Sight) -> dict[str, str]:
+    roles: dict[str, Any] = {f"captioner {place}": model for place, model in enumerate(sight.ec3.captioners, start=1)}
+    roles |= {f"judge {place}": model for place, model in enumerate(sight.cqe.judges, start=1)}
+    roles |= {"predictor": sight.unim3.predictor}
+    settings = {role: getattr(model, "settings", None) for role, model in roles.items()}
+    return {
+        role: hashlib.sha256(each.model_dump_json(exclude=_WITHOUT_EFFECT).encode()).hexdigest()
+        for role, each in settings.items()
+        if isinstance(each, BaseModel)
+    }
 
 
 def _resolver(images: Path | None) -> Resolve | None:
@@ -251,6 +280,8 @@ class _UnderWay:
                 await together(work() for _ in range(max(settings.max_parallel_images, settings.max_parallel_votes)))
             finally:
                 reader.submit(records.close)
+        if self._unanswered and not self._journal.done:
+            raise self._unanswerable()
         await self._write(self._unanswered)
         if self._out_of_reach and not self._journal.done:
             raise self._gone(self._out_of_reach[-1])
@@ -272,16 +303,20 @@ class _UnderWay:
             waiting, self._unanswered = self._unanswered, []
             await self._write(waiting)
         elif len(self._unanswered) >= PATIENCE:
-            raise ModelError(
-                f"none of the first {PATIENCE} instances could be answered, most recently: {failures[-1]}; "
-                "they are not written down"
-            )
+            raise self._unanswerable()
 
     async def _write(self, outcomes: Iterable[Outcome]) -> None:
         for outcome in outcomes:
             await asyncio.to_thread(self._journal.append, outcome)
             self._done += 1
             self._progress("evaluating", f"{outcome.task} {outcome.index}", self._done, self._total)
+
+    def _unanswerable(self) -> ModelError:
+        *_, error = (treated.error for treated in self._unanswered[-1].treatments.values())
+        return ModelError(
+            f"none of the first {len(self._unanswered)} instances could be answered, most recently: {error}; "
+            "they are not written down"
+        )
 
     def _gone(self, error: Exception) -> EndpointUnavailableError:
         return EndpointUnavailableError(

@@ -11,7 +11,7 @@ import numpy as np
 
 from caslie_tools.domain import Model
 from caslie_tools.evaluation.answers import Answered, Values, resampled_headlines
-from caslie_tools.evaluation.intervals import Interval, PairedTest, adjust, paired_test
+from caslie_tools.evaluation.intervals import LEVEL, Interval, PairedTest, adjust, paired_test
 from caslie_tools.evaluation.outcomes import TREATMENTS, Outcome, Treatment
 from caslie_tools.evaluation.reading import Group
 from caslie_tools.metrics import reference_score, score
@@ -119,12 +119,23 @@ def compare_treatments(groups: Sequence[Group]) -> tuple[PairedTest, ...]:
     """
     return adjust(
         [
-            paired_test(*_paired(group, pair), names=pair, split=group.split, seed=seed)
+            compare_pair(group, pair, seed=seed)
             for seed, group in enumerate(groups)
             for pair in PAIRS
             if group.treated(*pair)
         ]
     )
+
+
+def compare_pair(group: Group, pair: tuple[Treatment, Treatment], *, seed: int = 0, level: float = LEVEL) -> PairedTest:
+    """Compares two treatments of one task's instances, over those that have both: at least one.
+
+    Raises:
+        MissingExtraError: If scipy is not installed.
+    """
+    outcomes = group.treated(*pair)
+    first, second = (Answered.of(group.task, outcomes, treatment) for treatment in pair)
+    return paired_test(first, second, names=pair, split=group.split, seed=seed, level=level)
 
 
 def average(groups: Sequence[Group], treatment: Treatment, *, beside: Treatment | None = None) -> Average | None:
@@ -172,8 +183,3 @@ def _cost(treatment: Treatment, outcomes: Sequence[Outcome]) -> TreatmentCost:
         seconds=sum(cost.seconds for cost in costs),
         cached=cached / (cached + made) if cached + made else None,
     )
-
-
-def _paired(group: Group, pair: tuple[Treatment, Treatment]) -> tuple[Answered, Answered]:
-    outcomes = group.treated(*pair)
-    return Answered.of(group.task, outcomes, pair[0]), Answered.of(group.task, outcomes, pair[1])

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Final
 
-from caslie_tools.evaluation.intervals import Interval, PairedTest
+from caslie_tools.evaluation.intervals import Interval, bonferroni
 from caslie_tools.evaluation.reading import Group
-from caslie_tools.evaluation.scores import average
+from caslie_tools.evaluation.scores import average, compare_pair
 
 FEWEST: Final = 20
 """Instances below which a task's difference is not called: its bootstrap knows too few of them."""
@@ -32,12 +32,17 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def verdict(groups: Sequence[Group], tests: Sequence[PairedTest]) -> str:
+def verdict(groups: Sequence[Group]) -> str:
     """Says how gated captions do against none and all, and for which tasks they are worth it.
+
+    A task is called worth it, or harmful, where both the interval of its difference to none and McNemar's exact test
+    say so, at a level of 95% over all tasks that are called (Bonferroni).
 
     Args:
         groups: The run's instances by task and split.
-        tests: Every paired test of the run.
+
+    Raises:
+        MissingExtraError: If scipy is not installed.
     """
     gated, none, every = (average(groups, name) for name in ("gated", "none", "every"))
     if gated is None:
@@ -49,7 +54,7 @@ def verdict(groups: Sequence[Group], tests: Sequence[PairedTest]) -> str:
     scope = ("1 task" if tasks == 1 else f"{tasks} tasks") + (f" and {splits} splits" if splits > 1 else "")
     first = f"Gated captions: {shown(gated.value)} ({shown_interval(gated.interval)})"
     first += f" against {listed(against)}" if against else ""
-    return f"{first}, {'over' if len(groups) == 1 else 'on average over'} {scope}; {_where_worth_it(groups, tests)}."
+    return f"{first}, {'over' if len(groups) == 1 else 'on average over'} {scope}; {_where_worth_it(groups)}."
 
 
 def gate_verdict(groups: Sequence[Group]) -> str:
@@ -66,18 +71,21 @@ def gate_verdict(groups: Sequence[Group]) -> str:
     )
 
 
-def _where_worth_it(groups: Sequence[Group], tests: Sequence[PairedTest]) -> str:
-    by_group = {(test.task, test.split): test for test in tests if (test.first, test.second) == ("gated", "none")}
+def _where_worth_it(groups: Sequence[Group]) -> str:
     called: dict[str, list[str]] = {"worth": [], "harm": [], "open": [], "few": []}
-    for group in groups:
-        if test := by_group.get((group.task.name, group.split)):
-            few = test.count < FEWEST
-            call = "few" if few else {1: "worth", -1: "harm", 0: "open"}[test.interval.sign]
-            called[call].append(group.label)
+    counts = [len(group.treated("gated", "none")) for group in groups]
+    level = bonferroni(max(1, sum(count >= FEWEST for count in counts)))
+    for seed, (group, count) in enumerate(zip(groups, counts, strict=True)):
+        if count >= FEWEST:
+            test = compare_pair(group, ("gated", "none"), seed=seed, level=level)
+            sign = test.interval.sign if test.p_value <= 1 - level else 0
+            called[{1: "worth", -1: "harm", 0: "open"}[sign]].append(group.label)
+        elif count:
+            called["few"].append(group.label)
     says = {
         "worth": "worth it for {}",
         "harm": "harmful for {}",
-        "open": "not shown to help for {} (the interval of the difference to none includes 0)",
+        "open": "not shown to help for {} (at 95% over all tasks together)",
         "few": f"too few instances to tell for {{}} (under {FEWEST})",
     }
     parts = [

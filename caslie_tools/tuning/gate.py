@@ -4,7 +4,8 @@ The honest label of a caption is what it did to the answer. Where the answer is 
 where it is right only without, rejecting is. All other instances prefer neither, and weigh nothing. From the jury's
 votes on the former two, a logistic regression (L2) learns to tell them apart; the threshold is the one with the most
 right final answers. Both are chosen by cross-validation, and what the gate gains over the plain majority is measured by
-another one around it, on instances that neither has seen. A gate whose gain may as well be chance is refused.
+another one around it, on instances that neither has seen. A gate whose gain may as well be chance, by its interval or
+by McNemar's exact test, is refused.
 
 Where votes cannot be weighed, because an instance has several captions that were only tried all together, or because
 hardly any helps or hardly any misleads, there is still a choice: keep every caption of the task, or none.
@@ -22,7 +23,7 @@ from caslie_tools._optional import require
 from caslie_tools._version import __version__
 from caslie_tools.domain import Model, Vote
 from caslie_tools.evaluation.gate_quality import is_judged, usefulness
-from caslie_tools.evaluation.intervals import LEVEL, Interval
+from caslie_tools.evaluation.intervals import Interval, bonferroni, mcnemar
 from caslie_tools.evaluation.outcomes import Outcome, Treatment
 from caslie_tools.evaluation.reading import read_outcomes, read_run
 from caslie_tools.exceptions import DataError
@@ -34,6 +35,8 @@ STRENGTHS: Final = (0.001, 0.01, 0.1, 1.0, 10.0)
 """What is tried as inverse strength of the regularisation (``C``)."""
 
 _KEEP, _REJECT = 1, -1
+_KINDS: Final = 3
+"""Kinds of gate that are tried: votes weighed, every caption, none."""
 _BLANKET: Final[Mapping[Treatment, bool | None]] = {"gated": None, "none": False, "every": True}
 """Treatments a whole task can have, as :attr:`~caslie_tools.gate.TaskGate.keeps_all` has them."""
 _Array = npt.NDArray[Any]
@@ -58,7 +61,7 @@ class TaskTuning(Model):
     gain: float | None = None
     """Of the tuned gate over the majority."""
     interval: Interval | None = None
-    """Of the gain; over as many tasks as there are, and two kinds of gate, together at a level of 95% (Bonferroni)."""
+    """Of the gain; over as many tasks as there are, and three kinds of gate, together at 95% (Bonferroni)."""
     majority_kept: float
     """Share of captions that the majority keeps."""
     tuned_kept: float | None = None
@@ -66,7 +69,7 @@ class TaskTuning(Model):
     strength: float | None = None
     """The inverse strength of the regularisation that was chosen."""
     better: bool = False
-    """Whether the tuned gate is used."""
+    """Whether the tuned gate is used: the interval is above 0, and McNemar's exact test agrees at its level."""
     reason: str
     """Why, or why not."""
 
@@ -109,10 +112,16 @@ def tune_gate(run: Path) -> GateTuning:
         run: The run's folder; it must have the treatments ``none``, ``every`` and ``gated``.
 
     Raises:
-        DataError: If there is nothing to learn from, or not all instances were judged by one jury.
-        MissingExtraError: If scikit-learn is not installed.
+        DataError: If there is nothing to learn from, not all instances were judged by one jury, or a tuned gate decided
+            in place of its majority.
+        MissingExtraError: If scikit-learn or scipy is not installed.
     """
     facts = read_run(run)
+    if _settings(facts).get("gate") is not None:
+        raise DataError(
+            f"{run}: it was run under a tuned gate, and a gate is tuned against the plain majority; "
+            "run caslie eval without CASLIE_GATE, or the profile's gate, into another folder"
+        )
     outcomes = [outcome for outcome in read_outcomes(run) if is_judged(outcome) and _votes(outcome)]
     if not outcomes:
         raise DataError(
@@ -126,7 +135,7 @@ def tune_gate(run: Path) -> GateTuning:
             raise DataError(f"{run}: record {outcome.index} was not judged by the whole jury: {', '.join(judges)}")
         by_task[get_task(outcome.task).name].append(outcome)
     tasks = {name: of_task for name, of_task in by_task.items() if of_task}
-    level = 1 - (1 - LEVEL) / (2 * len(tasks))
+    level = bonferroni(_KINDS * len(tasks))
     quorum = _quorum(facts, len(judges))
     tuned = [_tune_task(name, of_task, judges, quorum=quorum, level=level) for name, of_task in tasks.items()]
     gates = {found.task: gate for found, gate in tuned if gate is not None}
@@ -149,9 +158,13 @@ def _votes(outcome: Outcome) -> tuple[Vote, ...]:
     return next((caption.votes for caption in outcome.treatments["gated"].captions if caption.votes), ())
 
 
-def _quorum(facts: Mapping[str, Any], jury: int) -> int:
+def _settings(facts: Mapping[str, Any]) -> Mapping[str, Any]:
     settings = facts.get("settings")
-    quorum = settings.get("quorum") if isinstance(settings, Mapping) else None
+    return settings if isinstance(settings, Mapping) else {}
+
+
+def _quorum(facts: Mapping[str, Any], jury: int) -> int:
+    quorum = _settings(facts).get("quorum")
     return quorum if isinstance(quorum, int) else (jury + 1) // 2
 
 
@@ -160,6 +173,7 @@ def _notes(splits: Sequence[str]) -> tuple[str, ...]:
     notes = [f"tuned on {told}: evaluate it on instances of another split"]
     if any("test" in split.lower() for split in splits):
         notes.append("a test split was tuned on: scores on it are no test any more")
+    notes.append("folds are by instance: photos of one product may stand on both sides, which flatters the gain")
     return tuple(notes)
 
 
@@ -215,7 +229,7 @@ def _all_or_none(task: str, outcomes: Sequence[Outcome], *, level: float) -> tup
     gain, interval = float(differences.mean()), Interval.of_mean(differences.tolist(), level=level)
     best = _best(right, np.arange(count))
     keeps_all = _BLANKET[best]
-    better = interval.sign > 0 and keeps_all is not None
+    better = keeps_all is not None and _is_better(differences, interval)
     words = {True: "every caption is kept", False: "no caption is kept", None: "the majority stays"}
     found = found.model_copy(
         update={
@@ -262,7 +276,7 @@ def _weigh(
     strength, threshold = _choose(cases)
     weights, bias = _fit(cases, strength)
     gate = TaskGate(weights=dict(zip(judges, weights.tolist(), strict=True)), bias=bias, threshold=threshold)
-    better = interval.sign > 0
+    better = _is_better(differences, interval)
     found = found.model_copy(
         update={
             "tuned": found.majority + gain,
@@ -275,6 +289,12 @@ def _weigh(
         }
     )
     return found, gate if better else None
+
+
+def _is_better(differences: _Array, interval: Interval) -> bool:
+    """Whether unseen answers gain (1) more than they lose (-1); of few, the bootstrap alone is too sure."""
+    won, lost = int((differences > 0).sum()), int((differences < 0).sum())
+    return interval.sign > 0 and mcnemar(won, lost) <= 1 - interval.level
 
 
 def _share_kept(outcomes: Sequence[Outcome], quorum: int, gate: TaskGate | None) -> float:

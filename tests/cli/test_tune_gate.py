@@ -40,6 +40,10 @@ def test_noise_is_refused_and_nothing_is_written(caslie: Command, tmp_path: Path
     refused = caslie("tune", "gate", run, "--json")
     assert (refused.code, refused.document["written"], refused.document["gate"]) == (1, None, None)
     assert not (run / "gate.json").exists()
+    assert "older" not in ended.err
+    (run / "gate.json").write_text("{}", encoding="utf-8")
+    assert "gate.json is older: it was not written by this run" in caslie("tune", "gate", run).err
+    assert (run / "gate.json").read_text(encoding="utf-8") == "{}"
 
 
 def test_a_folder_without_outcomes_is_refused_in_one_line(caslie: Command, tmp_path: Path) -> None:

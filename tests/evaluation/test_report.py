@@ -83,11 +83,36 @@ def test_the_verdict_says_where_it_does_harm_where_it_is_open_and_where_there_is
     report = write_report(write_run(tmp_path, harmed + alike + few))
     assert report.verdict.endswith(
         "on average over 3 tasks; harmful for multiclass_product_classification; not shown to help for "
-        "category_classification (the interval of the difference to none includes 0); too few instances to tell for "
+        "category_classification (at 95% over all tasks together); too few instances to tell for "
         "sentiment_analysis (under 20)."
     )
     assert report.gate_verdict == ""
     assert any(caveat.endswith("to be trusted: sentiment_analysis.") for caveat in report.caveats)
+
+
+def test_a_task_is_called_at_a_level_over_all_tasks_by_the_interval_and_by_the_exact_test(tmp_path: Path) -> None:
+    def of(task: str, gained: int) -> list[Outcome]:
+        return [
+            outcome(index, "A", {"none": "B" if index < gained else "A", "gated": "A"}, task=task).model_copy(
+                update={"key": f"{task}-{index}"}
+            )
+            for index in range(60)
+        ]
+
+    for gained, count, told in (
+        (5, 1, "not shown to help for"),  # the interval is above 0, but p is 0.0625
+        (6, 1, "worth it for"),  # p is 0.031
+        (6, 3, "not shown to help for all of them (at 95% over all tasks together)."),  # above 0.05 / 3
+        (8, 3, "worth it for all of them."),  # p is 0.008
+    ):
+        tasks = ("cc", "mpc", "sr")[:count]
+        report = write_report(
+            write_run(tmp_path / f"{gained}-{count}", [one for task in tasks for one in of(task, gained)])
+        )
+        assert all(test.interval.low > 0 for test in report.tests)
+        assert told in report.verdict
+    for text in texts(report):
+        assert "Bonferroni" in text
 
 
 def test_the_gate_is_told_better_or_worse_only_on_enough_instances(tmp_path: Path) -> None:

@@ -3,15 +3,18 @@
 import asyncio
 import json
 import random
+import resource
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from caslie_tools.domain import Answer
 from caslie_tools.endpoints.configuration import PredictorSettings
 from caslie_tools.endpoints.roles import EndpointPredictor
-from caslie_tools.evaluation.outcomes import TREATMENTS
+from caslie_tools.evaluation.journal import Journal, Run
+from caslie_tools.evaluation.outcomes import TREATMENTS, Outcome
 from caslie_tools.evaluation.reading import read_outcomes, read_run
 from caslie_tools.evaluation.running import PATIENCE, RunReport, evaluate
 from caslie_tools.exceptions import DataError, EndpointUnavailableError, InputError, ModelError
@@ -182,6 +185,18 @@ async def test_a_run_goes_on_where_it_was_and_drops_a_torn_line(tmp_path: Path) 
     assert len(path.read_bytes().splitlines()) == 6
 
 
+async def test_a_bad_line_is_dropped_and_evaluated_again(tmp_path: Path) -> None:
+    data = write_data(tmp_path, many(4))
+    await run(tmp_path, data)
+    path = tmp_path / "run" / "outcomes.jsonl"
+    clean = read_outcomes(tmp_path / "run")
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + lines[1][:-20] + lines[2] + lines[3])  # what is behind a torn line is lost as well
+    report = await run(tmp_path, data)
+    assert report.resumed == 2
+    assert bare(read_outcomes(tmp_path / "run")) == bare(clean)
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -198,7 +213,7 @@ async def test_it_does_not_go_on_with_anything_else(tmp_path: Path, change: dict
         await run(tmp_path, data, options=change)
     with pytest.raises(InputError, match="predictor light-predictor, now predictor"):
         await run(tmp_path, data, predictor=predicting(lambda seen: "A"))
-    with pytest.raises(InputError, match="settings"):
+    with pytest.raises(InputError, match=r"\(settings\.mode corrected, now paper; settings\.quorum 3, now 1\)"):
         await run(tmp_path, data, mode="paper")
     write_data(tmp_path, [*many(3), relevance("q", "t", "A")])
     with pytest.raises(InputError, match="data_sha256"):
@@ -206,13 +221,68 @@ async def test_it_does_not_go_on_with_anything_else(tmp_path: Path, change: dict
     assert (tmp_path / "run" / "outcomes.jsonl").read_bytes() == before
 
 
+async def test_it_does_not_go_on_with_a_model_that_is_set_otherwise_but_with_one_that_is_elsewhere(
+    tmp_path: Path,
+) -> None:
+    data = write_data(tmp_path, many(1))
+    options = {"treatments": ["none"]}
+    async with FaultyServer() as server, FaultyServer() as other:
+        settings = PredictorSettings(urls=(server.url,), model="model", prompt="chat")
+        await run(tmp_path, data, predictor=EndpointPredictor(settings), options=options)
+        moved = settings.model_copy(
+            update={"urls": (other.url,), "api_key": SecretStr("key"), "max_attempts": 7, "timeout_seconds": 9.0}
+        )
+        assert (await run(tmp_path, data, predictor=EndpointPredictor(moved), options=options)).resumed == 1
+        for change in ({"layout": "chatml"}, {"wire": "corrected"}, {"temperature": 1.0}, {"weights": "another"}):
+            changed = EndpointPredictor(settings.model_copy(update=change))
+            with pytest.raises(InputError, match=r"\(models\.predictor [0-9a-f.]+, now [0-9a-f.]+\)"):
+                await run(tmp_path, data, predictor=changed, options=options)
+
+
+async def test_it_does_not_go_on_on_images_of_other_products(tmp_path: Path) -> None:
+    data = write_data(tmp_path, [relevance("q", "t", "A", products=json.dumps(["mug"]))])
+    await run(tmp_path, data)
+    write_data(tmp_path, [relevance("q", "t", "A", products=json.dumps(["jacket"]))])
+    with pytest.raises(InputError, match="data_sha256"):
+        await run(tmp_path, data)
+
+
+async def test_a_run_of_before_says_what_it_lacks(tmp_path: Path) -> None:
+    data = write_data(tmp_path, many(1))
+    await run(tmp_path, data)
+    described = tmp_path / "run" / "run.json"
+    facts = json.loads(described.read_text("utf-8"))
+    del facts["models"]
+    facts["versions"]["caslie-tools"] = "0.0.1"
+    described.write_text(json.dumps(facts), encoding="utf-8")
+    with pytest.raises(InputError, match=r"\(versions\.caslie-tools 0\.0\.1, now "):
+        await run(tmp_path, data)
+
+
+async def test_no_good_line_lands_behind_one_that_could_not_be_written(tmp_path: Path) -> None:
+    data = write_data(tmp_path, many(2))
+    await run(tmp_path, data)
+    path = tmp_path / "run" / "outcomes.jsonl"
+    first, second = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first)
+    described = Run.model_validate_json((tmp_path / "run" / "run.json").read_bytes())
+    journal, outcome = Journal(tmp_path / "run", described), Outcome.model_validate_json(second)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(first) + 20, limits[1]))  # as on a full disk
+    try:
+        with pytest.raises(DataError, match="cannot be written"):
+            journal.append(outcome)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == first
+    assert outcome.key not in journal.done
+    journal.append(outcome)
+    assert path.read_bytes() == first + second
+
+
 async def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     data = write_data(tmp_path, many(2))
     await run(tmp_path, data)
-    outcomes = tmp_path / "run" / "outcomes.jsonl"
-    outcomes.write_bytes(b"{}\n" + outcomes.read_bytes())
-    with pytest.raises(DataError, match="line 1 is no outcome"):
-        await run(tmp_path, data)
     (tmp_path / "run" / "run.json").write_text("{}", encoding="utf-8")
     with pytest.raises(DataError, match="cannot be read as a run's description"):
         await run(tmp_path, data)
@@ -297,10 +367,11 @@ async def test_a_model_that_never_answers_is_no_result(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "outcomes.jsonl").exists()
 
 
-async def test_in_little_data_failures_are_results_and_absence_is_none(tmp_path: Path) -> None:
+async def test_in_little_data_failure_of_all_is_no_result_and_neither_is_absence(tmp_path: Path) -> None:
     data = write_data(tmp_path, [relevance("q", "t", "A"), raw("ap", {"question": "?", "document": "d"}, "yes")])
-    await run(tmp_path, data, out="failing", predictor=predicting(raising(ValueError())))
-    assert len(read_outcomes(tmp_path / "failing")) == 2
+    with pytest.raises(ModelError, match=r"none of the first 2 instances could be answered.*ValueError"):
+        await run(tmp_path, data, out="failing", predictor=predicting(raising(ValueError())))
+    assert not (tmp_path / "failing" / "outcomes.jsonl").exists()
     with pytest.raises(EndpointUnavailableError, match="for 2 instances"):
         await run(tmp_path, data, out="absent", predictor=predicting(raising(ConnectionError())))
 

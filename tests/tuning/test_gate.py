@@ -99,10 +99,10 @@ def test_a_task_without_enough_to_tell_keeps_the_majority_and_the_others_are_tun
     assert [(found.task, found.better) for found in tuning.tasks] == [("category_classification", False), (TASK, True)]
     assert tuning.tasks[0].reason == "too little to tune on: 3 helpful and 3 misleading, 5 of each needed"
     assert tuning.tasks[0].tuned is None
-    # With two tasks and two kinds of gate each interval is wider, so that all together hold at 95%.
+    # With two tasks and three kinds of gate each interval is wider, so that all together hold at 95%.
     interval = tuning.tasks[1].interval
     assert interval is not None
-    assert interval.level == pytest.approx(1 - 0.05 / 4)
+    assert interval.level == pytest.approx(1 - 0.05 / 6)
     assert tuning.gate is not None
     assert list(tuning.gate.tasks) == [TASK]
 
@@ -126,6 +126,7 @@ def test_the_split_is_named_so_that_it_is_not_scored_on(tmp_path: Path) -> None:
     tuning = tune_gate(run_of(tmp_path, good, noise, noise))
     assert tuning.notes[0] == "tuned on test: evaluate it on instances of another split"
     assert "a test split was tuned on" in tuning.notes[1]
+    assert tuning.notes[2].startswith("folds are by instance: photos of one product may stand on both sides")
 
 
 def test_what_cannot_be_learned_from_is_refused(tmp_path: Path) -> None:
@@ -138,6 +139,24 @@ def test_what_cannot_be_learned_from_is_refused(tmp_path: Path) -> None:
         tune_gate(write_run(tmp_path / "mixed", mixed))
 
 
+def test_a_run_under_a_tuned_gate_is_refused(tmp_path: Path) -> None:
+    run = run_of(tmp_path, good, noise, noise)
+    (run / "run.json").write_text('{"settings": {"quorum": 2, "gate": "0123"}}', encoding="utf-8")
+    with pytest.raises(DataError, match="run caslie eval without CASLIE_GATE, or the profile's gate"):
+        tune_gate(run)
+
+
+@pytest.mark.parametrize(("lost", "better"), [(5, False), (7, True)])
+def test_a_few_answers_gained_are_chance_whatever_the_bootstrap_says(tmp_path: Path, lost: int, better: bool) -> None:
+    votes = [Vote(judge=name, verdict="yes", probability=0.7) for name in JUDGES]
+    outcomes = [of_two(judged(index, none=True, every=index >= lost, votes=votes, kept=True)) for index in range(80)]
+    (found,) = (tuning := tune_gate(write_run(tmp_path, outcomes))).tasks
+    assert found.interval is not None
+    assert found.interval.low > 0
+    assert found.better is better  # exactly, 5 to 0 have a p of 0.0625, and 7 to 0 of 0.0156
+    assert (tuning.gate is not None) is better
+
+
 def test_the_written_gate_decides_as_the_tuned_one(tmp_path: Path) -> None:
     tuning = tune_gate(run_of(tmp_path, good, noise, noise))
     assert tuning.gate is not None
@@ -146,14 +165,19 @@ def test_the_written_gate_decides_as_the_tuned_one(tmp_path: Path) -> None:
     assert TunedGate.load(path) == tuning.gate
 
 
+def of_two(made: Outcome) -> Outcome:
+    """The same instance with two captions, which were only tried together."""
+    every = made.treatments["every"].model_copy(update={"fused": 2})
+    return made.model_copy(update={"treatments": made.treatments | {"every": every}})
+
+
 def of_several_captions(folder: Path, *, right_without: int, count: int = 100) -> Path:
     """A run whose majority keeps a caption of two: wrong without captions ``right_without`` times less often."""
     votes = [Vote(judge=name, verdict="yes") for name in JUDGES]
     outcomes = []
     for index in range(count):
         made = judged(index, none=index < right_without, every=index % 2 == 0, votes=votes, kept=True)
-        every = made.treatments["every"].model_copy(update={"fused": 2})
-        outcomes.append(made.model_copy(update={"treatments": made.treatments | {"every": every}}))
+        outcomes.append(of_two(made))
     return write_run(folder, outcomes)
 
 
