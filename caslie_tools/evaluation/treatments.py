@@ -12,10 +12,11 @@ from caslie_tools._concurrency import AsyncRunnable, SingleFlight, together
 from caslie_tools.data.records import Record
 from caslie_tools.domain import Caption, ImageRef, Model, Prediction, QueryContext, caption_key
 from caslie_tools.evaluation.outcomes import CaptionOutcome, Cost, Outcome, Treatment, TreatmentOutcome
-from caslie_tools.exceptions import EndpointUnavailableError, ImageError, InputError, MissingExtraError, ModelError
+from caslie_tools.exceptions import ImageError, InputError, ModelError
 from caslie_tools.fusion import fuse
 from caslie_tools.indexing import context_free
 from caslie_tools.metrics import answers_right
+from caslie_tools.reachability import raise_if_judge_unreachable, raise_if_unreachable
 from caslie_tools.roles import Models
 from caslie_tools.sight import Sight
 from caslie_tools.tasks import FusedInstance, PlacedImage, get_task
@@ -134,7 +135,7 @@ class Trial:
         except ImageError as error:
             return without(str(error))
         except ModelError as error:
-            _raise_if_not_there(error)
+            raise_if_unreachable(error)
             return without(str(error), captioner_calls=1)
         if caption is None:
             return _Look(outcome=CaptionOutcome(image=index, error="the captioner has nothing to say"), cost=cost)
@@ -165,9 +166,7 @@ class Trial:
         # The others' votes are for calibration; the treatment does not need them, and does not pay for them.
         cost = _sum((look.cost, _cost(usage, judge_calls=len(decision.votes))))
         decision = await self.sight.gate(caption, context, image=ref, whole_jury=True, earlier=decision.votes)
-        for vote in decision.votes:
-            if vote.reason == f"failed: {EndpointUnavailableError.__name__}":
-                raise EndpointUnavailableError(f"the judge {vote.judge} cannot be reached; check that its server runs")
+        raise_if_judge_unreachable(decision.votes)
         outcome = look.outcome.model_copy(update={"kept": decision.kept, "votes": decision.votes})
         return _Look(outcome=outcome, caption=caption if decision.kept else None, cost=cost)
 
@@ -176,7 +175,7 @@ class Trial:
             try:
                 prediction = await self.sight.unim3.ainvoke(fused)
             except (ModelError, InputError) as error:
-                _raise_if_not_there(error)
+                raise_if_unreachable(error)
                 return _Predicted(error=str(error), cost=_cost(usage, predictor_calls=1))
         return _Predicted(prediction=prediction, cost=_cost(usage, predictor_calls=1))
 
@@ -259,19 +258,3 @@ def _cost(usage: Usage, **calls: int) -> Cost:
 def _sum(costs: Iterable[Cost]) -> Cost:
     each = [cost.model_dump() for cost in costs]
     return Cost(**{name: sum(cost[name] for cost in each) for name in Cost.model_fields})
-
-
-def _raise_if_not_there(error: BaseException) -> None:
-    """Raises where the model is not there: that is no answer to be counted.
-
-    Raises:
-        EndpointUnavailableError: If the error comes from a server that cannot be reached.
-        MissingExtraError: If it comes from a dependency that is not installed.
-    """
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, EndpointUnavailableError | MissingExtraError):
-            raise cause
-        if isinstance(cause, ConnectionError):  # its own words may hold an address with a key in it
-            raise EndpointUnavailableError(f"a model cannot be reached: {error}") from error
-        cause = cause.__cause__

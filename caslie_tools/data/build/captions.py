@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from caslie_tools._concurrency import Bound, SingleFlight, together
 from caslie_tools.data.records import Record
 from caslie_tools.domain import Caption, GateDecision, Model, QueryContext, caption_key
-from caslie_tools.exceptions import EndpointUnavailableError, ImageError, MissingExtraError, ModelError
+from caslie_tools.exceptions import ImageError, ModelError
 from caslie_tools.indexing import Progress
 from caslie_tools.prompts import EC3_PROMPT_VERSION
+from caslie_tools.reachability import raise_if_judge_unreachable, raise_if_unreachable
 from caslie_tools.sight import Sight
 from caslie_tools.tasks import PlacedImage, get_task
 
@@ -71,7 +72,7 @@ class _Teller:
                 (picture, image.product, context), lambda: self._caption(picture, image, context)
             )
         except (ImageError, ModelError) as error:
-            _raise_if_not_there(error)
+            raise_if_unreachable(error)
             return Told(error=str(error))
         if caption is None:
             return Told(error="the captioner has nothing to say about it")
@@ -98,19 +99,7 @@ def _verdict(decision: GateDecision, quorum: int) -> bool | None:
     Raises:
         EndpointUnavailableError: If a judge cannot be reached.
     """
+    raise_if_judge_unreachable(decision.votes)
     failed = [vote for vote in decision.votes if vote.reason.startswith("failed: ")]
-    for vote in failed:
-        if vote.reason == f"failed: {EndpointUnavailableError.__name__}":
-            raise EndpointUnavailableError(f"the judge {vote.judge} cannot be reached; check that its server runs")
     possible = len(decision.votes) - decision.abstentions + decision.unasked
     return None if possible < quorum <= possible + len(failed) else decision.kept
-
-
-def _raise_if_not_there(error: BaseException) -> None:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, EndpointUnavailableError | MissingExtraError):
-            raise cause
-        if isinstance(cause, ConnectionError):  # its own words may hold an address with a key in it
-            raise EndpointUnavailableError(f"a captioner cannot be reached: {error}") from error
-        cause = cause.__cause__
