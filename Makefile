@@ -12,12 +12,12 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 # All numbers here are for a laptop; more threads than cores only get in each other's way.
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test test-vllm format lint types tests benchmark clean
+.PHONY: demo test test-vllm format lint layers types tests benchmark clean
 
 demo: $(INSTALLED)
 	$(BIN)/caslie demo
 
-test: lint types tests
+test: lint layers types tests
 
 # A real vLLM on the processor, built once into .vllm (some GB, some minutes).
 test-vllm: $(INSTALLED)
@@ -31,6 +31,10 @@ format: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+# Which folder may import which: pyproject.toml says it.
+layers: $(INSTALLED)
+	$(BIN)/lint-imports --no-logo
 
 types: $(INSTALLED)
 	$(BIN)/mypy

@@ -20,21 +20,21 @@ from pathlib import Path
 import numpy as np
 from grocery import Bench, name
 
-from caslie_tools.catalogue import read_catalogue
-from caslie_tools.cqe import CQE
+from caslie_tools.backends.embedded.captioner import EmbeddedCaptioner
+from caslie_tools.backends.embedded.judges import EmbeddedJudge, embedded_jury
+from caslie_tools.backends.embedded.options import Clues, OptionScorer
+from caslie_tools.backends.embedded.predictor import EmbeddedPredictor
+from caslie_tools.catalogue.reading import read_catalogue
 from caslie_tools.domain import Caption, Product
-from caslie_tools.ec3 import EC3
-from caslie_tools.embedded.captioner import EmbeddedCaptioner
-from caslie_tools.embedded.judges import EmbeddedJudge, embedded_jury
-from caslie_tools.embedded.options import Clues, OptionScorer
-from caslie_tools.embedded.predictor import EmbeddedPredictor
-from caslie_tools.fusion import fuse
-from caslie_tools.images import ImageLoader
-from caslie_tools.roles import CaptionRequest, JudgeRequest
+from caslie_tools.images.loading import ImageLoader
+from caslie_tools.pipeline.cqe import CQE
+from caslie_tools.pipeline.ec3 import EC3
+from caslie_tools.pipeline.unim3 import UniM3
+from caslie_tools.roles.interfaces import CaptionRequest, JudgeRequest
 from caslie_tools.sample import catalogue_path
 from caslie_tools.store import CaptionStore
 from caslie_tools.tasks import PRODUCT_QA, product_question
-from caslie_tools.unim3 import UniM3
+from caslie_tools.tasks.fusion import fuse
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 from judge_strategies import Counters
 
 from caslie_tools import JudgeRequest
-from caslie_tools.endpoints.configuration import JudgeSettings
-from caslie_tools.endpoints.roles import EndpointJudge
-from caslie_tools.images import ImageLoader
+from caslie_tools.backends.endpoints.roles import EndpointJudge
+from caslie_tools.backends.endpoints.settings import JudgeSettings
+from caslie_tools.images.loading import ImageLoader
 from caslie_tools.testing import FaultyServer
 
 SERVER_SECONDS = "vllm:e2e_request_latency_seconds_sum"

@@ -27,23 +27,23 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from caslie_tools.cqe import CQE
+from caslie_tools.backends.embedded.captioner import EmbeddedCaptioner
+from caslie_tools.backends.embedded.judges import embedded_jury
+from caslie_tools.backends.embedded.ocr import TextReader
+from caslie_tools.backends.embedded.options import FEATURES, Clues, OptionScorer
+from caslie_tools.backends.embedded.perception import Perceiver
+from caslie_tools.backends.embedded.pictures import EfficientNetPictures
+from caslie_tools.backends.embedded.predictor import EmbeddedPredictor
+from caslie_tools.backends.embedded.sentence_embeddings import MiniLMEmbeddings
 from caslie_tools.domain import Caption, ImageRef, Product
-from caslie_tools.ec3 import EC3
-from caslie_tools.embedded.captioner import EmbeddedCaptioner
-from caslie_tools.embedded.judges import embedded_jury
-from caslie_tools.embedded.ocr import TextReader
-from caslie_tools.embedded.options import FEATURES, Clues, OptionScorer
-from caslie_tools.embedded.perception import Perceiver
-from caslie_tools.embedded.pictures import EfficientNetPictures
-from caslie_tools.embedded.predictor import EmbeddedPredictor
-from caslie_tools.embedded.sentence_embeddings import MiniLMEmbeddings
-from caslie_tools.fusion import fuse
-from caslie_tools.images import ImageLoader, LoadedImage
-from caslie_tools.roles import CaptionRequest, JudgeRequest
+from caslie_tools.images.loading import ImageLoader, LoadedImage
+from caslie_tools.pipeline.cqe import CQE
+from caslie_tools.pipeline.ec3 import EC3
+from caslie_tools.pipeline.unim3 import UniM3
+from caslie_tools.roles.interfaces import CaptionRequest, JudgeRequest
 from caslie_tools.store import CaptionStore
 from caslie_tools.tasks import Instance, get_task
-from caslie_tools.unim3 import UniM3
+from caslie_tools.tasks.fusion import fuse
 
 SPLIT_SEED = 1
 OPTIONS_SEED = 2

@@ -8,14 +8,14 @@ from typing import Any
 from langchain_core.runnables import RunnableLambda
 
 from caslie_tools import CQE, JudgeRequest, Vote
+from caslie_tools.backends.endpoints.connection import Completion, Endpoint
+from caslie_tools.backends.endpoints.roles import EndpointJudge, text_message
+from caslie_tools.backends.endpoints.settings import JudgeSettings
 from caslie_tools.domain import GateDecision
-from caslie_tools.endpoints.configuration import JudgeSettings
-from caslie_tools.endpoints.connection import Completion, Endpoint
-from caslie_tools.endpoints.roles import EndpointJudge, text_message
-from caslie_tools.images import ImageLoader
-from caslie_tools.parsing import parse_yes_no
-from caslie_tools.prompts import judge_prompt
-from caslie_tools.roles import Judge
+from caslie_tools.images.loading import ImageLoader
+from caslie_tools.roles.interfaces import Judge
+from caslie_tools.roles.prompts import judge_prompt
+from caslie_tools.tasks.answers import parse_yes_no
 
 Counters = Callable[[], Mapping[str, float]]
 """Reads the servers' own counters; empty where they have none."""

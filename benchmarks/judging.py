@@ -27,10 +27,10 @@ from rich.table import Column, Table
 from simulated_fleet import Service, simulated_fleet
 
 from caslie_tools import JudgeRequest, Settings
-from caslie_tools.catalogue import read_catalogue
+from caslie_tools.backends.endpoints.settings import JudgeSettings
+from caslie_tools.catalogue.reading import read_catalogue
 from caslie_tools.domain import Product
-from caslie_tools.endpoints.configuration import JudgeSettings
-from caslie_tools.endpoints.loading import load_profile_settings
+from caslie_tools.profiles.toml import load_profile_settings
 from caslie_tools.sample import DEMO_QUESTIONS, catalogue_path
 from caslie_tools.sample.draw import PICTURES
 from caslie_tools.tasks import PRODUCT_QA, product_question

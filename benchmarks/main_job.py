@@ -32,7 +32,7 @@ from caslie_tools.domain import Answer, CaptionDraft
 from caslie_tools.sample import DEMO_QUESTIONS, catalogue_path
 
 console = Console()
-STEPS = ("understand", "recall", "caption", "gate", "review", "predict", "remember", "total")
+STEPS = ("validate", "retrieve", "caption", "gate", "review", "predict", "save_captions", "total")
 QUESTIONS = [
     *((asked.question, asked.product, asked.where) for asked in DEMO_QUESTIONS),
     ("What colour is it?", "fjord-jacket", None),
@@ -55,12 +55,15 @@ def latency_per_step(profile: str) -> None:
         images = made = 0
         for state in rows:
             for question, product, where in QUESTIONS:
-                reply = caslie.ask(question, products=(product,) if product else (), where=where)
-                for step, milliseconds in reply.to_json()["timings_ms"].items():
+                response = caslie.ask(question, products=(product,) if product else (), where=where)
+                for step, milliseconds in response.to_json()["timings_ms"].items():
                     rows[state][step].append(milliseconds)
                 if state == "cold":
-                    images += len(reply.looks)
-                    made += sum(look.caption is not None and look.caption.source == "generated" for look in reply.looks)
+                    images += len(response.image_results)
+                    made += sum(
+                        result.caption is not None and result.caption.source == "generated"
+                        for result in response.image_results
+                    )
     table = Table("milliseconds per question", *STEPS, title=f"Latency per step, profile {profile}")
     for state, timings in rows.items():
         table.add_row(f"{state}, median", *(f"{statistics.median(timings[step]):.1f}" for step in STEPS))
@@ -77,21 +80,21 @@ class BareState(TypedDict, total=False):
     """As much state as a graph of the same shape needs."""
 
     question: str
-    looks: Annotated[list[int], operator.add]
+    image_results: Annotated[list[int], operator.add]
     answer: str
 
 
-class BareLook(TypedDict, total=False):
+class BareImage(TypedDict, total=False):
     """One branch of the bare graph."""
 
     index: int
-    looks: Annotated[list[int], operator.add]
+    image_results: Annotated[list[int], operator.add]
 
 
 class BareOutput(TypedDict, total=False):
     """What a branch hands back."""
 
-    looks: Annotated[list[int], operator.add]
+    image_results: Annotated[list[int], operator.add]
 
 
 def bare_graph(branches: int) -> Any:
@@ -100,28 +103,33 @@ def bare_graph(branches: int) -> Any:
     async def nothing(state: Any) -> dict[str, Any]:
         return {"answer": "yes"}
 
-    async def look(state: BareLook) -> BareLook:
+    async def result(state: BareImage) -> BareImage:
         return {"index": state["index"]}
 
-    async def looked(state: BareLook) -> BareLook:
-        return {"looks": [state["index"]]}
+    async def looked(state: BareImage) -> BareImage:
+        return {"image_results": [state["index"]]}
 
-    inner = StateGraph(BareLook, output_schema=BareOutput)
-    inner.add_node("caption", look)
+    inner = StateGraph(BareImage, output_schema=BareOutput)
+    inner.add_node("caption", result)
     inner.add_node("gate", looked)
     inner.add_edge(START, "caption")
     inner.add_conditional_edges("caption", lambda state: "gate", ["gate", END])
     inner.add_edge("gate", END)
     outer = StateGraph(BareState)
-    for name in ("understand", "recall", "review", "predict", "remember"):
+    for name in ("validate", "retrieve", "review", "predict", "save_captions"):
         outer.add_node(name, nothing)
-    outer.add_node("look", inner.compile(), input_schema=BareLook)
-    outer.add_edge(START, "understand")
-    outer.add_edge("understand", "recall")
+    outer.add_node("image", inner.compile(), input_schema=BareImage)
+    outer.add_edge(START, "validate")
+    outer.add_edge("validate", "retrieve")
     outer.add_conditional_edges(
-        "recall", lambda state: [Send("look", {"index": index}) for index in range(branches)], ["look", "predict"]
+        "retrieve", lambda state: [Send("image", {"index": index}) for index in range(branches)], ["image", "predict"]
     )
-    for before, after in (("look", "review"), ("review", "predict"), ("predict", "remember"), ("remember", END)):
+    for before, after in (
+        ("image", "review"),
+        ("review", "predict"),
+        ("predict", "save_captions"),
+        ("save_captions", END),
+    ):
         outer.add_edge(before, after)
     return outer.compile()
 
@@ -156,8 +164,8 @@ async def overhead(requests: int) -> None:
     """Our graph with instant models and a real store, beside LangGraph's own cost for the same shape."""
     with Caslie.open(tempfile.mkdtemp(), profile=instant_profile(), settings=Settings()) as caslie:
         await caslie.aindex(catalogue_path())
-        reply = await caslie.aask("Which bottle holds 750 ml?")  # captions are made here, and found from now on
-        branches = len(reply.looks)
+        response = await caslie.aask("Which bottle holds 750 ml?")  # captions are made here, and found from now on
+        branches = len(response.image_results)
         bare = bare_graph(branches)
         ours: list[float] = []
         floor: list[float] = []

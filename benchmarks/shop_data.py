@@ -45,11 +45,11 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from caslie_tools.caslie import Caslie
-from caslie_tools.catalogue import read_catalogue
-from caslie_tools.data.build import BuildOptions, BuildReport, build_dataset
-from caslie_tools.data.build.logs import Judgement
-from caslie_tools.data.build.seeding import digest, draw, share, shuffled
-from caslie_tools.data.build.shop import category_path
+from caslie_tools.catalogue.reading import read_catalogue
+from caslie_tools.data.building import BuildOptions, BuildReport, build_dataset
+from caslie_tools.data.building.logs import Judgement
+from caslie_tools.data.building.seeding import digest, draw, share, shuffled
+from caslie_tools.data.building.shop import category_path
 from caslie_tools.domain import Product
 from caslie_tools.sample import catalogue_path
 from caslie_tools.sample.draw import PICTURES
@@ -422,7 +422,7 @@ def build(data: Path, out: Path, caslie: Caslie | None = None) -> BuildReport:
         options=OPTIONS,
         strict=True,
         about=rules,
-        sight=caslie and caslie.sight,
+        pipeline=caslie and caslie.pipeline,
         profile=caslie.profile.name if caslie else "",
     )
 

@@ -22,15 +22,15 @@ from pathlib import Path
 from machine import heading
 from pydantic import SecretStr
 
-from caslie_tools._concurrency import together
+from caslie_tools._concurrency import run_together
+from caslie_tools.backends.endpoints.roles import EndpointPredictor
+from caslie_tools.backends.endpoints.settings import PredictorSettings
+from caslie_tools.backends.transformers.loading import load_language_model
+from caslie_tools.backends.transformers.settings import LocalSettings
 from caslie_tools.data.reading import read_records
 from caslie_tools.data.records import Record
-from caslie_tools.endpoints.configuration import PredictorSettings
-from caslie_tools.endpoints.roles import EndpointPredictor
 from caslie_tools.evaluation.answers import resampled_headlines
 from caslie_tools.evaluation.intervals import Interval
-from caslie_tools.local.configuration import LocalSettings
-from caslie_tools.local.loading import load_language_model
 from caslie_tools.tasks import get_task
 from caslie_tools.tuning.card import write_card
 from caslie_tools.tuning.configuration import Captions, TuningSettings
@@ -77,7 +77,7 @@ def served_answers(
             )
         )
         started = time.monotonic()
-        answered = asyncio.run(together(predictor.ainvoke(instance) for instance in fused))
+        answered = asyncio.run(run_together(predictor.ainvoke(instance) for instance in fused))
         seconds = time.monotonic() - started
     return [
         get_task(instance.task).parse(answer.text, instance) for instance, answer in zip(fused, answered, strict=True)

@@ -42,7 +42,7 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
         raise
 
 
-async def together(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def run_together(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Runs coroutines together; when one fails the others are stopped before its error is raised."""
     try:
         async with asyncio.TaskGroup() as group:
@@ -133,7 +133,7 @@ _requester: contextvars.ContextVar[Hashable] = contextvars.ContextVar("_requeste
 
 
 @contextmanager
-def on_behalf_of(requester: Hashable) -> Iterator[None]:
+def requested_by(requester: Hashable) -> Iterator[None]:
     """Says who all that is done inside is for, so that :class:`Bound` can be fair between requesters."""
     token = _requester.set(requester)
     try:
@@ -177,7 +177,7 @@ class _Places:
         self.free += 1
 
 
-class Bound:
+class ConcurrencyLimit:
     """At most so many at once, on each event loop it is used on; fair between requesters (:func:`on_behalf_of`).
 
     Where some wait, requesters take turns, so that one question is not behind all the pictures of a catalogue; those of

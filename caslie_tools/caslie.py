@@ -9,15 +9,16 @@ from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from caslie_tools._concurrency import run_sync
+from caslie_tools.catalogue.indexing import IndexReport, Progress, index_catalogue, index_products
 from caslie_tools.domain import ImageRef, Product
 from caslie_tools.exceptions import InputError
 from caslie_tools.graphs import Context, build_graph
-from caslie_tools.indexing import IndexReport, Progress, index_catalogue, index_products
-from caslie_tools.profiles import load_profile
-from caslie_tools.reply import CaslieGraph, Reply, run_graph
-from caslie_tools.roles import Profile
+from caslie_tools.graphs.run import CaslieGraph, run_graph
+from caslie_tools.pipeline.pipeline import Pipeline
+from caslie_tools.pipeline.response import Response
+from caslie_tools.profiles.named import load_profile
+from caslie_tools.profiles.profile import Profile
 from caslie_tools.settings import Settings
-from caslie_tools.sight import Sight
 from caslie_tools.store import CaptionStore, ProductHit
 from caslie_tools.toolkit import CaslieToolkit
 
@@ -31,7 +32,7 @@ class Caslie:
 
     Attributes:
         store: The caption store, a LangChain vector store.
-        sight: The steps (EC3, CQE, uniM3), each usable alone.
+        pipeline: The steps (EC3, CQE, uniM3), each usable alone.
         graph: The compiled state machine, for streaming, checkpoints and interrupts.
     """
 
@@ -50,8 +51,8 @@ class Caslie:
         self.settings = settings
         self.profile = profile
         self.store = store
-        self.sight = Sight(store, profile.models(store), settings)
-        self.graph: CaslieGraph = build_graph(self.sight, checkpointer=checkpointer)
+        self.pipeline = Pipeline(store, profile.models(store), settings)
+        self.graph: CaslieGraph = build_graph(self.pipeline, checkpointer=checkpointer)
 
     @classmethod
     def open(
@@ -99,10 +100,13 @@ class Caslie:
     async def aindex(
         self, catalogue: Path | str | Sequence[Product], *, progress: Progress | None = None
     ) -> IndexReport:
-        """Indexes a catalogue file, or products at hand; see :func:`~caslie_tools.indexing.index_catalogue`."""
+        """Indexes a catalogue file, or a list of products.
+
+        See :func:`~caslie_tools.catalogue.indexing.index_catalogue`.
+        """
         if isinstance(catalogue, Path | str):
-            return await index_catalogue(Path(catalogue), self.sight, progress=progress)
-        return await index_products(catalogue, self.sight, progress=progress)
+            return await index_catalogue(Path(catalogue), self.pipeline, progress=progress)
+        return await index_products(catalogue, self.pipeline, progress=progress)
 
     def index(self, catalogue: Path | str | Sequence[Product], *, progress: Progress | None = None) -> IndexReport:
         """Synchronous twin of :meth:`aindex`."""
@@ -116,7 +120,7 @@ class Caslie:
         images: Sequence[ImageLike] = (),
         where: str | Mapping[str, Any] | None = None,
         use_images: bool = True,
-    ) -> Reply:
+    ) -> Response:
         """Answers an open question about one product, several, or the catalogue.
 
         Args:
@@ -141,13 +145,13 @@ class Caslie:
         images: Sequence[ImageLike] = (),
         where: str | Mapping[str, Any] | None = None,
         use_images: bool = True,
-    ) -> Reply:
+    ) -> Response:
         """Synchronous twin of :meth:`aask`."""
         return run_sync(self.aask(question, products=products, images=images, where=where, use_images=use_images))
 
     async def apredict(
         self, task: str, record: Any, *, images: Sequence[ImageLike | None] = (), use_images: bool = True
-    ) -> Reply:
+    ) -> Response:
         """Solves one instance of a task, in the dataset's own form.
 
         Args:
@@ -164,7 +168,7 @@ class Caslie:
 
     def predict(
         self, task: str, record: Any, *, images: Sequence[ImageLike | None] = (), use_images: bool = True
-    ) -> Reply:
+    ) -> Response:
         """Synchronous twin of :meth:`apredict`."""
         return run_sync(self.apredict(task, record, images=images, use_images=use_images))
 
@@ -183,7 +187,7 @@ class Caslie:
         """
         if not text.strip() and image is None:
             raise InputError("search for words, a picture or both")
-        picture = None if image is None else await self.sight.loader.load(_image_ref(image))
+        picture = None if image is None else await self.pipeline.loader.load(_image_ref(image))
         return await self.store.asearch_products(text.strip() or None, picture=picture, where=where, k=count)
 
     def search(
@@ -222,7 +226,7 @@ class Caslie:
 
     def tools(self) -> list[BaseTool]:
         """Returns the tools for an agent."""
-        return CaslieToolkit(sight=self.sight, graph=self.graph).get_tools()
+        return CaslieToolkit(pipeline=self.pipeline, graph=self.graph).get_tools()
 
     def close(self) -> None:
         """Closes the store."""
@@ -236,7 +240,7 @@ class Caslie:
     ) -> None:
         self.close()
 
-    async def _run(self, request: dict[str, Any], images: Sequence[ImageLike | None], use_images: bool) -> Reply:
+    async def _run(self, request: dict[str, Any], images: Sequence[ImageLike | None], use_images: bool) -> Response:
         refs = [None if image is None else _image_ref(image) for image in images]
         return await run_graph(
             self.graph,

@@ -18,14 +18,14 @@ AttributeValue = str | bool | int | FiniteFloat
 """A product's free attribute: filters compare numbers as numbers and texts as texts."""
 
 
-class Model(BaseModel):
+class FrozenModel(BaseModel):
     """Base of the domain: frozen, and strict about names."""
 
     # What was refused may hold a signed URL or a picture's bytes: errors do not repeat it.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-class ImageRef(Model):
+class ImageRef(FrozenModel):
     """Where an image is: exactly one of a path, its bytes, or a URL.
 
     The text form (``str``, ``repr``) never shows bytes, and of a URL only scheme, host and path: credentials and
@@ -87,7 +87,7 @@ class ImageRef(Model):
         return f"ImageRef({self.label!r})"
 
 
-class Product(Model):
+class Product(FrozenModel):
     """One product of a catalogue."""
 
     id: str = Field(min_length=1, max_length=512)
@@ -116,7 +116,7 @@ class Product(Model):
         return "\n".join(f"{name}: {value}" for name, value in self.fields.items())
 
 
-class QueryContext(Model):
+class QueryContext(FrozenModel):
     """What a caption is for. EC3 conditions on it, CQE judges by it (paper sections on EC3 and CQE)."""
 
     task: str
@@ -144,7 +144,7 @@ class QueryContext(Model):
 EvidenceKind = Literal["text", "tag", "resembles", "colour"]
 
 
-class Evidence(Model):
+class Evidence(FrozenModel):
     """One thing a captioner saw, where it can tell."""
 
     kind: EvidenceKind
@@ -154,14 +154,14 @@ class Evidence(Model):
     """The recogniser's confidence; for a colour its share of the picture."""
 
 
-class CaptionDraft(Model):
+class CaptionDraft(FrozenModel):
     """What a captioner answers: the words, and the evidence behind them where it knows it."""
 
     text: str
     evidence: tuple[Evidence, ...] = ()
 
 
-class Caption(Model):
+class Caption(FrozenModel):
     """A caption with its provenance."""
 
     key: str
@@ -196,7 +196,7 @@ Verdict = Literal["yes", "no", "abstain"]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-class Vote(Model):
+class Vote(FrozenModel):
     """One judge's answer: does this caption help?"""
 
     judge: str
@@ -206,7 +206,7 @@ class Vote(Model):
     reason: str = ""
 
 
-class GateDecision(Model):
+class GateDecision(FrozenModel):
     """What the jury (CQE) decided about one caption."""
 
     kept: bool
@@ -232,7 +232,7 @@ class GateDecision(Model):
         return abs(yes - no) <= 1
 
 
-class Citation(Model):
+class Citation(FrozenModel):
     """Where an answer was read: a product's field or a kept caption."""
 
     product: str | None = None
@@ -244,7 +244,7 @@ class Citation(Model):
     quote: str
 
 
-class Answer(Model):
+class Answer(FrozenModel):
     """What a predictor answers, before it is checked against the task."""
 
     text: str
@@ -256,7 +256,7 @@ class Answer(Model):
     """For open questions: whether the evidence answers it."""
 
 
-class Prediction(Model):
+class Prediction(FrozenModel):
     """A task's result."""
 
     task: str

@@ -8,12 +8,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableError
 
 from caslie_tools.exceptions import SettingsError
-from caslie_tools.fusion import WireFormat
-from caslie_tools.images import ImageLimits
+from caslie_tools.images.loading import ImageLimits
+from caslie_tools.tasks.fusion import WireFormat
 
 
 class Settings(BaseSettings):
-    """How a :class:`~caslie_tools.sight.Sight` works.
+    """How a :class:`~caslie_tools.pipeline.pipeline.Pipeline` works.
 
     ``CASLIE_PROFILE=...`` sets ``profile``, and so on; ``CASLIE_IMAGES__MAX_BYTES=...`` sets ``images.max_bytes``.
     """
@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     max_images: int = Field(default=32, ge=1)
     """Images looked at for one request; the rest is left out, with a warning."""
     max_parallel_images: int = Field(default=4, ge=1)
-    """Images under way at once, over all requests of one ``Sight`` on one event loop."""
+    """Images under way at once, over all requests of one ``Pipeline`` on one event loop."""
     max_parallel_votes: int = Field(default=16, ge=1)
     """Votes under way at once, likewise."""
     quorum: int | None = Field(default=None, ge=1)

@@ -16,8 +16,9 @@ from caslie_tools._concurrency import run_sync
 from caslie_tools.domain import Caption, Citation, GateDecision, ImageRef, Product, QueryContext
 from caslie_tools.exceptions import CaslieError, InputError, StoreError
 from caslie_tools.graphs import Input
-from caslie_tools.reply import CaslieGraph, Reply, run_graph
-from caslie_tools.sight import Look, Sight
+from caslie_tools.graphs.run import CaslieGraph, run_graph
+from caslie_tools.pipeline.pipeline import ImageResult, Pipeline
+from caslie_tools.pipeline.response import Response
 from caslie_tools.store import ProductHit
 from caslie_tools.tasks import MMECINSTRUCT, PRODUCT_QA, PlacedImage, product_question
 
@@ -84,17 +85,17 @@ class PredictArguments(BaseModel):
     image_urls: list[str] = Field(default_factory=list, description="http(s) URLs of the images, in the task's order")
 
 
-class _SightTool(BaseTool):
-    """A tool over a sight: async inside, sync derived, our errors told to the model instead of ending the run."""
+class _PipelineTool(BaseTool):
+    """A tool over a pipeline: async inside, sync derived, our errors told to the model instead of ending the run."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    sight: SkipValidation[Sight] = Field(exclude=True, repr=False)
+    pipeline: SkipValidation[Pipeline] = Field(exclude=True, repr=False)
     response_format: Literal["content", "content_and_artifact"] = "content_and_artifact"
     handle_tool_error: bool | str | Any | None = True
 
 
-class SearchProducts(_SightTool):
+class SearchProducts(_PipelineTool):
     """Finds products by words and filters. Artifact: ``list[ProductHit]``."""
 
     name: str = "search_products"
@@ -107,14 +108,14 @@ class SearchProducts(_SightTool):
     async def _arun(
         self, query: str, where: str | None = None, count: int = 4, **_: Any
     ) -> tuple[str, list[ProductHit]]:
-        hits = await _told(self.sight.store.asearch_products(query, k=count, where=where))
+        hits = await _with_tool_errors(self.pipeline.store.asearch_products(query, k=count, where=where))
         return _json([_product(hit.product) | {"score": round(hit.score, 3)} for hit in hits]), hits
 
     def _run(self, *args: Any, **kwargs: Any) -> tuple[str, list[ProductHit]]:
         return run_sync(self._arun(*args, **kwargs))
 
 
-class CaptionProductImage(_SightTool):
+class CaptionProductImage(_PipelineTool):
     """Captions a product's image for a question (EC3), from the store where it can. Artifact: ``Caption | None``."""
 
     name: str = "caption_product_image"
@@ -127,29 +128,29 @@ class CaptionProductImage(_SightTool):
     async def _arun(
         self, product_id: str, question: str, image_number: int = 1, **_: Any
     ) -> tuple[str, Caption | None]:
-        caption = await _told(self._caption(product_id, question, image_number))
+        caption = await _with_tool_errors(self._caption(product_id, question, image_number))
         return _json(
             {"caption": caption.text if caption else None, "source": caption.source if caption else None}
         ), caption
 
     async def _caption(self, product_id: str, question: str, image_number: int) -> Caption | None:
-        product = await self.sight.store.aget_product(product_id)
+        product = await self.pipeline.store.aget_product(product_id)
         if image_number > len(product.images):
             raise InputError(f"the product {product_id} has {len(product.images)} images, not {image_number}")
-        known = await self.sight.store.aimages_of(product_id)
+        known = await self.pipeline.store.aimages_of(product_id)
         image = PlacedImage(
             ref=product.images[image_number - 1], place=0, product=product.id, sha256=known[image_number - 1]
         )
-        caption = await self.sight.caption(image, _context(question, product))
+        caption = await self.pipeline.caption(image, _context(question, product))
         with suppress(StoreError):  # a caption is not lost because the store is busy
-            await self.sight.remember([Look(index=0, image=image, caption=caption)])
+            await self.pipeline.save_captions([ImageResult(index=0, image=image, caption=caption)])
         return caption
 
     def _run(self, *args: Any, **kwargs: Any) -> tuple[str, Caption | None]:
         return run_sync(self._arun(*args, **kwargs))
 
 
-class JudgeCaption(_SightTool):
+class JudgeCaption(_PipelineTool):
     """Lets the jury vote whether a caption helps (CQE). Artifact: ``GateDecision``."""
 
     name: str = "judge_caption"
@@ -159,41 +160,41 @@ class JudgeCaption(_SightTool):
     async def _arun(
         self, caption: str, question: str, product_id: str | None = None, **_: Any
     ) -> tuple[str, GateDecision]:
-        decision = await _told(self._judge(caption, question, product_id))
+        decision = await _with_tool_errors(self._judge(caption, question, product_id))
         return _json({"helps": decision.kept, "reason": decision.reason}), decision
 
     async def _judge(self, text: str, question: str, product_id: str | None) -> GateDecision:
-        product = await self.sight.store.aget_product(product_id) if product_id else Product(id="unknown")
+        product = await self.pipeline.store.aget_product(product_id) if product_id else Product(id="unknown")
         context = _context(question, product)
         caption = Caption(
             key="", text=text, image="", context=context, captioner="given", prompt_version="", source="given"
         )
-        return await self.sight.gate(caption, context)
+        return await self.pipeline.gate(caption, context)
 
     def _run(self, *args: Any, **kwargs: Any) -> tuple[str, GateDecision]:
         return run_sync(self._arun(*args, **kwargs))
 
 
-class _GraphTool(_SightTool):
+class _GraphTool(_PipelineTool):
     """A tool that runs the whole state machine."""
 
     graph: SkipValidation[CaslieGraph] = Field(exclude=True, repr=False)
 
-    async def _reply(self, request: Input) -> tuple[str, Reply]:
-        reply = await _told(run_graph(self.graph, request))
-        prediction = reply.prediction
-        told: dict[str, Any] = {"answer": reply.answer}
+    async def _respond(self, request: Input) -> tuple[str, Response]:
+        response = await _with_tool_errors(run_graph(self.graph, request))
+        prediction = response.prediction
+        told: dict[str, Any] = {"answer": response.answer}
         if prediction.answerable is not None:
             told["answerable"] = prediction.answerable
         if prediction.citations:
             told["citations"] = [_citation(citation) for citation in prediction.citations]
-        if reply.warnings:
-            told["warnings"] = list(reply.warnings)
-        return _json(told), reply
+        if response.warnings:
+            told["warnings"] = list(response.warnings)
+        return _json(told), response
 
 
 class AnswerProductQuestion(_GraphTool):
-    """Answers an open question with citations (EC3, CQE and uniM3 in one). Artifact: ``Reply``."""
+    """Answers an open question with citations (EC3, CQE and uniM3 in one). Artifact: ``Response``."""
 
     name: str = "answer_product_question"
     description: str = (
@@ -204,15 +205,15 @@ class AnswerProductQuestion(_GraphTool):
 
     async def _arun(
         self, question: str, product_ids: list[str] | None = None, where: str | None = None, **_: Any
-    ) -> tuple[str, Reply]:
-        return await self._reply({"question": question, "products": product_ids or [], "where": where})
+    ) -> tuple[str, Response]:
+        return await self._respond({"question": question, "products": product_ids or [], "where": where})
 
-    def _run(self, *args: Any, **kwargs: Any) -> tuple[str, Reply]:
+    def _run(self, *args: Any, **kwargs: Any) -> tuple[str, Response]:
         return run_sync(self._arun(*args, **kwargs))
 
 
 class PredictProductTask(_GraphTool):
-    """Solves one of the seven tasks. Artifact: ``Reply``."""
+    """Solves one of the seven tasks. Artifact: ``Response``."""
 
     name: str = "predict_product_task"
     description: str = "Solve one of seven e-commerce tasks for given texts and images: " + ", ".join(
@@ -227,11 +228,13 @@ class PredictProductTask(_GraphTool):
         options: list[str] | None = None,
         image_urls: list[str] | None = None,
         **_: Any,
-    ) -> tuple[str, Reply]:
+    ) -> tuple[str, Response]:
         images: list[Any] = [_web_image(url) for url in image_urls or []]
-        return await self._reply({"task": task, "record": {"input": input, "options": options or []}, "images": images})
+        return await self._respond(
+            {"task": task, "record": {"input": input, "options": options or []}, "images": images}
+        )
 
-    def _run(self, *args: Any, **kwargs: Any) -> tuple[str, Reply]:
+    def _run(self, *args: Any, **kwargs: Any) -> tuple[str, Response]:
         return run_sync(self._arun(*args, **kwargs))
 
 
@@ -239,27 +242,27 @@ class CaslieToolkit(BaseToolkit):
     """Hands out the tools.
 
     Attributes:
-        sight: The steps, over a store.
+        pipeline: The steps, over a store.
         graph: The state machine, for the tools that answer.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    sight: SkipValidation[Sight] = Field(exclude=True, repr=False)
+    pipeline: SkipValidation[Pipeline] = Field(exclude=True, repr=False)
     graph: SkipValidation[CaslieGraph] = Field(exclude=True, repr=False)
 
     def get_tools(self) -> list[BaseTool]:
         """Returns all tools."""
         return [
-            SearchProducts(sight=self.sight),
-            CaptionProductImage(sight=self.sight),
-            JudgeCaption(sight=self.sight),
-            AnswerProductQuestion(sight=self.sight, graph=self.graph),
-            PredictProductTask(sight=self.sight, graph=self.graph),
+            SearchProducts(pipeline=self.pipeline),
+            CaptionProductImage(pipeline=self.pipeline),
+            JudgeCaption(pipeline=self.pipeline),
+            AnswerProductQuestion(pipeline=self.pipeline, graph=self.graph),
+            PredictProductTask(pipeline=self.pipeline, graph=self.graph),
         ]
 
 
-async def _told(work: Coroutine[Any, Any, T]) -> T:
+async def _with_tool_errors(work: Coroutine[Any, Any, T]) -> T:
     """Turns our errors into LangChain's: a message for the model, which can do better next time."""
     try:
         return await work

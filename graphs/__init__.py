@@ -1,10 +1,12 @@
 """The state machines: product sight as a LangGraph graph.
 
-A thin wrapper around :class:`caslie_tools.sight.Sight`: state, context, nodes, graph, each in a module of its name.
+A thin wrapper around :class:`~caslie_tools.pipeline.pipeline.Pipeline`. State, context, nodes and graph each have a
+module of that name.
 """
 
 from caslie_tools.graphs.context import Context
-from caslie_tools.graphs.graph import build_graph, build_look_graph
-from caslie_tools.graphs.state import Input, LookState, Output, State, Timing
+from caslie_tools.graphs.graph import build_graph, build_image_graph
+from caslie_tools.graphs.state import ImageState, Input, Output, State
+from caslie_tools.pipeline.response import Timing
 
-__all__ = ["Context", "Input", "LookState", "Output", "State", "Timing", "build_graph", "build_look_graph"]
+__all__ = ["Context", "ImageState", "Input", "Output", "State", "Timing", "build_graph", "build_image_graph"]

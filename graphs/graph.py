@@ -9,27 +9,27 @@ from langgraph.types import RetryPolicy
 
 from caslie_tools.graphs.context import Context
 from caslie_tools.graphs.nodes import Nodes, as_node, worth_another_try
-from caslie_tools.graphs.state import Input, LookOutput, LookState, Output, State
-from caslie_tools.sight import Sight
+from caslie_tools.graphs.state import ImageOutput, ImageState, Input, Output, State
+from caslie_tools.pipeline.pipeline import Pipeline
 
 RETRY = RetryPolicy(initial_interval=0.5, max_interval=8.0, max_attempts=3, retry_on=worth_another_try)
 """Models are asked again; what is wrong with the input stays wrong, and is not retried."""
 
 
-def build_look_graph(sight: Sight, *, retry: RetryPolicy = RETRY) -> CompiledStateGraph[Any, Context, Any, Any]:
+def build_image_graph(pipeline: Pipeline, *, retry: RetryPolicy = RETRY) -> CompiledStateGraph[Any, Context, Any, Any]:
     """Builds the inner graph: one image, from the picture to the jury's decision."""
-    nodes = Nodes(sight, attempts=retry.max_attempts)
-    builder = StateGraph(LookState, context_schema=Context, output_schema=LookOutput)
+    nodes = Nodes(pipeline, attempts=retry.max_attempts)
+    builder = StateGraph(ImageState, context_schema=Context, output_schema=ImageOutput)
     builder.add_node("caption", as_node(nodes.caption), retry_policy=retry)
     builder.add_node("gate", as_node(nodes.gate))
     builder.add_edge(START, "caption")
     builder.add_conditional_edges("caption", lambda state: "gate" if state.get("caption") else END, ["gate", END])
     builder.add_edge("gate", END)
-    return builder.compile(name="look")
+    return builder.compile(name="image")
 
 
 def build_graph(
-    sight: Sight,
+    pipeline: Pipeline,
     *,
     checkpointer: BaseCheckpointSaver[Any] | None = None,
     retry: RetryPolicy = RETRY,
@@ -37,24 +37,24 @@ def build_graph(
     """Builds the state machine that answers one request.
 
     Args:
-        sight: Store, models and limits.
+        pipeline: Store, models and limits.
         checkpointer: Any of LangGraph's; with one a run survives a crash, and can wait for a person. LangGraph saves a
             step while the next one runs; with ``durability="sync"`` at the call, before.
         retry: How model calls are repeated.
     """
-    nodes = Nodes(sight, attempts=retry.max_attempts)
+    nodes = Nodes(pipeline, attempts=retry.max_attempts)
     builder = StateGraph(State, context_schema=Context, input_schema=Input, output_schema=Output)
-    builder.add_node("understand", as_node(nodes.understand))
-    builder.add_node("recall", as_node(nodes.recall))
-    builder.add_node("look", build_look_graph(sight, retry=retry), input_schema=LookState)
+    builder.add_node("validate", as_node(nodes.validate))
+    builder.add_node("retrieve", as_node(nodes.retrieve))
+    builder.add_node("image", build_image_graph(pipeline, retry=retry), input_schema=ImageState)
     builder.add_node("review", as_node(nodes.review))
     builder.add_node("predict", as_node(nodes.predict), retry_policy=retry)
-    builder.add_node("remember", as_node(nodes.remember))
-    builder.add_edge(START, "understand")
-    builder.add_edge("understand", "recall")
-    builder.add_conditional_edges("recall", nodes.spread, ["look", "predict"])
-    builder.add_edge("look", "review")
+    builder.add_node("save_captions", as_node(nodes.save_captions))
+    builder.add_edge(START, "validate")
+    builder.add_edge("validate", "retrieve")
+    builder.add_conditional_edges("retrieve", nodes.fan_out, ["image", "predict"])
+    builder.add_edge("image", "review")
     builder.add_edge("review", "predict")
-    builder.add_edge("predict", "remember")
-    builder.add_edge("remember", END)
+    builder.add_edge("predict", "save_captions")
+    builder.add_edge("save_captions", END)
     return builder.compile(checkpointer=checkpointer, name="caslie")

@@ -1,4 +1,4 @@
-"""The graph's nodes: each calls one step of :class:`~caslie_tools.sight.Sight`, times it and reports it."""
+"""The graph's nodes: each runs one step of the pipeline, times it and reports it on the stream."""
 
 import time
 from collections.abc import Awaitable, Callable, Hashable
@@ -10,12 +10,13 @@ from langgraph.runtime import get_runtime
 from langgraph.types import Overwrite, Send, interrupt
 from pydantic import ValidationError
 
-from caslie_tools._concurrency import on_behalf_of, run_sync
+from caslie_tools._concurrency import requested_by, run_sync
 from caslie_tools.domain import GateDecision, ImageRef
 from caslie_tools.exceptions import EndpointError, ImageError, InputError, ModelError, StoreError
 from caslie_tools.graphs.context import Context
-from caslie_tools.graphs.state import LookState, State, Timing
-from caslie_tools.sight import Look, Request, Sight
+from caslie_tools.graphs.state import ImageState, State
+from caslie_tools.pipeline.pipeline import ImageResult, Pipeline, Request
+from caslie_tools.pipeline.response import Timing
 from caslie_tools.tasks import get_task
 
 StateT = TypeVar("StateT")
@@ -28,7 +29,7 @@ def as_node(step: Callable[[StateT], Awaitable[Update]]) -> Runnable[StateT, Upd
 
     async def run(state: StateT) -> Update:
         started = time.perf_counter()
-        with on_behalf_of(_run()):
+        with requested_by(_run()):
             update = await step(state)
         item = update.pop("item", "")
         timing = Timing(step=name, item=item, milliseconds=round((time.perf_counter() - started) * 1000, 3))
@@ -68,18 +69,18 @@ def _news(update: Update) -> Update:
 
 
 class Nodes:
-    """The nodes of both graphs, over one ``Sight``.
+    """The nodes of both graphs, over one ``Pipeline``.
 
     Args:
-        sight: The steps.
+        pipeline: The steps.
         attempts: How often the graph tries a node that asks a model.
     """
 
-    def __init__(self, sight: Sight, *, attempts: int) -> None:
-        self.sight = sight
+    def __init__(self, pipeline: Pipeline, *, attempts: int) -> None:
+        self.pipeline = pipeline
         self.attempts = attempts
 
-    async def understand(self, state: State) -> Update:
+    async def validate(self, state: State) -> Update:
         """Checks what is asked; starts afresh where a thread goes on with another question."""
         fields = {name: state[name] for name in Request.model_fields if name in state and state[name] is not None}  # type: ignore[literal-required]
         try:
@@ -88,52 +89,55 @@ class Nodes:
             request = Request.model_validate(fields)
         except (ValidationError, TypeError) as error:
             raise InputError(f"the request cannot be understood: {_reason(error)}") from error
-        afresh: Update = {"looks": Overwrite([]), "warnings": Overwrite([]), "timings": Overwrite([])}
-        return afresh | {"request": request, "instance": self.sight.understand(request)}
+        afresh: Update = {"image_results": Overwrite([]), "warnings": Overwrite([]), "timings": Overwrite([])}
+        return afresh | {"request": request, "instance": self.pipeline.validate(request)}
 
-    async def recall(self, state: State) -> Update:
+    async def retrieve(self, state: State) -> Update:
         """Finds the products a question is about, with what the store knows of their images."""
-        instance = state.get("instance") or await self.sight.recall(state["request"])
+        instance = state.get("instance") or await self.pipeline.retrieve(state["request"])
         warnings = []
         if instance.task == "product_qa" and isinstance(instance.input, dict) and not instance.input["products"]:
             warnings.append("no product of the store matches; index a catalogue or widen the filter")
-        left_out = len(instance.images) - self.sight.settings.max_images
+        left_out = len(instance.images) - self.pipeline.settings.max_images
         if left_out > 0:
             warnings.append(f"{left_out} of {len(instance.images)} images were left out (CASLIE_MAX_IMAGES)")
         return {"instance": instance, "warnings": warnings}
 
-    def spread(self, state: State) -> list[Send] | str:
+    def fan_out(self, state: State) -> list[Send] | str:
         """One look per image, in parallel; straight to the answer where there is nothing to look at."""
         runtime = get_runtime(Context)
         if runtime.context is not None and not runtime.context.use_images:
             return "predict"
         instance = state["instance"]
         places = get_task(instance.task).places(instance)
-        looks = [
-            Send("look", LookState(index=index, image=image, context=places[image.place].context))
-            for index, image in enumerate(instance.images[: self.sight.settings.max_images])
+        image_results = [
+            Send("image", ImageState(index=index, image=image, context=places[image.place].context))
+            for index, image in enumerate(instance.images[: self.pipeline.settings.max_images])
             if image.ref is not None
         ]
-        return looks or "predict"
+        return image_results or "predict"
 
-    async def caption(self, state: LookState) -> Update:
+    async def caption(self, state: ImageState) -> Update:
         """Chooses a cached caption or makes one."""
         image = state["image"]
         try:
-            caption = await self.sight.caption(image, state["context"])
+            caption = await self.pipeline.caption(image, state["context"])
         except ImageError as error:
-            return {"item": _label(state), "looks": [_look(state, error=str(error))]}
+            return {"item": _label(state), "image_results": [_image_result(state, error=str(error))]}
         except ModelError as error:
             attempt = get_runtime(Context).execution_info
             if attempt is not None and attempt.node_attempt < self.attempts and worth_another_try(error):
                 raise
             # After the last try this image goes without a caption, and the answer says so.
-            return {"item": _label(state), "looks": [_look(state, error=str(error))]}
+            return {"item": _label(state), "image_results": [_image_result(state, error=str(error))]}
         if caption is None:
-            return {"item": _label(state), "looks": [_look(state, error="the captioner has nothing to say")]}
+            return {
+                "item": _label(state),
+                "image_results": [_image_result(state, error="the captioner has nothing to say")],
+            }
         return {"item": _label(state), "caption": caption}
 
-    async def gate(self, state: LookState) -> Update:
+    async def gate(self, state: ImageState) -> Update:
         """Lets the jury vote on the caption."""
         caption = state["caption"]
         assert caption is not None  # noqa: S101 (the edge to this node says so; for the type checker)
@@ -141,14 +145,16 @@ class Nodes:
         # A vote that was stopped early does not show whether it was thin.
         whole_jury = run is not None and run.ask_person
         image = state["image"]
-        decision = await self.sight.gate(caption, state["context"], image=image.ref, whole_jury=whole_jury)
-        look = Look(index=state["index"], image=image, caption=caption, decision=decision)
-        return {"item": _label(state), "decision": decision, "looks": [look]}
+        decision = await self.pipeline.gate(caption, state["context"], image=image.ref, whole_jury=whole_jury)
+        result = ImageResult(index=state["index"], image=image, caption=caption, decision=decision)
+        return {"item": _label(state), "decision": decision, "image_results": [result]}
 
     async def review(self, state: State) -> Update:
         """Asks a person about the thin votes, all of them at once, where the run wants that."""
         runtime = get_runtime(Context)
-        thin = [look for look in state["looks"] if look.caption and look.decision and look.decision.thin]
+        thin = [
+            result for result in state["image_results"] if result.caption and result.decision and result.decision.thin
+        ]
         if runtime.context is None or not runtime.context.ask_person or not thin:
             return {}
         verdicts = interrupt(
@@ -157,34 +163,34 @@ class Nodes:
                 "question": 'The jury is divided. Do these captions help? Answer by index, as {"0": true, "2": false}.',
                 "captions": [
                     {
-                        "index": look.index,
-                        "product": look.image.product,
-                        "text": look.caption.text if look.caption else "",
-                        "asked": look.caption.context.text if look.caption else "",
-                        "votes": [vote.model_dump(mode="json") for vote in look.decision.votes]
-                        if look.decision
+                        "index": result.index,
+                        "product": result.image.product,
+                        "text": result.caption.text if result.caption else "",
+                        "asked": result.caption.context.text if result.caption else "",
+                        "votes": [vote.model_dump(mode="json") for vote in result.decision.votes]
+                        if result.decision
                         else [],
                     }
-                    for look in thin
+                    for result in thin
                 ],
             }
         )
-        decided = {look.index: _person_says(verdicts, look) for look in thin}
-        return {"looks": Overwrite([decided.get(look.index, look) for look in state["looks"]])}
+        decided = {result.index: _person_says(verdicts, result) for result in thin}
+        return {"image_results": Overwrite([decided.get(result.index, result) for result in state["image_results"]])}
 
     async def predict(self, state: State) -> Update:
         """Fuses the kept captions and answers; without any caption, from text alone, and says so."""
-        looks = sorted(state.get("looks", []), key=lambda look: look.index)
-        prediction = await self.sight.predict(state["instance"], looks)
-        warnings = [f"{look.image.ref}: {look.error}" for look in looks if look.error]
-        if looks and all(look.error for look in looks):
+        image_results = sorted(state.get("image_results", []), key=lambda result: result.index)
+        prediction = await self.pipeline.predict(state["instance"], image_results)
+        warnings = [f"{result.image.ref}: {result.error}" for result in image_results if result.error]
+        if image_results and all(result.error for result in image_results):
             warnings.append("no image could be captioned; this is answered from text only")
-        return {"prediction": prediction, "looks": Overwrite(looks), "warnings": warnings}
+        return {"prediction": prediction, "image_results": Overwrite(image_results), "warnings": warnings}
 
-    async def remember(self, state: State) -> Update:
+    async def save_captions(self, state: State) -> Update:
         """Stores the new captions. An answer is not lost because the store is busy."""
         try:
-            await self.sight.remember(state.get("looks", []))
+            await self.pipeline.save_captions(state.get("image_results", []))
         except StoreError as error:
             return {"warnings": [f"the new captions were not remembered: {error}"]}
         return {}
@@ -197,19 +203,23 @@ def _reason(error: ValidationError | TypeError) -> str:
     return f"{' > '.join(str(part) for part in first['loc']) or 'an image'}: {first['msg']}"
 
 
-def _label(state: LookState) -> str:
+def _label(state: ImageState) -> str:
     return str(state["image"].ref)
 
 
-def _look(state: LookState, *, error: str) -> Look:
-    return Look(index=state["index"], image=state["image"], error=error)
+def _image_result(state: ImageState, *, error: str) -> ImageResult:
+    return ImageResult(index=state["index"], image=state["image"], error=error)
 
 
-def _person_says(verdicts: Any, look: Look) -> Look:
+def _person_says(verdicts: Any, result: ImageResult) -> ImageResult:
     """Applies a person's answer, ``{index: true or false}``; an answer of another form leaves the jury's verdict."""
     answers = verdicts if isinstance(verdicts, dict) else {}
-    kept = answers.get(look.index, answers.get(str(look.index)))
-    if not isinstance(kept, bool) or look.decision is None:
-        return look
-    update = {"kept": kept, "decided_by": "person", "reason": f"a person decided; the jury: {look.decision.reason}"}
-    return look.model_copy(update={"decision": GateDecision.model_validate(look.decision.model_dump() | update)})
+    kept = answers.get(result.index, answers.get(str(result.index)))
+    if not isinstance(kept, bool) or result.decision is None:
+        return result
+    update = {
+        "kept": kept,
+        "decided_by": "person",
+        "reason": f"a person decided; the jury: {result.decision.reason}",
+    }
+    return result.model_copy(update={"decision": GateDecision.model_validate(result.decision.model_dump() | update)})

@@ -6,22 +6,14 @@ from typing import Annotated, Any
 from langgraph.channels import EphemeralValue
 from typing_extensions import TypedDict
 
-from caslie_tools.domain import Caption, GateDecision, Model, Prediction, QueryContext
-from caslie_tools.sight import Look, Request
+from caslie_tools.domain import Caption, GateDecision, Prediction, QueryContext
+from caslie_tools.pipeline.pipeline import ImageResult, Request
+from caslie_tools.pipeline.response import Timing
 from caslie_tools.tasks import Instance, PlacedImage
 
 
-class Timing(Model):
-    """How long one step took."""
-
-    step: str
-    milliseconds: float
-    item: str = ""
-    """Which image, for steps that run once per image."""
-
-
 class Input(TypedDict, total=False):
-    """What a run starts from: ``question`` alone will do. See :class:`~caslie_tools.sight.Request`.
+    """What a run starts from: ``question`` alone will do. See :class:`~caslie_tools.pipeline.pipeline.Request`.
 
     Seen by the first step only, so that a thread's next question does not inherit what this one left out.
     """
@@ -41,7 +33,7 @@ class Output(TypedDict, total=False):
 
     prediction: Prediction
     instance: Instance
-    looks: list[Look]
+    image_results: list[ImageResult]
     warnings: list[str]
     timings: list[Timing]
 
@@ -51,20 +43,20 @@ class State(Input, total=False):
 
     request: Request
     instance: Instance
-    looks: Annotated[list[Look], operator.add]
+    image_results: Annotated[list[ImageResult], operator.add]
     prediction: Prediction
     warnings: Annotated[list[str], operator.add]
     timings: Annotated[list[Timing], operator.add]
 
 
-class LookOutput(TypedDict, total=False):
+class ImageOutput(TypedDict, total=False):
     """What comes of one image."""
 
-    looks: Annotated[list[Look], operator.add]
+    image_results: Annotated[list[ImageResult], operator.add]
     timings: Annotated[list[Timing], operator.add]
 
 
-class LookState(LookOutput, total=False):
+class ImageState(ImageOutput, total=False):
     """One image on its way: the state of the inner graph that runs once per image."""
 
     index: int

@@ -9,10 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.endpoints.standing_in import SECRET, StandIns
-
-ROOT = Path(__file__).parents[1]
-GROCERY = ROOT.parent / "shared" / "data" / "grocery"
+from tests.paths import GROCERY, ROOT
+from tests.serving.standing_in import SECRET, StandIns
 
 EmbeddedCommand = Callable[..., Any]
 

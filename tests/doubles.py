@@ -27,12 +27,13 @@ from pydantic import Field
 
 from caslie_tools._concurrency import AsyncRunnable
 from caslie_tools.domain import Answer, CaptionDraft, Evidence, ImageRef, Product, QueryContext, Verdict, Vote
-from caslie_tools.images import ImageLoader, LoadedImage
-from caslie_tools.parsing import option_label
-from caslie_tools.prompts import EC3_PROMPT_VERSION
-from caslie_tools.roles import CaptionRequest, JudgeRequest, Models, Profile
+from caslie_tools.images.loading import ImageLoader, LoadedImage
+from caslie_tools.profiles.profile import Profile
+from caslie_tools.roles.interfaces import CaptionRequest, JudgeRequest, Models
+from caslie_tools.roles.prompts import EC3_PROMPT_VERSION
 from caslie_tools.store import CaptionStore
 from caslie_tools.tasks import FusedInstance, get_task
+from caslie_tools.tasks.answers import option_label
 from caslie_tools.tasks.product_qa import evidence
 
 Asked = TypeVar("Asked")

@@ -25,8 +25,9 @@ from caslie_tools.exceptions import (
     UnknownProductError,
 )
 from caslie_tools.graphs import Context
-from caslie_tools.profiles import load_profile
-from caslie_tools.roles import Models, Profile
+from caslie_tools.profiles.named import load_profile
+from caslie_tools.profiles.profile import Profile
+from caslie_tools.roles.interfaces import Models
 from caslie_tools.settings import Settings
 from caslie_tools.store import CaptionStore
 from tests.doubles import (
@@ -51,21 +52,21 @@ def caslie(tmp_path: Path) -> Iterator[Caslie]:
 
 class TestAsk:
     def test_an_answer_with_everything_that_led_to_it(self, caslie: Caslie) -> None:
-        reply = caslie.ask(VOLUME, products=["mug", "jacket"])
-        assert "350 ML" in reply.answer
-        assert [product.id for product in reply.products] == ["mug", "jacket"]
-        assert [look.kept for look in reply.looks] == [True, False, False]
-        assert reply.warnings == ()
-        assert {timing.step for timing in reply.timings} == {
-            "understand",
-            "recall",
+        response = caslie.ask(VOLUME, products=["mug", "jacket"])
+        assert "350 ML" in response.answer
+        assert [product.id for product in response.products] == ["mug", "jacket"]
+        assert [result.kept for result in response.image_results] == [True, False, False]
+        assert response.warnings == ()
+        assert {timing.step for timing in response.timings} == {
+            "validate",
+            "retrieve",
             "caption",
             "gate",
             "review",
             "predict",
-            "remember",
+            "save_captions",
         }
-        assert reply.total_milliseconds > 0
+        assert response.total_milliseconds > 0
 
     def test_as_json(self, caslie: Caslie) -> None:
         told = json.loads(json.dumps(caslie.ask(VOLUME, products=["mug", "jacket"]).to_json()))
@@ -81,7 +82,7 @@ class TestAsk:
         assert len(mug["votes"]) + mug["unasked"] == 5
         assert (waterproof["kept"], hood["kept"], hood["error"]) == (False, False, None)
         steps = {key: value for key, value in told["timings_ms"].items() if key != "total"}
-        assert set(steps) == {"understand", "recall", "caption", "gate", "review", "predict", "remember"}
+        assert set(steps) == {"validate", "retrieve", "caption", "gate", "review", "predict", "save_captions"}
 
     @pytest.mark.parametrize("kind", ["bytes", "path", "text", "reference"])
     def test_a_shopper_s_picture_in_any_form(self, caslie: Caslie, tmp_path: Path, kind: str) -> None:
@@ -93,20 +94,20 @@ class TestAsk:
             "text": str(path),
             "reference": ImageRef(path=path),
         }
-        reply = caslie.ask("Is it green?", products=["lamp"], images=[forms[kind]])
-        assert "MINE" in reply.answer
+        response = caslie.ask("Is it green?", products=["lamp"], images=[forms[kind]])
+        assert "MINE" in response.answer
         # The picture is not a product of the shop.
-        assert [product.id for product in reply.products] == ["lamp"]
-        assert [look.image.product for look in reply.looks] == ["lamp", None]
+        assert [product.id for product in response.products] == ["lamp"]
+        assert [result.image.product for result in response.image_results] == ["lamp", None]
 
     def test_a_filter_as_text_or_as_a_mapping(self, caslie: Caslie) -> None:
         for where in ("price<10", {"price": {"$lt": 10}}):
             assert [product.id for product in caslie.ask("Which one?", where=where).products] == ["mug"]
 
     def test_from_text_alone(self, caslie: Caslie) -> None:
-        reply = caslie.ask(VOLUME, products=["mug"], use_images=False)
-        assert reply.looks == ()
-        assert "350 ML" not in reply.prediction.fused
+        response = caslie.ask(VOLUME, products=["mug"], use_images=False)
+        assert response.image_results == ()
+        assert "350 ML" not in response.prediction.fused
 
     @pytest.mark.parametrize(
         ("question", "options", "error"),
@@ -127,20 +128,20 @@ class TestAsk:
     def test_captioners_that_are_down(self, tmp_path: Path) -> None:
         with Caslie.open(tmp_path / "store", profile=blind_profile(), settings=Settings()) as caslie:
             report = caslie.index(light_products(tmp_path))
-            reply = caslie.ask("What is the price of the mug?", products=["mug"], use_images=False)
+            response = caslie.ask("What is the price of the mug?", products=["mug"], use_images=False)
         assert len(report.failed) == 5
         assert report.products == 4
-        assert reply.answer == "9.5"
+        assert response.answer == "9.5"
         assert "secret" not in repr(report)
 
 
 class TestPredict:
     def test_a_record_or_only_its_input(self, caslie: Caslie) -> None:
         record = {"input": {"title": "Stoneware mug"}, "options": ["A: Hats", "B: Mugs and mug trees"]}
-        reply = caslie.predict("category_classification", record, images=[None])
-        assert reply.answer == "B"
-        assert reply.prediction.probabilities is not None
-        assert reply.looks == ()
+        response = caslie.predict("category_classification", record, images=[None])
+        assert response.answer == "B"
+        assert response.prediction.probabilities is not None
+        assert response.image_results == ()
         assert caslie.predict("sa", {"review": "Very positive."}).answer == "A"
         assert caslie.predict("psi", {"query": "mug", "product title": "Mug"}, use_images=False).answer == "yes"
         assert caslie.predict("sa", {"review": "Good."}).products == ()
@@ -190,7 +191,7 @@ class TestOpening:
         first = caslie.ask(VOLUME, products=["mug"])
         with Caslie.open(caslie.store.path, profile=light_profile(), settings=Settings(), create=False) as again:
             second = again.ask(VOLUME, products=["mug"])
-        assert [look.caption.source for look in second.looks if look.caption] == ["cache"]
+        assert [result.caption.source for result in second.image_results if result.caption] == ["cache"]
         assert second.answer == first.answer
 
     def test_no_store(self, tmp_path: Path) -> None:
@@ -246,7 +247,7 @@ class TestOpening:
 class TestSynchronousAndNot:
     async def test_asynchronously(self, caslie: Caslie) -> None:
         replies = await asyncio.gather(*(caslie.aask(VOLUME, products=["mug"]) for _ in range(3)))
-        assert len({reply.answer for reply in replies}) == 1
+        assert len({response.answer for response in replies}) == 1
 
     async def test_synchronously_where_a_loop_runs(self, caslie: Caslie) -> None:
         assert "350 ML" in caslie.ask(VOLUME, products=["mug"]).answer
@@ -255,7 +256,7 @@ class TestSynchronousAndNot:
     def test_from_many_threads(self, caslie: Caslie) -> None:
         with ThreadPoolExecutor(4) as threads:
             replies = list(threads.map(lambda _: caslie.ask(VOLUME, products=["mug"]), range(8)))
-        assert len({reply.answer for reply in replies}) == 1
+        assert len({response.answer for response in replies}) == 1
         assert len(caslie.captions("mug")) == 2
 
     def test_its_graph_takes_a_checkpointer(self, tmp_path: Path) -> None:
@@ -305,7 +306,7 @@ class TestStart:
     def test_a_profile_brings_the_mode_its_models_need(self, tmp_path: Path) -> None:
         paper = self.profile(mode="paper")
         with Caslie.open(tmp_path / "store", profile=paper, settings=Settings()) as caslie:
-            assert caslie.sight.settings.mode == "paper"
-            assert caslie.sight.cqe.quorum == 1
+            assert caslie.pipeline.settings.mode == "paper"
+            assert caslie.pipeline.cqe.quorum == 1
         with Caslie.open(tmp_path / "store", profile=paper, settings=Settings(mode="corrected")) as caslie:
-            assert caslie.sight.settings.mode == "corrected"
+            assert caslie.pipeline.settings.mode == "corrected"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from caslie_tools._concurrency import Bound, SingleFlight, on_behalf_of, run_sync
+from caslie_tools._concurrency import ConcurrencyLimit, SingleFlight, requested_by, run_sync
 from caslie_tools.exceptions import InputError
 from tests.doubles import FunctionRunnable
 
@@ -58,7 +58,7 @@ class TestRunSync:
         assert run_sync(call(3)) == 3
 
     def test_a_bound_holds_over_all_threads_that_call_synchronously(self) -> None:
-        bound, inside, peak = Bound(2), 0, 0
+        bound, inside, peak = ConcurrencyLimit(2), 0, 0
 
         async def work() -> None:
             nonlocal inside, peak
@@ -136,7 +136,7 @@ class TestAsyncRunnable:
         assert double.batch([1, 2, 3]) == [2, 4, 6]
 
     def test_a_batch_shares_one_loop_so_that_its_bound_holds(self) -> None:
-        bound = Bound(2)
+        bound = ConcurrencyLimit(2)
         loops = set()
 
         async def work(number: int) -> int:
@@ -168,7 +168,7 @@ class TestAsyncRunnable:
 
 class TestBound:
     async def test_no_more_than_the_limit_are_inside(self) -> None:
-        bound, inside, peak = Bound(3), 0, 0
+        bound, inside, peak = ConcurrencyLimit(3), 0, 0
 
         async def work() -> None:
             nonlocal inside, peak
@@ -182,7 +182,7 @@ class TestBound:
         assert peak == 3
 
     async def test_a_cancelled_waiter_gives_its_place_to_the_next(self) -> None:
-        bound, free, entered = Bound(1), asyncio.Event(), []
+        bound, free, entered = ConcurrencyLimit(1), asyncio.Event(), []
 
         async def work(name: str) -> None:
             async with bound():
@@ -197,7 +197,7 @@ class TestBound:
         assert entered == ["first", "third"]
 
     async def test_requesters_take_turns(self) -> None:
-        bound, free, entered = Bound(1), asyncio.Event(), []
+        bound, free, entered = ConcurrencyLimit(1), asyncio.Event(), []
 
         async def work(name: str) -> None:
             async with bound():
@@ -205,7 +205,7 @@ class TestBound:
                 await free.wait()
 
         def start(requester: str, count: int) -> list[asyncio.Task[None]]:
-            with on_behalf_of(requester):
+            with requested_by(requester):
                 return [asyncio.create_task(work(f"{requester} {number}")) for number in range(count)]
 
         tasks = start("catalogue", 4)
@@ -217,10 +217,10 @@ class TestBound:
         assert entered == ["catalogue 0", "catalogue 1", "question 0", "catalogue 2", "question 1", "catalogue 3"]
 
     async def test_places_that_are_given_up_at_any_moment_are_not_lost(self) -> None:
-        bound = Bound(2)
+        bound = ConcurrencyLimit(2)
 
         async def work(number: int) -> None:
-            with on_behalf_of(number % 3):
+            with requested_by(number % 3):
                 async with bound():
                     await asyncio.sleep(0)
 
@@ -234,7 +234,7 @@ class TestBound:
             pass
 
     def test_one_bound_serves_loops_one_after_the_other_and_at_once(self) -> None:
-        bound, meeting = Bound(1), threading.Barrier(2, timeout=10)
+        bound, meeting = ConcurrencyLimit(1), threading.Barrier(2, timeout=10)
 
         async def contend() -> int:
             async def work() -> None:
@@ -254,7 +254,7 @@ class TestBound:
         assert asyncio.run(contend()) == 1
 
     def test_a_loop_that_is_over_is_let_go(self) -> None:
-        bound = Bound(1)
+        bound = ConcurrencyLimit(1)
 
         async def contend() -> "weakref.ref[asyncio.AbstractEventLoop]":
             async def work() -> None:
@@ -270,7 +270,7 @@ class TestBound:
 
     def test_a_limit_below_one_is_refused(self) -> None:
         with pytest.raises(InputError, match="at least 1, not 0"):
-            Bound(0)
+            ConcurrencyLimit(0)
 
 
 class Flights:

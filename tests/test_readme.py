@@ -21,8 +21,9 @@ from caslie_tools import Caslie
 from caslie_tools.cli import main
 from caslie_tools.sample import catalogue_path
 from tests.doubles import RecordingChatModel
+from tests.paths import ROOT
 
-README = Path(__file__).parents[1] / "README.md"
+README = ROOT / "README.md"
 
 pytestmark = pytest.mark.skipif(not README.is_file(), reason="there is no README yet")
 

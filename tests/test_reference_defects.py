@@ -14,18 +14,19 @@ from langchain_core.messages import AIMessage
 from langgraph.types import RetryPolicy
 
 from caslie_tools.caslie import Caslie
-from caslie_tools.chat import ChatJudge, CompletionPredictor
-from caslie_tools.cqe import CQE
 from caslie_tools.domain import Answer, CaptionDraft, Evidence, ImageRef, Verdict
-from caslie_tools.fusion import fuse
+from caslie_tools.evaluation.metrics import reference_score, score
 from caslie_tools.graphs import build_graph
-from caslie_tools.layouts import render
-from caslie_tools.metrics import reference_score, score
-from caslie_tools.reply import Reply
-from caslie_tools.roles import Captioner, CaptionRequest, Judge, JudgeRequest, Models, Predictor, Profile
+from caslie_tools.pipeline.cqe import CQE
+from caslie_tools.pipeline.response import Response
+from caslie_tools.pipeline.unim3 import UniM3
+from caslie_tools.profiles.profile import Profile
+from caslie_tools.roles.chat import ChatJudge, CompletionPredictor
+from caslie_tools.roles.interfaces import Captioner, CaptionRequest, Judge, JudgeRequest, Models, Predictor
 from caslie_tools.settings import Settings
 from caslie_tools.tasks import MMECINSTRUCT, FusedInstance, get_task
-from caslie_tools.unim3 import UniM3
+from caslie_tools.tasks.fusion import fuse
+from caslie_tools.tasks.layouts import render
 from tests.doubles import (
     FixedCaptioner,
     FixedJudge,
@@ -41,10 +42,11 @@ from tests.doubles import (
     light_profile,
     raising,
 )
+from tests.paths import INSTANCES
+from tests.tasks.test_tasks import RECORDS, REFS
 from tests.test_concurrency import settle
-from tests.test_tasks import RECORDS, REFS
 
-EXAMPLES = Path(__file__).parents[1] / "examples" / "instances"
+EXAMPLES = INSTANCES
 
 
 @contextmanager
@@ -75,8 +77,8 @@ def seen_focus(request: CaptionRequest) -> str:
     return f"A picture for: {request.context.focus}"
 
 
-def errors(reply: Reply) -> list[str]:
-    return [look.error for look in reply.looks]
+def errors(response: Response) -> list[str]:
+    return [result.error for result in response.image_results]
 
 
 class Test1EveryInstanceIsJudgedOnTheFirstInstancesCaptions:
@@ -90,8 +92,8 @@ class Test1EveryInstanceIsJudgedOnTheFirstInstancesCaptions:
         assert sorted((request.context.focus, request.caption) for request in judge.requests) == sorted(
             (review, f"A picture for: {review}") for review in reviews
         )
-        assert [reply.looks[0].kept for reply in replies] == [True, False, True]
-        assert [reply.prediction.fused.count("A picture for") for reply in replies] == [1, 0, 1]
+        assert [response.image_results[0].kept for response in replies] == [True, False, True]
+        assert [response.prediction.fused.count("A picture for") for response in replies] == [1, 0, 1]
 
 
 class Test2ContextsAreMixedUp:
@@ -120,7 +122,7 @@ class Test2ContextsAreMixedUp:
 class Test3VotesAreStringsCountedByPlurality:
     @staticmethod
     def decide(*replies: str, quorum: int | None = None) -> tuple[bool, list[Verdict]]:
-        models = [FakeMessagesListChatModel(responses=[AIMessage(reply)]) for reply in replies]
+        models = [FakeMessagesListChatModel(responses=[AIMessage(response)]) for response in replies]
         cqe = CQE([ChatJudge(model) for model in models], early_stop=False, quorum=quorum)
         decision = cqe.invoke(judge_request())
         return decision.kept, [vote.verdict for vote in decision.votes]
@@ -137,9 +139,9 @@ class Test3VotesAreStringsCountedByPlurality:
 
     def test_papers_mode_counts_valid_votes_only(self, tmp_path: Path) -> None:
         with shop(tmp_path, judges=jury("yes", "abstain", "abstain", "yes", "no"), mode="paper") as caslie:
-            assert caslie.sight.cqe.invoke(judge_request()).kept
+            assert caslie.pipeline.cqe.invoke(judge_request()).kept
         with shop(tmp_path, judges=jury("yes", "abstain", "abstain", "no", "no"), mode="paper") as caslie:
-            assert not caslie.sight.cqe.invoke(judge_request()).kept
+            assert not caslie.pipeline.cqe.invoke(judge_request()).kept
 
     @pytest.mark.parametrize("replies", [("yes", "no"), ("no", "yes"), ("yes", "no", "no", "yes", "hm")])
     def test_a_tie_does_not_go_to_the_first_judge(self, replies: tuple[str, ...]) -> None:
@@ -182,26 +184,26 @@ class Test4FailedDownloadsAreJudgedOrCrash:
     @staticmethod
     async def run(
         folder: Path, url: str, *, timeout_seconds: float = 5
-    ) -> tuple[Reply, list[CaptionRequest], list[JudgeRequest]]:
+    ) -> tuple[Response, list[CaptionRequest], list[JudgeRequest]]:
         captioner, judge = FixedCaptioner("A red mug."), FixedJudge("yes")
         limits = {"allow_private_addresses": True, "timeout_seconds": timeout_seconds}
         with shop(folder, captioners=[captioner], judges=[judge], images=limits) as caslie:
             images = (ImageRef(url=url), ImageRef(data=draw_picture("350 ML", "red")))
-            reply = await caslie.apredict("prp", {"product 1": "Mug", "product 2": "Jug"}, images=images)
-        return reply, captioner.requests, judge.requests
+            response = await caslie.apredict("prp", {"product 1": "Mug", "product 2": "Jug"}, images=images)
+        return response, captioner.requests, judge.requests
 
-    def check(self, reply: Reply, captioned: list[CaptionRequest], judged: list[JudgeRequest]) -> None:
-        lost, found = reply.looks
+    def check(self, response: Response, captioned: list[CaptionRequest], judged: list[JudgeRequest]) -> None:
+        lost, found = response.image_results
         assert "mug.png" in lost.error
         assert (lost.caption, lost.decision, lost.kept) == (None, None, False)
         assert found.kept
         assert (len(captioned), len(judged)) == (1, 1)
-        assert json.loads(reply.prediction.fused) == {
+        assert json.loads(response.prediction.fused) == {
             "product 1": "Mug", "product 2": "Jug", "product 2 information extracted from image": "A red mug.",
         }  # fmt: skip
-        assert len(reply.warnings) == 1
-        assert lost.error in reply.warnings[0]
-        assert "hunter2" not in reply.model_dump_json(exclude={"instance", "looks"})
+        assert len(response.warnings) == 1
+        assert lost.error in response.warnings[0]
+        assert "hunter2" not in response.model_dump_json(exclude={"instance", "image_results"})
 
     async def test_a_dead_url_costs_its_own_picture_only(self, tmp_path: Path) -> None:
         with socket.socket() as unused:
@@ -224,11 +226,11 @@ class Test4FailedDownloadsAreJudgedOrCrash:
 
     async def test_a_captioner_that_crashes_leaves_an_answer_from_text(self, tmp_path: Path) -> None:
         with shop(tmp_path, captioners=[FunctionCaptioner(raising(RuntimeError("cannot identify image")))]) as caslie:
-            caslie.graph = build_graph(caslie.sight, retry=RetryPolicy(initial_interval=0.001, jitter=False))
-            reply = await caslie.apredict("cc", RECORDS["cc"], images=[draw_picture()])
-        assert reply.prediction.label == "B"
-        assert json.loads(reply.prediction.fused) == {"title": "Kettle"}
-        assert any("text only" in warning for warning in reply.warnings)
+            caslie.graph = build_graph(caslie.pipeline, retry=RetryPolicy(initial_interval=0.001, jitter=False))
+            response = await caslie.apredict("cc", RECORDS["cc"], images=[draw_picture()])
+        assert response.prediction.label == "B"
+        assert json.loads(response.prediction.fused) == {"title": "Kettle"}
+        assert any("text only" in warning for warning in response.warnings)
 
 
 class Test5RejectedCaptionsAndMissingOptionsLeaveTraces:
@@ -287,8 +289,8 @@ class Test7CachesIgnoreWhatACaptionCameFrom:
     ) -> tuple[str, str, str, int]:
         captioner = FixedCaptioner(text, name=name)
         with shop(folder, captioners=[captioner], judges=jury("yes"), **settings) as caslie:
-            reply = await caslie.aask(self.QUESTION, images=[picture])
-        caption = reply.looks[0].caption
+            response = await caslie.aask(self.QUESTION, images=[picture])
+        caption = response.image_results[0].caption
         assert caption is not None
         return caption.text, caption.captioner, caption.source, captioner.calls
 
@@ -305,8 +307,8 @@ class Test7CachesIgnoreWhatACaptionCameFrom:
         picture, captioner = draw_picture("350 ML", "red"), FunctionCaptioner(seen_focus)
         with shop(tmp_path, captioners=[captioner], judges=jury("yes")) as caslie:
             for question in ("Which colour is it?", "How many cups does it hold?", "Which colour is it?"):
-                reply = await caslie.aask(question, images=[picture])
-                caption = reply.looks[-1].caption
+                response = await caslie.aask(question, images=[picture])
+                caption = response.image_results[-1].caption
                 assert caption is not None
                 assert caption.text == f"A picture for: {question}"
         assert captioner.calls == 2
@@ -320,14 +322,14 @@ class Test8ItOnlyRunsOnTheDatasetsTestSplit:
         record = json.loads((EXAMPLES / f"{task.name}.json").read_text(encoding="utf-8"))
         images = [draw_picture(f"OWN {number}", "blue") for number, _ in enumerate(record["images"])]
         with Caslie.open(tmp_path / "new" / "store", profile=light_profile()) as caslie:
-            reply = await caslie.apredict(
+            response = await caslie.apredict(
                 task.name, {"input": record["input"], "options": record["options"]}, images=images
             )
-        assert reply.prediction.valid
-        captions = [look.caption.text for look in reply.looks if look.caption]
+        assert response.prediction.valid
+        captions = [result.caption.text for result in response.image_results if result.caption]
         assert len(captions) == len(images)
         assert all(f"OWN {number}" in text for number, text in enumerate(captions))
-        assert errors(reply) == [""] * len(images)
+        assert errors(response) == [""] * len(images)
 
 
 class Test9OneRequestAtATimeAndNobodyLooks:
@@ -339,8 +341,8 @@ class Test9OneRequestAtATimeAndNobodyLooks:
             return "A mug."
 
         with shop(tmp_path, captioners=[FunctionCaptioner(meet)], captioner_timeout_seconds=5) as caslie:
-            reply = await caslie.apredict("sa", RECORDS["sa"], images=[draw_picture(str(n)) for n in range(3)])
-        assert errors(reply) == ["", "", ""]
+            response = await caslie.apredict("sa", RECORDS["sa"], images=[draw_picture(str(n)) for n in range(3)])
+        assert errors(response) == ["", "", ""]
 
     @pytest.mark.parametrize("parallel", [1, 2, 4])
     async def test_equal_pictures_are_captioned_once(self, tmp_path: Path, parallel: int) -> None:
@@ -350,9 +352,9 @@ class Test9OneRequestAtATimeAndNobodyLooks:
 
         captioner = FunctionCaptioner(caption)
         with shop(tmp_path, captioners=[captioner], judges=jury("yes"), max_parallel_images=parallel) as caslie:
-            reply = await caslie.apredict("sa", RECORDS["sa"], images=[draw_picture("SEAM")] * 4)
+            response = await caslie.apredict("sa", RECORDS["sa"], images=[draw_picture("SEAM")] * 4)
         assert captioner.calls == 1
-        assert reply.prediction.fused.count("A torn seam.") == 1
+        assert response.prediction.fused.count("A torn seam.") == 1
 
     async def test_a_judge_can_check_that_a_caption_is_true_to_the_picture(self, tmp_path: Path) -> None:
         def backed(request: JudgeRequest) -> Verdict:
@@ -365,8 +367,8 @@ class Test9OneRequestAtATimeAndNobodyLooks:
 
         for text, kept in (("red", True), ("waterproof", False)):
             with shop(tmp_path / text, captioners=[captioner(text)], judges=[FunctionJudge(backed)]) as caslie:
-                reply = await caslie.apredict("sa", RECORDS["sa"], images=[draw_picture("", "red")])
-            assert reply.looks[0].kept is kept
+                response = await caslie.apredict("sa", RECORDS["sa"], images=[draw_picture("", "red")])
+            assert response.image_results[0].kept is kept
 
 
 class Test10TheAnswerIsCutAtAMarkerThatProductTextCanContain:

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from caslie_tools.catalogue import read_catalogue
+from caslie_tools.catalogue.reading import read_catalogue
 from caslie_tools.domain import Product
 from caslie_tools.exceptions import InputError
 from caslie_tools.sample import DEMO_QUESTIONS, DemoQuestion, catalogue_path
 from caslie_tools.sample.canvas import SIDE, Canvas
 from caslie_tools.sample.draw import COLOURS, PICTURES, Picture, draw
 from caslie_tools.tasks import get_task
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 INSTANCES = ROOT / "examples" / "instances"
 TASKS = {
     "answerability_prediction": 1,

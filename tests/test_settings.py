@@ -4,8 +4,9 @@ import pytest
 from pydantic import ValidationError
 
 from caslie_tools.exceptions import CaslieError, MissingExtraError, SettingsError
-from caslie_tools.profiles import load_profile
-from caslie_tools.roles import PictureEmbeddings, Profile
+from caslie_tools.images.embeddings import PictureEmbeddings
+from caslie_tools.profiles.named import load_profile
+from caslie_tools.profiles.profile import Profile
 from caslie_tools.settings import Settings
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.paths import ROOT
 
 _IMPORT = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import caslie_tools.cli, caslie_tools.graphs.graph
-from caslie_tools.catalogue import read_catalogue
+from caslie_tools.catalogue.reading import read_catalogue
 from caslie_tools.sample import catalogue_path
 for module in (caslie_tools, caslie_tools.graphs):
     assert module.__file__.startswith(sys.argv[1]), module.__file__
@@ -47,7 +47,8 @@ def test_all_of_the_package_is_in_it_once(wheel: zipfile.ZipFile) -> None:
             "py.typed",
             "sample/*.csv",
             "sample/images/*.png",
-            "endpoints/profiles/*.toml",
+            "profiles/*.toml",
+            "*.pyi",
             "evaluation/templates/*.jinja",
         )
         for path in (ROOT / "caslie_tools").rglob(pattern)

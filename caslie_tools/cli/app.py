@@ -22,7 +22,7 @@ from caslie_tools.cli.tune import tune
 
 if TYPE_CHECKING:
     from caslie_tools.caslie import Caslie
-    from caslie_tools.reply import Reply
+    from caslie_tools.pipeline.response import Response
 
 Document: TypeAlias = dict[str, Any]
 
@@ -112,8 +112,10 @@ def ask(
 ) -> Document | None:
     """Answer a question about one product, several, or the catalogue."""
     with _open(store, profile, create=False) as caslie:
-        reply = caslie.ask(question, products=product or (), images=image or (), where=where, use_images=not text_only)
-    return _shown(reply, as_json=as_json)
+        response = caslie.ask(
+            question, products=product or (), images=image or (), where=where, use_images=not text_only
+        )
+    return _shown(response, as_json=as_json)
 
 
 @app.command()
@@ -131,8 +133,8 @@ def predict(
     """Solve one instance of one of the seven tasks."""
     record = _read_instance(instance)
     with _open(store, profile) as caslie:
-        reply = caslie.predict(task, record, images=image or (), use_images=not text_only)
-    return _shown(reply, as_json=as_json)
+        response = caslie.predict(task, record, images=image or (), use_images=not text_only)
+    return _shown(response, as_json=as_json)
 
 
 @app.command()
@@ -232,11 +234,11 @@ def _beside(path: Path, image: object) -> object:
     return str(path.parent / image)
 
 
-def _shown(reply: "Reply", *, as_json: bool) -> Document | None:
+def _shown(response: "Response", *, as_json: bool) -> Document | None:
     if as_json:
-        return reply.to_json()
+        return response.to_json()
     from caslie_tools.cli.render import show_reply
 
-    show_reply(out, reply)
-    show_warnings(reply.warnings)
+    show_reply(out, response)
+    show_warnings(response.warnings)
     return None

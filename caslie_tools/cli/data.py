@@ -120,7 +120,7 @@ def fetch_images(
     from caslie_tools._concurrency import run_sync
     from caslie_tools.data.pictures import fetch_pictures, picture_urls
     from caslie_tools.data.reading import read_records
-    from caslie_tools.images import ImageLoader
+    from caslie_tools.images.loading import ImageLoader
     from caslie_tools.settings import Settings
 
     loader = ImageLoader(Settings.load().images)

@@ -11,7 +11,7 @@ from caslie_tools.cli.console import ProgressDisplay, out, plain, show_warnings,
 from caslie_tools.cli.options import AsJson, ProfileName, ShowProgress, Store
 
 if TYPE_CHECKING:
-    from caslie_tools.data.build import BuildOptions, BuildReport
+    from caslie_tools.data.building import BuildOptions, BuildReport
 
 _FAULTS_SHOWN = 20
 
@@ -84,8 +84,8 @@ def build(
     the same command makes no finished caption again.
     """
     from caslie_tools.caslie import Caslie
-    from caslie_tools.data.build import build_dataset
-    from caslie_tools.images import ImageLoader
+    from caslie_tools.data.building import build_dataset
+    from caslie_tools.images.loading import ImageLoader
     from caslie_tools.settings import Settings
 
     given = {"searches": searches, "reviews": reviews, "questions": questions, "events": events}
@@ -110,7 +110,7 @@ def build(
             logs={kind: path for kind, path in given.items() if path is not None},
             options=choices,
             strict=strict,
-            sight=caslie.sight if caslie else None,
+            pipeline=caslie.pipeline if caslie else None,
             profile=caslie.profile.name if caslie else "",
             loader=ImageLoader(settings.images),
             progress=advance,
@@ -124,7 +124,7 @@ def build(
 def _choices(**values: Any) -> "BuildOptions":
     from pydantic import ValidationError
 
-    from caslie_tools.data.build import BuildOptions
+    from caslie_tools.data.building import BuildOptions
     from caslie_tools.exceptions import DataError
 
     try:

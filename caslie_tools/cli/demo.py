@@ -37,15 +37,15 @@ def run_demo(
             )
             show_report(out, report)
         for number, asked in enumerate(DEMO_QUESTIONS, start=1):
-            reply = caslie.ask(asked.question, products=(asked.product,) if asked.product else (), where=asked.where)
+            response = caslie.ask(asked.question, products=(asked.product,) if asked.product else (), where=asked.where)
             if as_json:
-                answers.append({"question": asked.question, "note": asked.note, **reply.to_json()})
+                answers.append({"question": asked.question, "note": asked.note, **response.to_json()})
                 continue
             filtered = f"  (where {plain(asked.where)})" if asked.where else ""
             out.print(f"\n[bold cyan]{number}. {plain(asked.question)}[/bold cyan]{filtered}")
             out.print(f"[dim]{plain(asked.note)}[/dim]")
-            show_reply(out, reply)
-            out.print(f"[dim]fused text: {plain(reply.prediction.fused)}[/dim]")
-            show_steps(out, reply)
-            show_warnings(reply.warnings)
+            show_reply(out, response)
+            out.print(f"[dim]fused text: {plain(response.prediction.fused)}[/dim]")
+            show_steps(out, response)
+            show_warnings(response.warnings)
     return {"indexed": report.model_dump(mode="json"), "answers": answers} if as_json else None

@@ -9,8 +9,8 @@ import typer
 from caslie_tools.cli.console import FAILED, OK, err, out, plain
 
 if TYPE_CHECKING:
-    from caslie_tools.endpoints.check import RoleReport
-    from caslie_tools.endpoints.plan import Plan
+    from caslie_tools.profiles.checking import RoleReport
+    from caslie_tools.serving.plan import Plan
 
 endpoints = typer.Typer(name="endpoints", help="Models you host yourself: plan their servers, start them, check them.")
 
@@ -30,15 +30,15 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> dict[str, Any] | None:
     """Compute the GPU memory a profile's servers need, and print the commands that start them."""
-    from caslie_tools.endpoints.loading import load_profile_settings
-    from caslie_tools.endpoints.plan import plan_servers
+    from caslie_tools.profiles.toml import load_profile_settings
+    from caslie_tools.serving.plan import plan_servers
 
     planned = plan_servers(load_profile_settings(profile), gpu_memory=gpu_memory, gpus=gpus)
     if not as_json:
         _show(planned)
     planned.require_fit()
     if compose is not None:
-        from caslie_tools.endpoints.compose import compose_file
+        from caslie_tools.serving.compose import compose_file
 
         compose.write_text(compose_file(planned), encoding="utf-8")
         err.print(f"wrote {plain(compose)}; start it with: docker compose -f {plain(compose)} up -d", soft_wrap=True)
@@ -52,7 +52,7 @@ def plan(
 def _show(planned: "Plan") -> None:
     from rich.table import Table
 
-    from caslie_tools.endpoints.servers import GIB
+    from caslie_tools.serving.servers import GIB
 
     table = Table("server", "roles", "GPU", "weights", "KV cache", "allowance", "GiB", "share", "tokens", "at once")
     for server in planned.servers:
@@ -96,8 +96,8 @@ def up(
     a server cannot be started, or ends by itself: the others are stopped too.
     """
     from caslie_tools.cli.up import run_up
-    from caslie_tools.endpoints.loading import load_profile_settings
-    from caslie_tools.endpoints.plan import plan_servers
+    from caslie_tools.profiles.toml import load_profile_settings
+    from caslie_tools.serving.plan import plan_servers
 
     settings = load_profile_settings(profile)
     planned = plan_servers(settings, gpu_memory=gpu_memory, gpus=gpus)
@@ -113,8 +113,8 @@ def check(
 ) -> tuple[dict[str, Any] | None, int]:
     """Find out whether the live servers of a profile do what its roles need."""
     from caslie_tools._concurrency import run_sync
-    from caslie_tools.endpoints.check import check_profile
-    from caslie_tools.endpoints.loading import load_profile_settings
+    from caslie_tools.profiles.checking import check_profile
+    from caslie_tools.profiles.toml import load_profile_settings
 
     reports = run_sync(check_profile(load_profile_settings(profile)))
     passed = all(report.passed for report in reports)

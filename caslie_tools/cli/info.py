@@ -7,8 +7,8 @@ from typing import Any
 
 from caslie_tools._version import __version__
 from caslie_tools.exceptions import CaslieError, StoreNotFoundError
-from caslie_tools.profiles import load_profile
-from caslie_tools.roles import Profile
+from caslie_tools.profiles.named import load_profile
+from caslie_tools.profiles.profile import Profile
 from caslie_tools.settings import Settings
 from caslie_tools.store import CaptionStore
 

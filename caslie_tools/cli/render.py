@@ -6,36 +6,36 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from caslie_tools.catalogue.indexing import IndexReport
 from caslie_tools.cli.console import plain
-from caslie_tools.indexing import IndexReport
-from caslie_tools.reply import Reply
-from caslie_tools.sight import Look
+from caslie_tools.pipeline.pipeline import ImageResult
+from caslie_tools.pipeline.response import Response
 from caslie_tools.store import ProductHit
 
 _FAILURES_SHOWN = 20
 
 
-def show_reply(console: Console, reply: Reply) -> None:
+def show_reply(console: Console, response: Response) -> None:
     """Shows per image what became of its caption, then the answer with its citations."""
-    if reply.looks:
+    if response.image_results:
         table = Table("image", "caption", "votes", "", title=None, expand=False)
-        for look in reply.looks:
-            table.add_row(plain(_shown(look)), plain(_caption(look)), _votes(look), _verdict(look))
+        for result in response.image_results:
+            table.add_row(plain(_shown(result)), plain(_caption(result)), _votes(result), _verdict(result))
         console.print(table)
-    answer = reply.answer or "no answer"
-    style = "bold" if reply.prediction.valid and reply.prediction.answerable is not False else "yellow"
+    answer = response.answer or "no answer"
+    style = "bold" if response.prediction.valid and response.prediction.answerable is not False else "yellow"
     console.print(f"[{style}]{plain(answer)}[/{style}]")
-    for citation in reply.prediction.citations:
+    for citation in response.prediction.citations:
         console.print(
             f"  from {plain(citation.product or 'the picture')}, {plain(citation.field)}: {plain(citation.quote)}"
         )
-    if probabilities := reply.prediction.probabilities:
+    if probabilities := response.prediction.probabilities:
         console.print("  " + "  ".join(f"{plain(label)} {value:.2f}" for label, value in probabilities.items()))
 
 
-def show_steps(console: Console, reply: Reply) -> None:
+def show_steps(console: Console, response: Response) -> None:
     """Shows the time of each step."""
-    timings: Mapping[str, float] = reply.to_json()["timings_ms"]
+    timings: Mapping[str, float] = response.to_json()["timings_ms"]
     console.print("[dim]" + "  ".join(f"{step} {value:.0f} ms" for step, value in timings.items()) + "[/dim]")
 
 
@@ -97,26 +97,26 @@ def _fact(value: object) -> str:
     return "none" if value is None else str(value)
 
 
-def _shown(look: Look) -> str:
-    name = str(look.image.ref)
-    return name if look.image.product is None else f"{look.image.product}\n{name}"
+def _shown(result: ImageResult) -> str:
+    name = str(result.image.ref)
+    return name if result.image.product is None else f"{result.image.product}\n{name}"
 
 
-def _caption(look: Look) -> str:
-    return look.caption.text if look.caption else look.error
+def _caption(result: ImageResult) -> str:
+    return result.caption.text if result.caption else result.error
 
 
-def _votes(look: Look) -> str:
-    if look.decision is None:
+def _votes(result: ImageResult) -> str:
+    if result.decision is None:
         return ""
-    votes = [f"{plain(vote.judge)} {vote.verdict}" for vote in look.decision.votes]
-    if look.decision.unasked:
-        votes.append(f"[dim]{look.decision.unasked} not needed[/dim]")
+    votes = [f"{plain(vote.judge)} {vote.verdict}" for vote in result.decision.votes]
+    if result.decision.unasked:
+        votes.append(f"[dim]{result.decision.unasked} not needed[/dim]")
     return "\n".join(votes)
 
 
-def _verdict(look: Look) -> str:
-    if look.caption is None:
+def _verdict(result: ImageResult) -> str:
+    if result.caption is None:
         return "[yellow]no caption[/yellow]"
-    origin = {"cache": "found", "generated": "made", "given": "given"}[look.caption.source]
-    return f"{origin}, [green]kept[/green]" if look.kept else f"{origin}, [red]rejected[/red]"
+    origin = {"cache": "found", "generated": "made", "given": "given"}[result.caption.source]
+    return f"{origin}, [green]kept[/green]" if result.kept else f"{origin}, [red]rejected[/red]"

@@ -10,7 +10,7 @@ from caslie_tools.cli import console
 from caslie_tools.cli.console import ProgressDisplay, plain
 
 if TYPE_CHECKING:
-    from caslie_tools.tuning.model import TuningReport
+    from caslie_tools.tuning.report import TuningReport
 
 _LEFT_OUT_SHOWN = 10
 
@@ -67,8 +67,8 @@ def tune_model(
 ) -> dict[str, Any] | None:
     """Tune a model of your own on instruction data: LoRA, on the answers only.
 
-    The defaults are the recipe of the paper's group. Several GPUs or machines: accelerate launch -m caslie_tools.tuning
-    with the same arguments. A run that was killed goes on with --resume.
+    The defaults are the recipe of the paper's group. On several GPUs or machines, run `accelerate launch -m
+    caslie_tools.cli tune model` with the same arguments. --resume continues a run that was killed.
     """
     from caslie_tools.tuning.configuration import TuningSettings, load_settings
     from caslie_tools.tuning.model import tune

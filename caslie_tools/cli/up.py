@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from caslie_tools.cli.console import OK, err, out, plain
-from caslie_tools.endpoints.addresses import url_of
-from caslie_tools.endpoints.configuration import ProfileSettings
-from caslie_tools.endpoints.plan import Plan
-from caslie_tools.endpoints.processes import LOGS, ServerProcess, State, running
 from caslie_tools.exceptions import EndpointError
+from caslie_tools.profiles.settings import ProfileSettings
+from caslie_tools.serving.addresses import url_of
+from caslie_tools.serving.plan import Plan
+from caslie_tools.serving.processes import LOGS, ServerProcess, State, running
 
 
 def run_up(

@@ -11,10 +11,10 @@ from typing import Final, Literal, TypeAlias
 from caslie_tools.data.reading import read_records
 from caslie_tools.data.records import BadRecord, Record, image_text
 from caslie_tools.data.statistics import Tally, TaskStatistics, is_missing
-from caslie_tools.domain import Model
+from caslie_tools.domain import FrozenModel
 from caslie_tools.exceptions import DataError
-from caslie_tools.parsing import option_text
 from caslie_tools.tasks import get_task
+from caslie_tools.tasks.answers import option_text
 
 _KNOWN_SPLIT: Final = re.compile(r"(?i)(train|val|valid|validation|dev|test)([-_ ](ind|ood))?|(ind|ood)([-_ ]test)?")
 
@@ -33,7 +33,7 @@ FindingKind: TypeAlias = Literal[
 names say. A ``leak`` is one question in two splits."""
 
 
-class Finding(Model):
+class Finding(FrozenModel):
     """One thing that is wrong."""
 
     kind: FindingKind
@@ -42,7 +42,7 @@ class Finding(Model):
     reason: str
 
 
-class DataReport(Model):
+class DataReport(FrozenModel):
     """What a check found."""
 
     source: str

@@ -14,19 +14,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
 
-from caslie_tools._concurrency import together
+from caslie_tools._concurrency import run_together
 from caslie_tools.data.files import replacing
 from caslie_tools.data.records import BadRecord, Record
-from caslie_tools.domain import ImageRef, Model
+from caslie_tools.domain import FrozenModel, ImageRef
 from caslie_tools.exceptions import DataError, ImageError, ImageFetchError
-from caslie_tools.images import ImageLoader, LoadedImage
+from caslie_tools.images.loading import ImageLoader, LoadedImage
 
 _INDEX: Final = "index.jsonl"
 _FILE: Final = re.compile(r"([0-9a-f]{2})/(\1[0-9a-f]{62})\.[a-z]{3,4}")
 _EXTENSIONS: Final = {"image/jpeg": "jpg", "image/tiff": "tif"}
 
 
-class DeadPicture(Model):
+class DeadPicture(FrozenModel):
     """A URL that gave no picture."""
 
     url: str
@@ -36,7 +36,7 @@ class DeadPicture(Model):
     """Whether it may well go otherwise another time; it is then tried again by the next run."""
 
 
-class FetchReport(Model):
+class FetchReport(FrozenModel):
     """What a run of :func:`fetch_pictures` did."""
 
     urls: int
@@ -180,7 +180,7 @@ async def fetch_pictures(
 
     try:
         with _open_index(folder) as index:
-            await together(work(index) for _ in range(min(parallel, len(left))))
+            await run_together(work(index) for _ in range(min(parallel, len(left))))
     except OSError as error:
         raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
     return FetchReport(

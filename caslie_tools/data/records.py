@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from caslie_tools.domain import ImageRef, Model
+from caslie_tools.domain import FrozenModel, ImageRef
 from caslie_tools.exceptions import InstanceError, UnknownTaskError
 from caslie_tools.tasks import Instance, Task, get_task
 
@@ -24,7 +24,7 @@ _VERDICTS = {True: True, False: False, "yes": True, "no": False, None: None}
 _SHOWN_CHARACTERS = 60
 
 
-class Record(Model):
+class Record(FrozenModel):
     """A record that fits its task."""
 
     index: int
@@ -53,7 +53,7 @@ class Record(Model):
         return self.instance.output
 
 
-class BadRecord(Model):
+class BadRecord(FrozenModel):
     """A record that cannot be used, and why."""
 
     index: int

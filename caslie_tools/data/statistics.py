@@ -9,11 +9,11 @@ from pathlib import Path
 
 from caslie_tools.data.reading import read_records
 from caslie_tools.data.records import BadRecord, Record
-from caslie_tools.domain import ImageRef, Model
+from caslie_tools.domain import FrozenModel, ImageRef
 from caslie_tools.tasks import get_task
 
 
-class Quantiles(Model):
+class Quantiles(FrozenModel):
     """How a length is spread, in characters."""
 
     least: int
@@ -23,7 +23,7 @@ class Quantiles(Model):
     most: int
 
 
-class TaskStatistics(Model):
+class TaskStatistics(FrozenModel):
     """The records of one task in one split."""
 
     task: str
@@ -43,7 +43,7 @@ class TaskStatistics(Model):
     """Of the input as JSON text, which is how a tuned model is given it."""
 
 
-class DataStatistics(Model):
+class DataStatistics(FrozenModel):
     """A dataset in numbers."""
 
     records: int

@@ -12,9 +12,9 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from caslie_tools.evaluation.metrics import counted_answer, score
 from caslie_tools.evaluation.outcomes import Outcome, Treatment
 from caslie_tools.exceptions import InputError
-from caslie_tools.metrics import counted_answer, score
 from caslie_tools.tasks import Task
 
 RESAMPLES: Final = 10_000

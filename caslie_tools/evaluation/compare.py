@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from caslie_tools.domain import Model
+from caslie_tools.domain import FrozenModel
 from caslie_tools.evaluation.answers import Answered
 from caslie_tools.evaluation.intervals import PairedTest, adjust, paired_test
 from caslie_tools.evaluation.outcomes import TREATMENTS, Outcome
@@ -13,7 +13,7 @@ from caslie_tools.evaluation.verdict import shown, shown_interval, shown_p_value
 from caslie_tools.exceptions import DataError
 
 
-class Comparison(Model):
+class Comparison(FrozenModel):
     """Two runs against each other."""
 
     first: str

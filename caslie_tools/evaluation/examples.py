@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from typing import Final
 
-from caslie_tools.domain import Model
+from caslie_tools._text import shortened
+from caslie_tools.domain import FrozenModel
 from caslie_tools.evaluation.gate_quality import is_judged, usefulness
 from caslie_tools.evaluation.outcomes import CaptionOutcome, Outcome
 from caslie_tools.evaluation.reading import Group
 
 EXAMPLES: Final = 3
 """Of each kind."""
-_LONGEST: Final = 160
 
 
-class Example(Model):
+class Example(FrozenModel):
     """One instance the gate got wrong. Its texts come from a model or a shop: show them as data."""
 
     kind: str
@@ -43,12 +43,6 @@ def worst_examples(groups: Sequence[Group]) -> list[Example]:
     return [_example("misled", outcome) for outcome in misled[:EXAMPLES]] + [
         _example("lost", outcome) for outcome in lost[:EXAMPLES]
     ]
-
-
-def shortened(text: str, longest: int = _LONGEST) -> str:
-    """Returns a text on one line and no longer than told."""
-    line = " ".join("".join(mark if mark.isprintable() else " " for mark in text).split())
-    return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
 
 
 def _gated(outcome: Outcome) -> bool:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal, TypeAlias, get_args
 
-from caslie_tools.domain import Model
+from caslie_tools.domain import FrozenModel
 from caslie_tools.evaluation.outcomes import Outcome, Treatment
 from caslie_tools.evaluation.reading import Group
 
@@ -18,7 +18,7 @@ USEFULNESS: Final[tuple[Usefulness, ...]] = get_args(Usefulness)
 _NEEDED: Final[tuple[Treatment, ...]] = ("none", "every", "gated")
 
 
-class GateQuality(Model):
+class GateQuality(FrozenModel):
     """A gate's decisions against what the captions did. A share is ``None`` where there is nothing to divide by."""
 
     scope: str

@@ -14,14 +14,14 @@ from typing import Final
 import numpy as np
 
 from caslie_tools._optional import require
-from caslie_tools.domain import Model, Probability
+from caslie_tools.domain import FrozenModel, Probability
 from caslie_tools.evaluation.answers import Answered, Values, resampled_counts, resampled_headlines
 from caslie_tools.exceptions import InputError
 
 LEVEL: Final = 0.95
 
 
-class Interval(Model):
+class Interval(FrozenModel):
     """A confidence interval."""
 
     low: float
@@ -47,7 +47,7 @@ class Interval(Model):
         return cls(low=float(low), high=float(high), level=level)
 
 
-class PairedTest(Model):
+class PairedTest(FrozenModel):
     """Two treatments, or two runs, on the same instances of one task."""
 
     task: str

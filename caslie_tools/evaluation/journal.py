@@ -11,13 +11,13 @@ from typing import Any, BinaryIO
 from pydantic import Field, ValidationError
 
 from caslie_tools.data.files import replacing
-from caslie_tools.domain import Model
+from caslie_tools.domain import FrozenModel
 from caslie_tools.evaluation.outcomes import Outcome, Treatment
 from caslie_tools.evaluation.reading import OUTCOMES_FILE, RUN_FILE
 from caslie_tools.exceptions import DataError, InputError
 
 
-class Run(Model):
+class Run(FrozenModel):
     """All that a run's outcomes depend on, as far as it can be told: a run goes on only with the same."""
 
     data: str
@@ -162,7 +162,7 @@ def _read(path: Path) -> Run:
         raise DataError(f"{path} cannot be read as a run's description; choose another folder (--out)") from error
 
 
-def _as_json(value: Model, indent: int | None = None) -> bytes:
+def _as_json(value: FrozenModel, indent: int | None = None) -> bytes:
     text = json.dumps(value.model_dump(mode="json"), ensure_ascii=False, indent=indent)
     # A text from elsewhere may hold half a character.
     return text.encode("utf-8", "replace") + b"\n"

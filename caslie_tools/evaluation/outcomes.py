@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import Field
 
-from caslie_tools.domain import Model, Probability, Vote
+from caslie_tools.domain import FrozenModel, Probability, Vote
 
 Treatment: TypeAlias = Literal["none", "every", "gated", "plain", "given"]
 """Which captions are fused: none; every one EC3 made for the instance; those the jury keeps; every context-free one;
@@ -12,7 +12,7 @@ those the data brings along, as given."""
 TREATMENTS: tuple[Treatment, ...] = ("none", "every", "gated", "plain", "given")
 
 
-class CaptionOutcome(Model):
+class CaptionOutcome(FrozenModel):
     """What became of one image."""
 
     image: int
@@ -27,7 +27,7 @@ class CaptionOutcome(Model):
     """Why there is no caption, where something went wrong."""
 
 
-class Cost(Model):
+class Cost(FrozenModel):
     """What one treatment of one instance took, as if it were the only one."""
 
     captioner_calls: int = 0
@@ -43,7 +43,7 @@ class Cost(Model):
     """In calls of models, without waiting for a turn; calls at the same time add up."""
 
 
-class TreatmentOutcome(Model):
+class TreatmentOutcome(FrozenModel):
     """One instance under one treatment."""
 
     answer: str | None = None
@@ -60,7 +60,7 @@ class TreatmentOutcome(Model):
     """Why there is no answer, where a model failed; it counts as a wrong one."""
 
 
-class Outcome(Model):
+class Outcome(FrozenModel):
     """One instance under every treatment: one line of the run's JSON Lines file."""
 
     index: int

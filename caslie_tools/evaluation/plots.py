@@ -11,7 +11,7 @@ from html import escape
 from typing import Any, Final
 
 from caslie_tools._optional import require
-from caslie_tools.domain import Model
+from caslie_tools.domain import FrozenModel
 from caslie_tools.evaluation.gate_quality import USEFULNESS, GateQuality, Usefulness
 from caslie_tools.evaluation.outcomes import TREATMENTS, Treatment
 from caslie_tools.evaluation.scores import TreatmentCost, TreatmentScore
@@ -44,7 +44,7 @@ _STYLE: Final = {
 }
 
 
-class Plot(Model):
+class Plot(FrozenModel):
     """One plot."""
 
     svg: str

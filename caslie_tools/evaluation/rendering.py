@@ -1,16 +1,11 @@
 """Fills the templates of reports. What is put in is data, whatever it holds: HTML and Markdown alike escape it."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from caslie_tools._optional import require
-from caslie_tools.evaluation.examples import shortened
+from caslie_tools._text import escape_markdown
 from caslie_tools.evaluation.verdict import shown, shown_interval, shown_p_value
-
-# What Markdown, the HTML inside of it, or a reader that makes links of bare addresses could take for its own. Inside of
-# a word an underscore is none of that.
-_MARKS = re.compile(r"[\\`*\[\]<>#|~&$]|(?<!\w)_|_(?!\w)|(?<=:)//|(?<=www)\.")
 
 
 def render(name: str, values: Mapping[str, Any]) -> str:
@@ -37,16 +32,6 @@ def render(name: str, values: Mapping[str, Any]) -> str:
     text: str = environment.get_template(f"{name}.jinja").render(values)
     # Half a character, from a model or a shop, is no UTF-8.
     return text.encode("utf-8", "replace").decode("utf-8").rstrip() + "\n"
-
-
-def escape_markdown(text: str, longest: int = 1000) -> str:
-    """Returns a text from elsewhere as Markdown that shows it as it is, on one line and in its cell.
-
-    Args:
-        text: Whatever it holds.
-        longest: Characters of it that are shown.
-    """
-    return _MARKS.sub(r"\\\g<0>", shortened(text, longest))
 
 
 def _finalized(value: object) -> object:

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from caslie_tools.domain import Model
-from caslie_tools.evaluation.examples import Example, shortened, worst_examples
+from caslie_tools._text import shortened
+from caslie_tools.domain import FrozenModel
+from caslie_tools.evaluation.examples import Example, worst_examples
 from caslie_tools.evaluation.gate_quality import USEFULNESS, GateQuality, gate_quality
 from caslie_tools.evaluation.intervals import PairedTest
 from caslie_tools.evaluation.outcomes import TREATMENTS
@@ -31,7 +32,7 @@ REPORT_MARKDOWN: Final = "report.md"
 REPORT_HTML: Final = "report.html"
 
 
-class Report(Model):
+class Report(FrozenModel):
     """What a run's figures say."""
 
     verdict: str

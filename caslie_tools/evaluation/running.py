@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pydantic import BaseModel
 
-from caslie_tools._concurrency import on_behalf_of, together
+from caslie_tools._concurrency import requested_by, run_together
 from caslie_tools._version import __version__
 from caslie_tools.data.reading import read_records
 from caslie_tools.data.records import BadRecord, Record
-from caslie_tools.domain import Model
+from caslie_tools.domain import FrozenModel
 from caslie_tools.evaluation.journal import Journal, Run
 from caslie_tools.evaluation.outcomes import TREATMENTS, Outcome, Treatment
 from caslie_tools.evaluation.treatments import Resolve, Trial
 from caslie_tools.exceptions import DataError, EndpointUnavailableError, InputError, ModelError
-from caslie_tools.prompts import EC3_PROMPT_VERSION
-from caslie_tools.sight import Sight
+from caslie_tools.pipeline.pipeline import Pipeline
+from caslie_tools.roles.prompts import EC3_PROMPT_VERSION
 from caslie_tools.tasks import get_task
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Progress(Protocol):
         ...
 
 
-class RunReport(Model):
+class RunReport(FrozenModel):
     """What a run did; the outcomes are in its folder."""
 
     folder: Path
@@ -119,7 +119,7 @@ async def evaluate(
         limit=limit,
         trust_paths=trust_paths,
     )
-    trial = Trial(caslie.sight, wanted, await asyncio.to_thread(_resolver, images))
+    trial = Trial(caslie.pipeline, wanted, await asyncio.to_thread(_resolver, images))
     run, bad = await asyncio.to_thread(_describe, selection, caslie, trial, images)
     if bad and strict:
         raise DataError(f"{data}: record {bad[0].index} is bad, one of {len(bad)}: {bad[0].reason}")
@@ -128,7 +128,7 @@ async def evaluate(
     journal = await asyncio.to_thread(Journal, out, run)
     resumed = len(journal.done)
     under_way = _UnderWay(trial, journal, run.instances, progress or (lambda *_: None))
-    with on_behalf_of(id(under_way)):
+    with requested_by(id(under_way)):
         await under_way.go_through(selection.records())
     notes = []
     if "given" in wanted and under_way.without_captions:
@@ -190,8 +190,8 @@ def _describe(
         products = [image.product for image in record.instance.images]  # which captioners are told
         told = [record.index, record.key, record.split, record.captions, products]
         digest.update(json.dumps(told).encode() + b"\n")
-    sight, stats = trial.sight, caslie.store.stats()
-    gate = sight.cqe.gate
+    pipeline, stats = trial.pipeline, caslie.store.stats()
+    gate = pipeline.cqe.gate
     run = Run(
         data=Path(selection.data).name if Path(selection.data).exists() else str(selection.data),
         data_sha256=digest.hexdigest(),
@@ -202,14 +202,14 @@ def _describe(
         limit=selection.limit,
         treatments=trial.treatments,
         profile=caslie.profile.name,
-        captioners=sight.ec3.identities,
-        judges=tuple(judge.get_name() for judge in sight.cqe.judges),
-        predictor=sight.unim3.predictor.get_name(),
-        models=_models(caslie.sight),
+        captioners=pipeline.ec3.identities,
+        judges=tuple(judge.get_name() for judge in pipeline.cqe.judges),
+        predictor=pipeline.unim3.predictor.get_name(),
+        models=_models(caslie.pipeline),
         settings={
-            "mode": sight.settings.mode,
-            "quorum": sight.cqe.quorum,
-            "max_images": sight.settings.max_images,
+            "mode": pipeline.settings.mode,
+            "quorum": pipeline.cqe.quorum,
+            "max_images": pipeline.settings.max_images,
             "gate": None if gate is None else hashlib.sha256(gate.model_dump_json().encode()).hexdigest(),
         },
         store={"products": stats.products, "images": stats.images},
@@ -219,10 +219,12 @@ def _describe(
     return run, tuple(bad)
 
 
-def _models(sight: Sight) -> dict[str, str]:
-    roles: dict[str, Any] = {f"captioner {place}": model for place, model in enumerate(sight.ec3.captioners, start=1)}
-    roles |= {f"judge {place}": model for place, model in enumerate(sight.cqe.judges, start=1)}
-    roles |= {"predictor": sight.unim3.predictor}
+def _models(pipeline: Pipeline) -> dict[str, str]:
+    roles: dict[str, Any] = {
+        f"captioner {place}": model for place, model in enumerate(pipeline.ec3.captioners, start=1)
+    }
+    roles |= {f"judge {place}": model for place, model in enumerate(pipeline.cqe.judges, start=1)}
+    roles |= {"predictor": pipeline.unim3.predictor}
     settings = {role: getattr(model, "settings", None) for role, model in roles.items()}
     return {
         role: hashlib.sha256(each.model_dump_json(exclude=_WITHOUT_EFFECT).encode()).hexdigest()
@@ -260,7 +262,7 @@ class _UnderWay:
     async def go_through(self, records: Generator[Record | BadRecord, None, None]) -> None:
         """Evaluates all records that have no outcome yet."""
         loop = asyncio.get_running_loop()
-        settings = self._trial.sight.settings
+        settings = self._trial.pipeline.settings
         turn = asyncio.Lock()
         with ThreadPoolExecutor(max_workers=1) as reader:  # reading may take its time, as from the hub
 
@@ -277,7 +279,9 @@ class _UnderWay:
 
             try:
                 # Enough to keep every model busy: their own bounds hold all the same.
-                await together(work() for _ in range(max(settings.max_parallel_images, settings.max_parallel_votes)))
+                await run_together(
+                    work() for _ in range(max(settings.max_parallel_images, settings.max_parallel_votes))
+                )
             finally:
                 reader.submit(records.close)
         if self._unanswered and not self._journal.done:

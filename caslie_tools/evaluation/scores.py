@@ -9,12 +9,12 @@ from typing import Final
 
 import numpy as np
 
-from caslie_tools.domain import Model
+from caslie_tools.domain import FrozenModel
 from caslie_tools.evaluation.answers import Answered, Values, resampled_headlines
 from caslie_tools.evaluation.intervals import LEVEL, Interval, PairedTest, adjust, paired_test
+from caslie_tools.evaluation.metrics import reference_score, score
 from caslie_tools.evaluation.outcomes import TREATMENTS, Outcome, Treatment
 from caslie_tools.evaluation.reading import Group
-from caslie_tools.metrics import reference_score, score
 
 PAIRS: Final[tuple[tuple[Treatment, Treatment], ...]] = (
     ("gated", "none"),
@@ -26,7 +26,7 @@ PAIRS: Final[tuple[tuple[Treatment, Treatment], ...]] = (
 """What is compared: is the picture worth it, is the gate, are captions at all, is their context, are our own."""
 
 
-class TreatmentScore(Model):
+class TreatmentScore(FrozenModel):
     """How one treatment of one task's instances fared. Every figure but the counts is a share from 0 to 1."""
 
     task: str
@@ -51,7 +51,7 @@ class TreatmentScore(Model):
     """The headline metric by the reference scoring; ``None`` if no valid answer is left."""
 
 
-class TreatmentCost(Model):
+class TreatmentCost(FrozenModel):
     """What a treatment took over all instances, as if it were the only one."""
 
     treatment: Treatment
@@ -67,7 +67,7 @@ class TreatmentCost(Model):
     """The share of captions that needed no call; ``None`` without captions."""
 
 
-class Average(Model):
+class Average(FrozenModel):
     """The mean of the headline metric over tasks (and splits), each counting the same."""
 
     value: float

@@ -8,25 +8,25 @@ from typing import Any, TypeAlias
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.utils import Input, Output
 
-from caslie_tools._concurrency import AsyncRunnable, SingleFlight, together
+from caslie_tools._concurrency import AsyncRunnable, SingleFlight, run_together
+from caslie_tools.catalogue.indexing import context_free
 from caslie_tools.data.records import Record
-from caslie_tools.domain import Caption, ImageRef, Model, Prediction, QueryContext, caption_key
+from caslie_tools.domain import Caption, FrozenModel, ImageRef, Prediction, QueryContext, caption_key
+from caslie_tools.evaluation.metrics import answers_right
 from caslie_tools.evaluation.outcomes import CaptionOutcome, Cost, Outcome, Treatment, TreatmentOutcome
 from caslie_tools.exceptions import ImageError, InputError, ModelError
-from caslie_tools.fusion import fuse
-from caslie_tools.indexing import context_free
-from caslie_tools.metrics import answers_right
-from caslie_tools.reachability import raise_if_judge_unreachable, raise_if_unreachable
-from caslie_tools.roles import Models
-from caslie_tools.sight import Sight
+from caslie_tools.pipeline.pipeline import Pipeline
+from caslie_tools.roles.availability import raise_if_judge_unavailable, raise_if_unavailable
+from caslie_tools.roles.interfaces import Models
+from caslie_tools.roles.usage import Usage, record_seconds, track_usage
 from caslie_tools.tasks import FusedInstance, PlacedImage, get_task
-from caslie_tools.usage import Usage, counted_usage, tell_seconds
+from caslie_tools.tasks.fusion import fuse
 
 Resolve: TypeAlias = Callable[[ImageRef], ImageRef | None]
 """Says where an image really is, such as a file that was fetched before; ``None``: nowhere."""
 
 
-class _Look(Model):
+class _ImageResult(FrozenModel):
     """What became of one image under one treatment."""
 
     outcome: CaptionOutcome
@@ -35,29 +35,29 @@ class _Look(Model):
     cost: Cost = Cost()
 
 
-class _Predicted(Model):
+class _Predicted(FrozenModel):
     prediction: Prediction | None = None
     cost: Cost = Cost()
     error: str = ""
 
 
 class Trial:
-    """Applies treatments to instances, over one sight.
+    """Applies treatments to instances, over one pipeline.
 
-    What an outcome says of an instance does not depend on the others, nor on their order: a caption is only ever
-    reused in the very context it was made for, never in a similar one (that is why evaluation has a sight of its own,
-    with a ``reuse_threshold`` of 1). Treatments share what they have in common, EC3's captions and the answers to
+    What an outcome says of an instance does not depend on the others, nor on their order: a caption is reused
+    only in the very context it was made for. That is why evaluation has its own pipeline, with a ``reuse_threshold`` of
+    1. Treatments share what they have in common, EC3's captions and the answers to
     equal texts; each one's cost is told as if it were the only one.
 
     Args:
-        sight: Store, models and limits. Captions are stored there as they are made, so that a run that goes on after
+        pipeline: Store, models and limits. Captions are stored there as they are made, so that a run that goes on after
             an interruption does not make them again.
         treatments: Those that are wanted.
         resolve: Where images really are; by default where the data says.
     """
 
-    def __init__(self, sight: Sight, treatments: Iterable[Treatment], resolve: Resolve | None = None) -> None:
-        self.sight = _of_its_own(sight)
+    def __init__(self, pipeline: Pipeline, treatments: Iterable[Treatment], resolve: Resolve | None = None) -> None:
+        self.pipeline = _of_its_own(pipeline)
         self.treatments = tuple(dict.fromkeys(treatments))
         self._resolve = resolve or (lambda ref: ref)
         self._making = SingleFlight[tuple[Caption | None, Cost]]()
@@ -72,17 +72,17 @@ class Trial:
             MissingExtraError: If an optional dependency of a model is not installed.
             StoreError: If the store cannot be written.
         """
-        looks = await self._looks(record)
+        image_results = await self._image_results(record)
         task, instance = get_task(record.task), record.instance
         fused = {
-            treatment: fuse(task, instance, [look.caption for look in seen], wire=self.sight.settings.mode)
-            for treatment, seen in looks.items()
+            treatment: fuse(task, instance, [result.caption for result in seen], wire=self.pipeline.settings.mode)
+            for treatment, seen in image_results.items()
         }
         texts = {_as_predictors_see(each): each for each in fused.values()}
-        answers = dict(zip(texts, await together(map(self._predict, texts.values())), strict=True))
+        answers = dict(zip(texts, await run_together(map(self._predict, texts.values())), strict=True))
         outcomes = {
-            treatment: _outcome(record, looks[treatment], answers[_as_predictors_see(fused[treatment])])
-            for treatment in looks
+            treatment: _outcome(record, image_results[treatment], answers[_as_predictors_see(fused[treatment])])
+            for treatment in image_results
         }
         return Outcome(
             index=record.index,
@@ -93,22 +93,22 @@ class Trial:
             treatments=outcomes,
         )
 
-    async def _looks(self, record: Record) -> dict[Treatment, list[_Look]]:
+    async def _image_results(self, record: Record) -> dict[Treatment, list[_ImageResult]]:
         """Per wanted treatment, what became of each of the instance's images."""
         wanted = {*self.treatments}
         contexts = [place.context for place in get_task(record.task).places(record.instance)]
         free = [context_free(context.known) for context in contexts]
-        empty = [_Look(outcome=CaptionOutcome(image=index)) for index in range(len(record.instance.images))]
-        conditioned, plain = await together(
+        empty = [_ImageResult(outcome=CaptionOutcome(image=index)) for index in range(len(record.instance.images))]
+        conditioned, plain = await run_together(
             [
                 self._caption_all(record, contexts if wanted & {"every", "gated"} else None),
                 self._caption_all(record, free if "plain" in wanted else None),
             ]
         )
-        found: dict[Treatment, list[_Look]] = {"none": empty, "every": conditioned, "plain": plain}
+        found: dict[Treatment, list[_ImageResult]] = {"none": empty, "every": conditioned, "plain": plain}
         if "gated" in wanted:
             placed = zip(conditioned, record.instance.images, strict=True)
-            found["gated"] = await together(self._gate(look, image, contexts) for look, image in placed)
+            found["gated"] = await run_together(self._gate(result, image, contexts) for result, image in placed)
         if record.captions is not None:
             found["given"] = [
                 _given(index, text, contexts[image.place])
@@ -116,17 +116,19 @@ class Trial:
             ]
         return {treatment: found[treatment] for treatment in self.treatments if treatment in found}
 
-    async def _caption_all(self, record: Record, contexts: Sequence[QueryContext] | None) -> list[_Look]:
+    async def _caption_all(self, record: Record, contexts: Sequence[QueryContext] | None) -> list[_ImageResult]:
         if contexts is None:
             return []
         images = record.instance.images
-        return await together(self._caption(index, image, contexts[image.place]) for index, image in enumerate(images))
+        return await run_together(
+            self._caption(index, image, contexts[image.place]) for index, image in enumerate(images)
+        )
 
-    async def _caption(self, index: int, image: PlacedImage, context: QueryContext) -> _Look:
-        def without(reason: str, **calls: int) -> _Look:
-            return _Look(outcome=CaptionOutcome(image=index, error=reason), cost=Cost(**calls))
+    async def _caption(self, index: int, image: PlacedImage, context: QueryContext) -> _ImageResult:
+        def without(reason: str, **calls: int) -> _ImageResult:
+            return _ImageResult(outcome=CaptionOutcome(image=index, error=reason), cost=Cost(**calls))
 
-        if index >= self.sight.settings.max_images:
+        if index >= self.pipeline.settings.max_images:
             return without("it is one image too many (CASLIE_MAX_IMAGES)")
         try:
             image = self._where(image)
@@ -135,11 +137,13 @@ class Trial:
         except ImageError as error:
             return without(str(error))
         except ModelError as error:
-            raise_if_unreachable(error)
+            raise_if_unavailable(error)
             return without(str(error), captioner_calls=1)
         if caption is None:
-            return _Look(outcome=CaptionOutcome(image=index, error="the captioner has nothing to say"), cost=cost)
-        return _Look(outcome=CaptionOutcome(image=index, text=caption.text), caption=caption, cost=cost)
+            return _ImageResult(
+                outcome=CaptionOutcome(image=index, error="the captioner has nothing to say"), cost=cost
+            )
+        return _ImageResult(outcome=CaptionOutcome(image=index, text=caption.text), caption=caption, cost=cost)
 
     def _where(self, image: PlacedImage) -> PlacedImage:
         ref = image.ref and self._resolve(image.ref)
@@ -149,33 +153,33 @@ class Trial:
 
     async def _make(self, image: PlacedImage, context: QueryContext) -> tuple[Caption | None, Cost]:
         """Finds or makes a caption and stores it; equal ones that meet are made once, and cost all of them the same."""
-        with counted_usage() as usage:
-            caption = await self.sight.caption(image, context)
+        with track_usage() as usage:
+            caption = await self.pipeline.caption(image, context)
         if caption is not None and caption.source == "cache":
             return caption, Cost(cached_captions=1)
         if caption is not None:
-            await self.sight.store.aput_captions([caption])
+            await self.pipeline.store.aput_captions([caption])
         return caption, _cost(usage, captioner_calls=1)
 
-    async def _gate(self, look: _Look, image: PlacedImage, contexts: Sequence[QueryContext]) -> _Look:
-        if look.caption is None:
-            return look
-        caption, context, ref = look.caption, contexts[image.place], self._where(image).ref
-        with counted_usage() as usage:
-            decision = await self.sight.gate(caption, context, image=ref)
+    async def _gate(self, result: _ImageResult, image: PlacedImage, contexts: Sequence[QueryContext]) -> _ImageResult:
+        if result.caption is None:
+            return result
+        caption, context, ref = result.caption, contexts[image.place], self._where(image).ref
+        with track_usage() as usage:
+            decision = await self.pipeline.gate(caption, context, image=ref)
         # The others' votes are for calibration; the treatment does not need them, and does not pay for them.
-        cost = _sum((look.cost, _cost(usage, judge_calls=len(decision.votes))))
-        decision = await self.sight.gate(caption, context, image=ref, whole_jury=True, earlier=decision.votes)
-        raise_if_judge_unreachable(decision.votes)
-        outcome = look.outcome.model_copy(update={"kept": decision.kept, "votes": decision.votes})
-        return _Look(outcome=outcome, caption=caption if decision.kept else None, cost=cost)
+        cost = _sum((result.cost, _cost(usage, judge_calls=len(decision.votes))))
+        decision = await self.pipeline.gate(caption, context, image=ref, whole_jury=True, earlier=decision.votes)
+        raise_if_judge_unavailable(decision.votes)
+        outcome = result.outcome.model_copy(update={"kept": decision.kept, "votes": decision.votes})
+        return _ImageResult(outcome=outcome, caption=caption if decision.kept else None, cost=cost)
 
     async def _predict(self, fused: FusedInstance) -> _Predicted:
-        with counted_usage() as usage:
+        with track_usage() as usage:
             try:
-                prediction = await self.sight.unim3.ainvoke(fused)
+                prediction = await self.pipeline.unim3.ainvoke(fused)
             except (ModelError, InputError) as error:
-                raise_if_unreachable(error)
+                raise_if_unavailable(error)
                 return _Predicted(error=str(error), cost=_cost(usage, predictor_calls=1))
         return _Predicted(prediction=prediction, cost=_cost(usage, predictor_calls=1))
 
@@ -193,28 +197,28 @@ class _Timed(AsyncRunnable[Input, Output]):
         try:
             return await self.model.ainvoke(input, config, **kwargs)
         finally:
-            tell_seconds(time.perf_counter() - started)
+            record_seconds(time.perf_counter() - started)
 
 
-def _of_its_own(sight: Sight) -> Sight:
-    """The same sight, timed, stopping juries early, and reusing captions in their very context only."""
+def _of_its_own(pipeline: Pipeline) -> Pipeline:
+    """The same pipeline, timed, stopping juries early, and reusing captions in their very context only."""
     models = Models(
-        captioners=[_Timed(captioner) for captioner in sight.ec3.captioners],
-        judges=[_Timed(judge) for judge in sight.cqe.judges],
-        predictor=_Timed(sight.unim3.predictor),
+        captioners=[_Timed(captioner) for captioner in pipeline.ec3.captioners],
+        judges=[_Timed(judge) for judge in pipeline.cqe.judges],
+        predictor=_Timed(pipeline.unim3.predictor),
     )
-    settings = sight.settings.model_copy(update={"reuse_threshold": 1.0, "early_stop": True})
-    return Sight(sight.store, models, settings)
+    settings = pipeline.settings.model_copy(update={"reuse_threshold": 1.0, "early_stop": True})
+    return Pipeline(pipeline.store, models, settings)
 
 
-def _given(index: int, text: str | None, context: QueryContext) -> _Look:
+def _given(index: int, text: str | None, context: QueryContext) -> _ImageResult:
     if text is None:
-        return _Look(outcome=CaptionOutcome(image=index, error="the data has no caption of it"))
+        return _ImageResult(outcome=CaptionOutcome(image=index, error="the data has no caption of it"))
     key = caption_key("", context, "given", "")
     caption = Caption(
         key=key, text=text, image="", context=context, captioner="given", prompt_version="", source="given"
     )
-    return _Look(outcome=CaptionOutcome(image=index, text=text), caption=caption)
+    return _ImageResult(outcome=CaptionOutcome(image=index, text=text), caption=caption)
 
 
 def _as_predictors_see(fused: FusedInstance) -> str:
@@ -226,11 +230,11 @@ def _as_predictors_see(fused: FusedInstance) -> str:
     return json.dumps([fused.input, fused.options, captions])
 
 
-def _outcome(record: Record, looks: Sequence[_Look], predicted: _Predicted) -> TreatmentOutcome:
+def _outcome(record: Record, image_results: Sequence[_ImageResult], predicted: _Predicted) -> TreatmentOutcome:
     seen = {
-        "fused": sum(look.caption is not None for look in looks),
-        "captions": tuple(look.outcome for look in looks),
-        "cost": _sum((*(look.cost for look in looks), predicted.cost)),
+        "fused": sum(result.caption is not None for result in image_results),
+        "captions": tuple(result.outcome for result in image_results),
+        "cost": _sum((*(result.cost for result in image_results), predicted.cost)),
     }
     prediction = predicted.prediction
     if prediction is None:

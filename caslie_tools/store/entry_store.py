@@ -35,7 +35,7 @@ from caslie_tools.store.vectors import (
 )
 
 if TYPE_CHECKING:
-    from caslie_tools.roles import PictureEmbeddings
+    from caslie_tools.images.embeddings import PictureEmbeddings
 
 
 class EntryStore(VectorStore):

@@ -20,7 +20,7 @@ from caslie_tools.store.vector_index import Ids
 from caslie_tools.store.vectors import SPACE_NAMES, PictureSpace, Vector, from_blob, require_dimension, unit_vectors
 
 if TYPE_CHECKING:
-    from caslie_tools.images import LoadedImage
+    from caslie_tools.images.loading import LoadedImage
 
 
 class ProductStore(EntryStore):

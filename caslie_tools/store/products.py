@@ -13,7 +13,7 @@ from caslie_tools.store.filters import product_facts
 from caslie_tools.store.vectors import Vector
 
 if TYPE_CHECKING:
-    from caslie_tools.images import LoadedImage
+    from caslie_tools.images.loading import LoadedImage
 
 
 def digest_product(product: Product, images: Sequence[str | None]) -> str:

@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from caslie_tools.domain import Model, Product
+from caslie_tools.domain import FrozenModel, Product
 
 
-class Match(Model):
+class Match(FrozenModel):
     """What made a product a hit: its best entry of one vector space."""
 
     kind: Literal["product", "caption", "image"]
@@ -18,7 +18,7 @@ class Match(Model):
     """SHA-256 (hex) of the image, for a caption or an image."""
 
 
-class ProductHit(Model):
+class ProductHit(FrozenModel):
     """A product found by words, by picture or by both."""
 
     product: Product
@@ -28,7 +28,7 @@ class ProductHit(Model):
     """The best entry by words, then the best by picture, as far as the product has one and it was asked for."""
 
 
-class PictureHit(Model):
+class PictureHit(FrozenModel):
     """A catalogue picture that is near another picture."""
 
     image: str
@@ -39,7 +39,7 @@ class PictureHit(Model):
     """The products that show it, by id; with a filter or exclusions only those that pass them."""
 
 
-class StoreStats(Model):
+class StoreStats(FrozenModel):
     """What a store holds."""
 
     products: int

@@ -20,8 +20,8 @@ from caslie_tools.exceptions import CaslieError, ModelError, StoreError, StoreMo
 from caslie_tools.store.database import Database
 
 if TYPE_CHECKING:
-    from caslie_tools.images import LoadedImage
-    from caslie_tools.roles import PictureEmbeddings
+    from caslie_tools.images.embeddings import PictureEmbeddings
+    from caslie_tools.images.loading import LoadedImage
 
 SpaceName: TypeAlias = Literal["text", "picture"]
 SPACE_NAMES: Final[tuple[SpaceName, ...]] = ("text", "picture")

@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 from pydantic import Field, JsonValue, TypeAdapter, ValidationError, field_validator
 
-from caslie_tools.domain import Caption, ImageRef, Model, QueryContext
+from caslie_tools.domain import Caption, FrozenModel, ImageRef, QueryContext
 from caslie_tools.exceptions import InstanceError
-from caslie_tools.parsing import option_label, parse_label, parse_yes_no
+from caslie_tools.tasks.answers import option_label, parse_label, parse_yes_no
 
 
-class PlacedImage(Model):
+class PlacedImage(FrozenModel):
     """An image of an instance and the text it belongs to."""
 
     ref: ImageRef | None
@@ -30,7 +30,7 @@ class PlacedImage(Model):
     """SHA-256 (hex) of its bytes, where the store knows it: a cached caption is found without reading the image."""
 
 
-class Instance(Model):
+class Instance(FrozenModel):
     """One task instance, in the dataset's own form."""
 
     task: str
@@ -48,7 +48,7 @@ class Instance(Model):
         return _from_json(value) if isinstance(value, str) else value
 
 
-class FusedCaption(Model):
+class FusedCaption(FrozenModel):
     """A kept caption and where it went."""
 
     caption: Caption
@@ -57,7 +57,7 @@ class FusedCaption(Model):
     product: str | None = None
 
 
-class FusedInstance(Model):
+class FusedInstance(FrozenModel):
     """What uniM3 sees: the instance with the kept captions in its text."""
 
     task: str

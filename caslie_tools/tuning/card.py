@@ -5,15 +5,13 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
+from caslie_tools._text import escape_markdown
 from caslie_tools._version import __version__
-from caslie_tools.evaluation.rendering import escape_markdown
 from caslie_tools.exceptions import InputError
+from caslie_tools.tuning.report import TuningReport
 from caslie_tools.tuning.scoring import TaskScore
-
-if TYPE_CHECKING:
-    from caslie_tools.tuning.model import TuningReport
 
 CARD: Final = "README.md"
 PACKAGES: Final = ("torch", "transformers", "peft", "trl", "accelerate", "datasets")
@@ -25,7 +23,7 @@ Compared: TypeAlias = Mapping[str, tuple[TaskScore, TaskScore]]
 """Scores of the base and of the tuned model on the same examples, by task."""
 
 
-def write_card(report: "TuningReport", held_out: Compared = MappingProxyType({})) -> Path:
+def write_card(report: TuningReport, held_out: Compared = MappingProxyType({})) -> Path:
     """Writes the card into the adapter's folder; returns its path.
 
     Args:
@@ -45,7 +43,7 @@ def write_card(report: "TuningReport", held_out: Compared = MappingProxyType({})
     return path
 
 
-def make_card(report: "TuningReport", held_out: Compared = MappingProxyType({})) -> str:
+def make_card(report: TuningReport, held_out: Compared = MappingProxyType({})) -> str:
     """Returns the card as Markdown; the arguments are those of :func:`write_card`."""
     settings = report.settings
     base = Path(settings.base).name if Path(settings.base).is_dir() else settings.base
@@ -64,13 +62,13 @@ def make_card(report: "TuningReport", held_out: Compared = MappingProxyType({}))
     return "\n\n".join(blocks) + "\n"
 
 
-def _data_rows(report: "TuningReport") -> list[tuple[str, ...]]:
+def _data_rows(report: TuningReport) -> list[tuple[str, ...]]:
     rows = [(f"tuned on, {task}", str(count)) for task, count in report.train.items()]
     rows += [(f"validated on, {task}", str(count)) for task, count in report.validation.items()]
     return [*rows, ("left out", str(len(report.left_out)))]
 
 
-def _data_notes(report: "TuningReport") -> str:
+def _data_notes(report: TuningReport) -> str:
     settings, source = report.settings, Path(report.settings.data)
     notes = [
         f"`{source.name}`, splits {', '.join(settings.splits)}; captions: {settings.captions}. "
@@ -81,7 +79,7 @@ def _data_notes(report: "TuningReport") -> str:
     return "\n".join(f"- {note}" for note in notes)
 
 
-def _recipe_rows(report: "TuningReport") -> list[tuple[str, ...]]:
+def _recipe_rows(report: TuningReport) -> list[tuple[str, ...]]:
     settings = report.settings
     memory = "" if report.peak_memory is None else f", {report.peak_memory / _GIB:.1f} GiB of its memory at most"
     resumed = f", of which {report.resumed_from} by a run before" if report.resumed_from else ""
@@ -103,7 +101,7 @@ def _recipe_rows(report: "TuningReport") -> list[tuple[str, ...]]:
     ]
 
 
-def _scores(report: "TuningReport", held_out: Compared) -> list[str]:
+def _scores(report: TuningReport, held_out: Compared) -> list[str]:
     validated = {task: (report.before[task], after) for task, after in report.after.items()}
     blocks = [
         f"{where}, by constrained choice, with 95% intervals:\n\n" + _comparison(compared)

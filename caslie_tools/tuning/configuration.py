@@ -10,17 +10,17 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import Field, ValidationError, model_validator
 
-from caslie_tools.domain import Model
+from caslie_tools.domain import FrozenModel
 from caslie_tools.exceptions import SettingsError
-from caslie_tools.fusion import WireFormat
-from caslie_tools.layouts import Layout
-from caslie_tools.role_settings import A_WORD
+from caslie_tools.roles.settings import A_WORD
+from caslie_tools.tasks.fusion import WireFormat
+from caslie_tools.tasks.layouts import Layout
 
 Captions: TypeAlias = Literal["kept", "all", "none"]
 """Which captions of a record are fused in: those the jury kept (the record's ``votes``), all, or none."""
 
 
-class TuningSettings(Model):
+class TuningSettings(FrozenModel):
     """One run: which model, on which data, by which recipe."""
 
     base: str = Field(pattern=A_WORD)

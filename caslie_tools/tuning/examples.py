@@ -12,9 +12,9 @@ from typing import Any, Final
 from caslie_tools.data.records import BadRecord, Record
 from caslie_tools.domain import Caption
 from caslie_tools.exceptions import InstanceError
-from caslie_tools.fusion import WireFormat, fuse
-from caslie_tools.layouts import Layout, render
 from caslie_tools.tasks import FusedInstance, get_task
+from caslie_tools.tasks.fusion import WireFormat, fuse
+from caslie_tools.tasks.layouts import Layout, render
 from caslie_tools.tuning.configuration import Captions
 
 IGNORED: Final = -100

@@ -21,13 +21,13 @@ import numpy.typing as npt
 
 from caslie_tools._optional import require
 from caslie_tools._version import __version__
-from caslie_tools.domain import Model, Vote
+from caslie_tools.domain import FrozenModel, Vote
 from caslie_tools.evaluation.gate_quality import is_judged, usefulness
 from caslie_tools.evaluation.intervals import Interval, bonferroni, mcnemar
 from caslie_tools.evaluation.outcomes import Outcome, Treatment
 from caslie_tools.evaluation.reading import read_outcomes, read_run
 from caslie_tools.exceptions import DataError
-from caslie_tools.gate import TaskGate, TunedGate, log_odds
+from caslie_tools.pipeline.tuned_gate import TaskGate, TunedGate, log_odds
 from caslie_tools.tasks import TASKS, get_task
 
 FOLDS: Final = 5
@@ -38,11 +38,11 @@ _KEEP, _REJECT = 1, -1
 _KINDS: Final = 3
 """Kinds of gate that are tried: votes weighed, every caption, none."""
 _BLANKET: Final[Mapping[Treatment, bool | None]] = {"gated": None, "none": False, "every": True}
-"""Treatments a whole task can have, as :attr:`~caslie_tools.gate.TaskGate.keeps_all` has them."""
+"""Treatments a whole task can have, as :attr:`~caslie_tools.pipeline.tuned_gate.TaskGate.keeps_all` has them."""
 _Array = npt.NDArray[Any]
 
 
-class TaskTuning(Model):
+class TaskTuning(FrozenModel):
     """What tuning found out about one task. Accuracies are shares of right final answers."""
 
     task: str
@@ -74,7 +74,7 @@ class TaskTuning(Model):
     """Why, or why not."""
 
 
-class GateTuning(Model):
+class GateTuning(FrozenModel):
     """What tuning found out, and the gate, if any task has one that is better than the majority."""
 
     judges: tuple[str, ...]

@@ -9,68 +9,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import Field
-
 from caslie_tools._optional import require
+from caslie_tools.backends.transformers.loading import Loaded, is_out_of_memory, load_language_model
+from caslie_tools.backends.transformers.settings import LocalSettings
 from caslie_tools.data.reading import read_records
-from caslie_tools.data.records import BadRecord
-from caslie_tools.domain import Model
 from caslie_tools.exceptions import CaslieError, DataError, ModelError
-from caslie_tools.local.configuration import LocalSettings
-from caslie_tools.local.loading import Loaded, is_out_of_memory, load_language_model
 from caslie_tools.tuning.card import write_card
 from caslie_tools.tuning.checkpoints import begin
 from caslie_tools.tuning.configuration import TuningSettings
 from caslie_tools.tuning.examples import Example, Examples, draw, make_examples
-from caslie_tools.tuning.scoring import TaskScore
+from caslie_tools.tuning.report import TuningReport
 
 if TYPE_CHECKING:
     from caslie_tools.tuning.training import Progress, Tuner
 
 EXTRA: Final = "tuning"
 MERGED: Final = "merged"
-
-
-class TuningReport(Model):
-    """What a run did."""
-
-    settings: TuningSettings
-    adapter: Path
-    """Folder of the adapter."""
-    merged: Path | None = None
-    """Folder of the full weights, where they were asked for."""
-    train: dict[str, int]
-    """Instances tuned on, by task."""
-    validation: dict[str, int]
-    """Instances the loss was evaluated on, by task."""
-    left_out: tuple[BadRecord, ...] = ()
-    """Records that were not used, and why."""
-    data: str
-    """SHA-256 (hex) of all it was tuned on, in tokens."""
-    trainable: int
-    """Parameters of the adapter."""
-    parameters: int
-    """Parameters of the base."""
-    steps: int
-    resumed_from: int = 0
-    """Steps that an earlier run had made."""
-    first_loss: float
-    last_loss: float
-    """Training loss of the first and of the last step."""
-    validation_loss: tuple[float, float] | None = None
-    """Before and after."""
-    before: dict[str, TaskScore] = Field(default_factory=dict)
-    after: dict[str, TaskScore] = Field(default_factory=dict)
-    """Scores on the drawn validation instances, by task."""
-    seconds: float
-    """Of this run, without loading, from its first step to its last, evaluations included."""
-    device: str
-    processes: int
-    main_process: bool = True
-    """Whether this is the process that writes, of several."""
-    dtype: str
-    peak_memory: int | None = None
-    """Bytes, of the GPU's memory; ``None`` on a processor."""
 
 
 def tune(settings: TuningSettings, *, resume: bool = False, progress: "Progress | None" = None) -> TuningReport:

@@ -1,7 +1,7 @@
 """Scores of a model in memory, by the choice that a server's constraint makes of the same logits.
 
 A constraint lets those tokens through that begin a choice letter for letter, and the likeliest of them is taken. Adding
-up ``yes``, ``Yes`` and ``Y``, as :func:`~caslie_tools.choices.choice_probabilities` does, can answer differently: where
+up ``yes``, ``Yes`` and ``Y``, as ``choice_probabilities`` does, can answer differently: where
 a model is used to other capitals than the choices'.
 """
 
@@ -9,15 +9,15 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from caslie_tools.choices import exact_choice_starts
-from caslie_tools.domain import Model
+from caslie_tools.domain import FrozenModel
 from caslie_tools.evaluation.answers import Answered, resampled_headlines
 from caslie_tools.evaluation.intervals import Interval
+from caslie_tools.roles.choices import exact_choice_starts
 from caslie_tools.tasks import get_task
 from caslie_tools.tuning.examples import Example
 
 
-class TaskScore(Model):
+class TaskScore(FrozenModel):
     """How the answers to one task's examples fared; an invalid answer is a wrong one."""
 
     metric: str

@@ -123,8 +123,8 @@ def training_arguments(settings: TuningSettings, *, bfloat16: bool, evaluate: bo
     )
     if arguments.n_gpu > 1:
         raise SettingsError(
-            f"{arguments.n_gpu} GPUs and one process: start it with `accelerate launch -m caslie_tools.tuning ...`, or "
-            "show it one GPU with CUDA_VISIBLE_DEVICES"
+            f"one process sees {arguments.n_gpu} GPUs: start it with `accelerate launch -m caslie_tools.cli tune model "
+            "...`, or limit it to one GPU with CUDA_VISIBLE_DEVICES"
         )
     at_once = settings.device_batch_size * arguments.world_size
     if settings.batch_size % at_once:

@@ -11,8 +11,7 @@ import pytest
 
 from caslie_tools.cli import main
 from tests.doubles import write_catalogue
-
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
 
 
 @dataclass(frozen=True)

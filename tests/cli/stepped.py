@@ -9,8 +9,9 @@ import sys
 from collections.abc import Sequence
 
 from caslie_tools.domain import CaptionDraft
-from caslie_tools.images import LoadedImage
-from caslie_tools.roles import CaptionRequest, Models, Profile
+from caslie_tools.images.loading import LoadedImage
+from caslie_tools.profiles.profile import Profile
+from caslie_tools.roles.interfaces import CaptionRequest, Models
 from caslie_tools.store import CaptionStore
 from tests.doubles import FunctionCaptioner, HashEmbeddings, HashPictures, light_captioner, light_models
 

@@ -271,7 +271,7 @@ class TestDemo:
     def test_for_people_it_shows_every_step(self, caslie: Command, tmp_path: Path) -> None:
         shown = caslie("demo", "--store", "mine").out
         assert (tmp_path / "mine").is_dir()
-        for part in ("1. ", "2. ", "3. ", "rejected", "fused text:", "recall", "total"):
+        for part in ("1. ", "2. ", "3. ", "rejected", "fused text:", "retrieve", "total"):
             assert part in shown
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from caslie_tools.exceptions import ModelError
-from caslie_tools.roles import Models, Profile
+from caslie_tools.profiles.profile import Profile
+from caslie_tools.roles.interfaces import Models
 from caslie_tools.store import CaptionStore
 from tests.cli.conftest import Command, one_line
-from tests.data.build.logs import busy_shop
+from tests.data.building.logs import busy_shop
 from tests.doubles import FunctionCaptioner, HashEmbeddings, light_models, raising, write_catalogue
 
 

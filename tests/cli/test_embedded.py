@@ -68,11 +68,11 @@ class TestGrocery:
         self, embedded_caslie: EmbeddedCommand, grocery: tuple[Path, Any], tmp_path: Path
     ) -> None:
         shutil.copytree(grocery[0], tmp_path / "store")
-        reply = embedded_caslie("ask", "Which juice is made from apples?", "--store", tmp_path / "store")
-        assert reply["answerable"] is True
-        assert "Apple Juice" in reply["answer"]
-        assert reply["citations"]
-        for citation in reply["citations"]:
+        response = embedded_caslie("ask", "Which juice is made from apples?", "--store", tmp_path / "store")
+        assert response["answerable"] is True
+        assert "Apple Juice" in response["answer"]
+        assert response["citations"]
+        for citation in response["citations"]:
             assert citation["product"].endswith("Apple-Juice")
             assert "apple" in citation["quote"].lower()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Command, finish, one_line, start
-from tests.endpoints.standing_in import SECRET, StandIns, await_end, command_line, lives, read_until_up
+from tests.serving.standing_in import SECRET, StandIns, await_end, command_line, lives, read_until_up
 
 Up = Callable[..., "subprocess.Popen[str]"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from caslie_tools.roles import Profile
+from caslie_tools.profiles.profile import Profile
 from tests.cli.conftest import ROOT, Command, finish, one_line, start
 from tests.doubles import HashEmbeddings, draw_picture, light_profile, write_catalogue
 from tests.shop import DATABASE

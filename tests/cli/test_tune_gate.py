@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("sklearn", reason="tuning a gate needs the extra 'evaluation'")
 
-from caslie_tools.gate import TunedGate
+from caslie_tools.pipeline.tuned_gate import TunedGate
 from tests.cli.conftest import Command
 from tests.tuning.test_gate import TASK, good, guess, noise, run_of
 

@@ -9,7 +9,7 @@ import pytest
 from caslie_tools.data.pictures import FetchReport, Pictures, fetch_pictures, picture_urls
 from caslie_tools.domain import ImageRef
 from caslie_tools.exceptions import DataError
-from caslie_tools.images import ImageLimits, ImageLoader
+from caslie_tools.images.loading import ImageLimits, ImageLoader
 from tests.data.raw import URL, raw, read, write_lines
 from tests.doubles import draw_picture
 from tests.shop import PictureServer, picture_server

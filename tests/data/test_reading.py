@@ -16,8 +16,8 @@ from caslie_tools.data.records import BadRecord, Record
 from caslie_tools.exceptions import DataError, UnknownTaskError
 from tests.data.hub import hub
 from tests.data.raw import raw, read, write_lines
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 GOOD = json.dumps(raw())
 
 

@@ -10,7 +10,8 @@ from caslie_tools.caslie import Caslie
 from caslie_tools.data.records import Record, read_record
 from caslie_tools.domain import Answer
 from caslie_tools.evaluation.outcomes import Outcome
-from caslie_tools.roles import Captioner, Judge, Models, Predictor, Profile
+from caslie_tools.profiles.profile import Profile
+from caslie_tools.roles.interfaces import Captioner, Judge, Models, Predictor
 from caslie_tools.settings import Settings
 from caslie_tools.store import CaptionStore
 from caslie_tools.tasks import FusedInstance

@@ -4,8 +4,8 @@ import pytest
 pytest.importorskip("sklearn", reason="scores need the extra 'evaluation'")
 
 from caslie_tools.evaluation.answers import Answered, resampled_counts, resampled_headlines
+from caslie_tools.evaluation.metrics import score
 from caslie_tools.exceptions import InputError
-from caslie_tools.metrics import score
 from caslie_tools.tasks import get_task
 
 

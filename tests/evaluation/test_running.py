@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from caslie_tools.backends.endpoints.roles import EndpointPredictor
+from caslie_tools.backends.endpoints.settings import PredictorSettings
 from caslie_tools.domain import Answer
-from caslie_tools.endpoints.configuration import PredictorSettings
-from caslie_tools.endpoints.roles import EndpointPredictor
 from caslie_tools.evaluation.journal import Journal, Run
+from caslie_tools.evaluation.metrics import score
 from caslie_tools.evaluation.outcomes import TREATMENTS, Outcome
 from caslie_tools.evaluation.reading import read_outcomes, read_run
 from caslie_tools.evaluation.running import PATIENCE, RunReport, evaluate
 from caslie_tools.exceptions import DataError, EndpointUnavailableError, InputError, ModelError
-from caslie_tools.metrics import score
 from caslie_tools.tasks import FusedInstance, get_task
 from caslie_tools.testing import Fault, FaultyServer
 from tests.doubles import FunctionCaptioner, light_captioner, raising

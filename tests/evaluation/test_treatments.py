@@ -10,7 +10,7 @@ from caslie_tools.domain import Answer, ImageRef
 from caslie_tools.evaluation.outcomes import TREATMENTS, Cost, Outcome
 from caslie_tools.evaluation.treatments import Trial
 from caslie_tools.exceptions import EndpointUnavailableError, MissingExtraError, ModelError
-from caslie_tools.roles import JudgeRequest
+from caslie_tools.roles.interfaces import JudgeRequest
 from caslie_tools.tasks import FusedInstance
 from tests.doubles import FunctionCaptioner, FunctionJudge, FunctionPredictor, jury, light_captioner, raising
 from tests.evaluation.cases import RED_MUG, opened, predicting, question, raw, record_of, relevance
@@ -23,7 +23,7 @@ MUG = relevance("red mug", "Stoneware mug", "A", caption_info=json.dumps(["A mug
 async def run(folder: Path, record: dict[str, Any], treatments: Any = TREATMENTS, **models: Any) -> Outcome:
     read = record_of(folder, record)
     with opened(folder, **models) as caslie:
-        return await Trial(caslie.sight, treatments).run(read)
+        return await Trial(caslie.pipeline, treatments).run(read)
 
 
 def texts(predictor: FunctionPredictor) -> list[str | None]:
@@ -133,7 +133,7 @@ async def test_a_caption_is_found_again_in_its_very_context_only(tmp_path: Path)
     with opened(tmp_path, captioner=captioner, reuse_threshold=0.5) as caslie:
         for index, record in enumerate((MUG, other, MUG)):
             read = record_of(tmp_path, record, index)
-            costs.append((await Trial(caslie.sight, ["every"]).run(read)).treatments["every"].cost)
+            costs.append((await Trial(caslie.pipeline, ["every"]).run(read)).treatments["every"].cost)
     assert [(cost.captioner_calls, cost.cached_captions) for cost in costs] == [(1, 0), (1, 0), (0, 1)]
     assert [request.context.known for request in captioner.requests] == ["Stoneware mug", "Red mug, 350 ml"]
 
@@ -153,7 +153,7 @@ async def test_images_are_taken_from_where_they_were_fetched_to(tmp_path: Path) 
     gone = record_of(tmp_path, relevance("red mug", "Mug", "A", "https://shop.test/gone.png"))
     fetched = {"https://shop.test/mug.png": ImageRef(path=tmp_path / "mug-1.png")}
     with opened(tmp_path) as caslie:
-        trial = Trial(caslie.sight, ["every", "gated"], lambda ref: fetched.get(ref.url or ""))
+        trial = Trial(caslie.pipeline, ["every", "gated"], lambda ref: fetched.get(ref.url or ""))
         assert (await trial.run(read)).treatments["every"].captions[0].text.startswith(RED_MUG)
         assert (await trial.run(gone)).treatments["gated"].captions[0].error == "there is no image"
 

@@ -7,10 +7,10 @@ from langchain_core.runnables import RunnableConfig
 
 from caslie_tools.domain import Product
 from caslie_tools.graphs.graph import RETRY
-from caslie_tools.images import ImageLoader
-from caslie_tools.roles import Captioner, Judge, Models, Predictor
+from caslie_tools.images.loading import ImageLoader
+from caslie_tools.pipeline.pipeline import Pipeline
+from caslie_tools.roles.interfaces import Captioner, Judge, Models, Predictor
 from caslie_tools.settings import Settings
-from caslie_tools.sight import Sight
 from caslie_tools.store import CaptionStore
 from tests.doubles import HashEmbeddings, HashPictures, light_models, light_products
 
@@ -38,19 +38,19 @@ def put(store: CaptionStore, products: Sequence[Product]) -> None:
     store.put_products([(product, [loader.load_sync(ref) for ref in product.images]) for product in products])
 
 
-def sight_with(
+def pipeline_with(
     store: CaptionStore,
     *,
     captioners: Sequence[Captioner] | None = None,
     judges: Sequence[Judge] | None = None,
     predictor: Predictor | None = None,
     **settings: Any,
-) -> Sight:
-    """A sight with the light models, but for those given."""
+) -> Pipeline:
+    """A pipeline with the light models, but for those given."""
     light = light_models()
     models = Models(
         captioners=captioners or light.captioners,
         judges=judges or light.judges,
         predictor=predictor or light.predictor,
     )
-    return Sight(store, models, Settings(**settings))
+    return Pipeline(store, models, Settings(**settings))

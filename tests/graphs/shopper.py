@@ -20,12 +20,12 @@ from langgraph.types import Command
 
 from caslie_tools.domain import Vote
 from caslie_tools.graphs import Context, build_graph
-from caslie_tools.images import ImageLoader
-from caslie_tools.roles import CaptionRequest, JudgeRequest
+from caslie_tools.images.loading import ImageLoader
+from caslie_tools.roles.interfaces import CaptionRequest, JudgeRequest
 from caslie_tools.store import CaptionStore
 from caslie_tools.tasks import FusedInstance
 from tests.doubles import FunctionCaptioner, FunctionJudge, FunctionPredictor, HashEmbeddings, light_products
-from tests.graphs.conftest import THREAD, sight_with
+from tests.graphs.conftest import THREAD, pipeline_with
 
 
 def main(folder: Path, step: str) -> None:
@@ -55,13 +55,13 @@ def main(folder: Path, step: str) -> None:
     connection = sqlite3.connect(folder / "checkpoints.sqlite", check_same_thread=False)
     with CaptionStore.in_memory(HashEmbeddings()) as store:
         store.put_products([(product, [loader.load_sync(ref) for ref in product.images]) for product in products])
-        sight = sight_with(
+        pipeline = pipeline_with(
             store,
             captioners=[FunctionCaptioner(caption)],
             judges=[judge],
             predictor=FunctionPredictor(answer),
         )
-        graph = build_graph(sight, checkpointer=SqliteSaver(connection))
+        graph = build_graph(pipeline, checkpointer=SqliteSaver(connection))
         requests: dict[str, Any] = {"go-on": None, "decide": Command(resume={"0": True, 1: False, "2": True})}
         question = {"question": "What is it?", "products": ["mug", "jacket"], "images": [products[0].images[0]]}
         state = graph.invoke(
@@ -77,7 +77,7 @@ def main(folder: Path, step: str) -> None:
             {
                 "answer": state["prediction"].text if "prediction" in state else None,
                 "asked": [item["index"] for found in saved.interrupts for item in found.value["captions"]],
-                "kept": [look.index for look in state["looks"] if look.kept],
+                "kept": [result.index for result in state["image_results"] if result.kept],
                 "steps": [timing.step for timing in state["timings"]],
                 "equal": all(saved.values[name] == value for name, value in state.items() if name in saved.values),
                 "types": {name: type(value).__name__ for name, value in saved.values.items()},

@@ -13,21 +13,21 @@ from caslie_tools.store import CaptionStore
 from caslie_tools.tasks import MMECINSTRUCT
 from caslie_tools.tasks.product_qa import SHOPPERS_PICTURE
 from tests.doubles import FunctionCaptioner, FunctionJudge, draw_picture, jury, light_captioner
-from tests.graphs.conftest import sight_with
+from tests.graphs.conftest import pipeline_with
+from tests.paths import INSTANCES
 
-INSTANCES = Path(__file__).parents[2] / "examples" / "instances"
 VOLUME = "Which mug holds 350 ml?"
 
 
 class TestOpenQuestions:
     async def test_a_fact_of_a_picture_answers_and_is_cited(self, store: CaptionStore) -> None:
-        graph = build_graph(sight_with(store))
+        graph = build_graph(pipeline_with(store))
         state = await graph.ainvoke({"question": VOLUME, "products": ["mug", "jacket"]})
         answer = state["prediction"]
         assert "350 ML" in answer.text
         assert answer.answerable
         assert [(cited.product, cited.field) for cited in answer.citations] == [("mug", "caption")]
-        assert [(look.image.product, look.kept) for look in state["looks"]] == [
+        assert [(result.image.product, result.kept) for result in state["image_results"]] == [
             ("mug", True),
             ("jacket", False),
             ("jacket", False),
@@ -35,9 +35,9 @@ class TestOpenQuestions:
         assert state["warnings"] == []
 
     async def test_nothing_of_a_rejected_caption_is_fused(self, store: CaptionStore) -> None:
-        graph = build_graph(sight_with(store))
+        graph = build_graph(pipeline_with(store))
         state = await graph.ainvoke({"question": VOLUME, "products": ["mug", "jacket"]})
-        rejected = [look.caption for look in state["looks"] if look.caption and not look.kept]
+        rejected = [result.caption for result in state["image_results"] if result.caption and not result.kept]
         assert [caption.text[:31] for caption in rejected] == [
             "Colour: blue. Label: WATERPROOF",
             "Colour: blue. Label: HOOD. (for",
@@ -45,39 +45,39 @@ class TestOpenQuestions:
         prediction = state["prediction"]
         assert not {"blue", "waterproof", "hood"} & set(prediction.fused.lower().replace(".", " ").split())
         assert "null" not in prediction.fused
-        assert [caption.image for caption in prediction.captions] == [state["looks"][0].caption.image]
+        assert [caption.image for caption in prediction.captions] == [state["image_results"][0].caption.image]
         jacket = json.loads(prediction.fused)["products"][1]
         assert set(jacket) == {"id", "title", "brand", "category", "price"}
 
     async def test_the_store_is_searched_where_no_product_is_named(self, store: CaptionStore) -> None:
-        graph = build_graph(sight_with(store))
+        graph = build_graph(pipeline_with(store))
         state = await graph.ainvoke({"question": "Which steel bottle?", "max_products": 2})
         records = state["instance"].input["products"]
         assert len(records) == 2
         assert records[0]["id"] == "bottle"
 
     async def test_a_filter_limits_what_is_searched(self, store: CaptionStore) -> None:
-        graph = build_graph(sight_with(store))
+        graph = build_graph(pipeline_with(store))
         state = await graph.ainvoke({"question": "Which jacket?", "where": "price<30 and category like 'Kitchen%'"})
         assert {record["id"] for record in state["instance"].input["products"]} == {"mug", "bottle"}
 
     async def test_a_filter_that_nothing_passes_is_said(self, store: CaptionStore) -> None:
-        graph = build_graph(sight_with(store))
+        graph = build_graph(pipeline_with(store))
         state = await graph.ainvoke({"question": "Which jacket?", "where": "price<1"})
         assert state["warnings"] == ["no product of the store matches; index a catalogue or widen the filter"]
         assert state["prediction"].answerable is False
 
     async def test_a_shopper_s_own_picture_finds_the_product_and_is_looked_at(self, store: CaptionStore) -> None:
-        graph = build_graph(sight_with(store))
+        graph = build_graph(pipeline_with(store))
         photo = ImageRef(data=draw_picture("FOUND ON THE SHELF", "green"))
         state = await graph.ainvoke({"question": "What is this?", "images": [photo], "max_products": 1})
         assert [record["id"] for record in state["instance"].input["products"]] == ["bottle", SHOPPERS_PICTURE]
-        own = state["looks"][-1]
+        own = state["image_results"][-1]
         assert own.image.product is None
         assert "FOUND ON THE SHELF" in own.caption.text
 
     async def test_pictures_are_named_by_path_too(self, store: CaptionStore, tmp_path: Path) -> None:
-        graph = build_graph(sight_with(store))
+        graph = build_graph(pipeline_with(store))
         state = await graph.ainvoke(
             {"question": "Is it red?", "products": ["lamp"], "images": [str(tmp_path / "mug-1.png")]}
         )
@@ -85,16 +85,16 @@ class TestOpenQuestions:
 
     async def test_text_alone_on_request(self, store: CaptionStore) -> None:
         captioner = light_captioner()
-        graph = build_graph(sight_with(store, captioners=[captioner]))
+        graph = build_graph(pipeline_with(store, captioners=[captioner]))
         state = await graph.ainvoke({"question": VOLUME, "products": ["mug"]}, context=Context(use_images=False))
-        assert state["looks"] == []
+        assert state["image_results"] == []
         assert captioner.calls == 0
         assert "350 ML" not in state["prediction"].fused
 
     async def test_pictures_beyond_the_most_are_left_out_and_it_is_said(self, store: CaptionStore) -> None:
-        graph = build_graph(sight_with(store, max_images=2))
+        graph = build_graph(pipeline_with(store, max_images=2))
         state = await graph.ainvoke({"question": VOLUME, "products": ["mug", "jacket", "bottle"]})
-        assert len(state["looks"]) == 2
+        assert len(state["image_results"]) == 2
         assert state["warnings"] == ["2 of 4 images were left out (CASLIE_MAX_IMAGES)"]
 
     @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ class TestOpenQuestions:
     async def test_a_bad_request_is_a_clear_error(
         self, store: CaptionStore, request_: dict[str, Any], error: type[CaslieError], says: str
     ) -> None:
-        graph = build_graph(sight_with(store))
+        graph = build_graph(pipeline_with(store))
         with pytest.raises(error) as caught:
             await graph.ainvoke(request_)  # type: ignore[call-overload] # on purpose not what Input says
         assert says in str(caught.value)
@@ -133,24 +133,24 @@ class TestTasks:
         captioner = FunctionCaptioner(lambda request: f"Seen: {request.image.sha256[:8]}.")
         # Every other picture's caption is rejected, by what it says.
         judges = [FunctionJudge(lambda request: "yes" if int(request.caption[6:14], 16) % 2 else "no", name="odd")]
-        graph = build_graph(sight_with(store, captioners=[captioner], judges=judges))
+        graph = build_graph(pipeline_with(store, captioners=[captioner], judges=judges))
         state = await graph.ainvoke({"task": name, "record": record, "images": images})
         prediction = state["prediction"]
         assert prediction.task == name
         assert prediction.label is not None
-        assert len(state["looks"]) == len(images)
-        for look in state["looks"]:
-            assert look.caption is not None
-            assert not look.error
+        assert len(state["image_results"]) == len(images)
+        for result in state["image_results"]:
+            assert result.caption is not None
+            assert not result.error
             # In sequential_recommendation a candidate's caption goes to its option.
             shown = prediction.fused + json.dumps([caption.text for caption in prediction.captions])
-            assert (look.caption.text in shown) is look.kept
+            assert (result.caption.text in shown) is result.kept
         assert "null" not in prediction.fused
         assert state["warnings"] == []
 
     async def test_both_products_of_a_relation_are_looked_at_for_each_other(self, store: CaptionStore) -> None:
         captioner = light_captioner()
-        graph = build_graph(sight_with(store, captioners=[captioner], judges=jury("yes")))
+        graph = build_graph(pipeline_with(store, captioners=[captioner], judges=jury("yes")))
         pictures = [ImageRef(data=draw_picture("ONE", "red")), ImageRef(data=draw_picture("TWO", "blue"))]
         record = {"product 1": "Kettle", "product 2": "Teapot"}
         state = await graph.ainvoke({"task": "prp", "record": record, "images": pictures})
@@ -161,27 +161,27 @@ class TestTasks:
         assert "TWO" in fused["product 2 information extracted from image"]
 
     async def test_a_missing_image_is_normal_input(self, store: CaptionStore) -> None:
-        graph = build_graph(sight_with(store, judges=jury("yes")))
+        graph = build_graph(pipeline_with(store, judges=jury("yes")))
         record = {"product 1": "Kettle", "product 2": "Teapot"}
         images = [None, ImageRef(data=draw_picture("TWO", "blue"))]
         state = await graph.ainvoke({"task": "prp", "record": record, "images": images})
-        assert [look.index for look in state["looks"]] == [1]
+        assert [result.index for result in state["image_results"]] == [1]
         assert set(json.loads(state["prediction"].fused)) == {*record, "product 2 information extracted from image"}
 
 
 class TestReuse:
     async def test_the_same_question_makes_no_caption_again(self, store: CaptionStore) -> None:
         captioner = light_captioner()
-        graph = build_graph(sight_with(store, captioners=[captioner]))
+        graph = build_graph(pipeline_with(store, captioners=[captioner]))
         first = await graph.ainvoke({"question": VOLUME, "products": ["mug", "jacket"]})
         second = await graph.ainvoke({"question": VOLUME, "products": ["mug", "jacket"]})
         assert captioner.calls == 3
-        assert [look.caption.source for look in first["looks"]] == ["generated"] * 3
-        assert [look.caption.source for look in second["looks"]] == ["cache"] * 3
+        assert [result.caption.source for result in first["image_results"]] == ["generated"] * 3
+        assert [result.caption.source for result in second["image_results"]] == ["cache"] * 3
         assert second["prediction"].text == first["prediction"].text
 
     async def test_a_cached_caption_needs_no_picture(self, store: CaptionStore, products: list[Product]) -> None:
-        graph = build_graph(sight_with(store))
+        graph = build_graph(pipeline_with(store))
         first = await graph.ainvoke({"question": VOLUME, "products": ["mug"]})
         assert products[0].images[0].path is not None
         products[0].images[0].path.unlink()
@@ -192,16 +192,16 @@ class TestReuse:
     async def test_a_near_question_s_caption_is_reused_and_judged_for_the_new_one(self, store: CaptionStore) -> None:
         captioner = light_captioner()
         judge = FunctionJudge(lambda request: "no" if "today" in request.context.focus else "yes", name="judge")
-        graph = build_graph(sight_with(store, captioners=[captioner], judges=[judge]))
+        graph = build_graph(pipeline_with(store, captioners=[captioner], judges=[judge]))
         first = await graph.ainvoke({"question": VOLUME, "products": ["mug"]})
         second = await graph.ainvoke({"question": "Which mug holds 350 ml today?", "products": ["mug"]})
         assert captioner.calls == 1
-        (look,) = second["looks"]
-        assert look.caption.source == "cache"
-        assert look.caption.context.focus == VOLUME
+        (result,) = second["image_results"]
+        assert result.caption.source == "cache"
+        assert result.caption.context.focus == VOLUME
         assert [request.context.focus for request in judge.requests] == [VOLUME, "Which mug holds 350 ml today?"]
-        assert first["looks"][0].kept
-        assert not look.kept
+        assert first["image_results"][0].kept
+        assert not result.kept
         assert "350" not in second["prediction"].fused.partition("products")[2]
 
     @pytest.mark.parametrize(("threshold", "calls"), [(0.8, 1), (0.95, 2)])
@@ -209,14 +209,14 @@ class TestReuse:
         self, store: CaptionStore, threshold: float, calls: int
     ) -> None:
         captioner = light_captioner()
-        graph = build_graph(sight_with(store, captioners=[captioner], reuse_threshold=threshold))
+        graph = build_graph(pipeline_with(store, captioners=[captioner], reuse_threshold=threshold))
         await graph.ainvoke({"question": VOLUME, "products": ["mug"]})
         await graph.ainvoke({"question": "Which mug holds 350 ml today?", "products": ["mug"]})  # cosine about 0.9
         assert captioner.calls == calls
 
     async def test_a_far_question_gets_a_caption_of_its_own(self, store: CaptionStore) -> None:
         captioner = light_captioner()
-        graph = build_graph(sight_with(store, captioners=[captioner]))
+        graph = build_graph(pipeline_with(store, captioners=[captioner]))
         await graph.ainvoke({"question": VOLUME, "products": ["mug"]})
         await graph.ainvoke({"question": "What colour is it?", "products": ["mug"]})
         assert [request.context.focus for request in captioner.requests] == [VOLUME, "What colour is it?"]
@@ -225,7 +225,7 @@ class TestReuse:
 
 class TestPaperMode:
     async def test_a_rejected_caption_is_a_null_as_the_published_models_were_tuned(self, store: CaptionStore) -> None:
-        graph = build_graph(sight_with(store, judges=jury("no"), mode="paper"))
+        graph = build_graph(pipeline_with(store, judges=jury("no"), mode="paper"))
         record = {"title": "Mug"}
         photo = ImageRef(data=draw_picture("350 ML", "red"))
         request: Any = {"task": "cc", "record": {"input": record, "options": ["A: Mugs", "B: Hats"]}, "images": [photo]}
@@ -235,15 +235,15 @@ class TestPaperMode:
     async def test_one_valid_vote_is_enough(self, store: CaptionStore) -> None:
         judges = jury("abstain", "abstain", "yes", "abstain", "abstain")
         for mode, kept in (("paper", True), ("corrected", False)):
-            graph = build_graph(sight_with(store, judges=judges, mode=mode))
+            graph = build_graph(pipeline_with(store, judges=judges, mode=mode))
             state = await graph.ainvoke({"question": VOLUME, "products": ["mug"]})
-            assert [look.kept for look in state["looks"]] == [kept]
+            assert [result.kept for result in state["image_results"]] == [kept]
 
     async def test_a_caption_of_an_equal_text_but_another_context_is_not_reused(self, store: CaptionStore) -> None:
         for mode, calls in (("paper", 2), ("corrected", 1)):
             captioner = light_captioner()
             captioner.name = mode
-            graph = build_graph(sight_with(store, captioners=[captioner], mode=mode))
+            graph = build_graph(pipeline_with(store, captioners=[captioner], mode=mode))
             photo = [ImageRef(data=draw_picture("TEA", "green"))]
             record = {"query": "green tea", "product title": "Sencha"}
             for task in ("psi", "mpc", "mpc"):  # both look for the query, the one with another aim than the other

@@ -9,11 +9,11 @@ from langchain_core.runnables import RunnableConfig
 
 from caslie_tools.domain import ImageRef, Verdict
 from caslie_tools.graphs import Context, build_graph
-from caslie_tools.reply import CaslieGraph
-from caslie_tools.roles import CaptionRequest
+from caslie_tools.graphs.run import CaslieGraph
+from caslie_tools.roles.interfaces import CaptionRequest
 from caslie_tools.store import CaptionStore
 from tests.doubles import FunctionCaptioner, FunctionJudge, draw_picture
-from tests.graphs.conftest import sight_with
+from tests.graphs.conftest import pipeline_with
 
 CONFIGS: list[RunnableConfig | None] = [
     None,
@@ -50,7 +50,7 @@ class Crowd:
         self.votes = Gathering(votes)
         self.captioner = FunctionCaptioner(self.caption)
         self.judges = [FunctionJudge(self.vote, name=f"judge-{number}") for number in range(4)]
-        sight = sight_with(
+        pipeline = pipeline_with(
             store,
             captioners=[self.captioner],
             judges=self.judges,
@@ -58,7 +58,7 @@ class Crowd:
             max_parallel_votes=votes,
             early_stop=False,
         )
-        self.graph: CaslieGraph = build_graph(sight)
+        self.graph: CaslieGraph = build_graph(pipeline)
         self.requests: list[Any] = [
             {
                 "task": "sr",
@@ -77,7 +77,7 @@ class Crowd:
         return "yes"
 
     def check(self, states: list[Any]) -> None:
-        assert [len(state["looks"]) for state in states] == [8] * len(states)
+        assert [len(state["image_results"]) for state in states] == [8] * len(states)
         assert self.captioner.calls == 8 * len(states)
         assert sum(judge.calls for judge in self.judges) == 4 * 8 * len(states)
         assert self.captions.peak == self.captions.size
@@ -138,7 +138,7 @@ async def test_a_question_is_not_behind_all_the_pictures_of_another(store: Capti
         await go_on.wait()
         return "Something."
 
-    graph = build_graph(sight_with(store, captioners=[FunctionCaptioner(caption)], max_parallel_images=1))
+    graph = build_graph(pipeline_with(store, captioners=[FunctionCaptioner(caption)], max_parallel_images=1))
 
     def ask(title: str, pictures: int) -> asyncio.Task[Any]:
         images = [ImageRef(data=draw_picture(f"{title} {number}", size=(16, 16))) for number in range(pictures)]

@@ -20,9 +20,9 @@ from caslie_tools.graphs import Output, build_graph
 from caslie_tools.store import CaptionStore
 from caslie_tools.tasks import FusedInstance
 from tests.doubles import FunctionPredictor, draw_picture, light_captioner
-from tests.graphs.conftest import AT_ONCE, THREAD, sight_with
+from tests.graphs.conftest import AT_ONCE, THREAD, pipeline_with
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 QUESTION: Any = {"question": "Which mug holds 350 ml?", "products": ["mug", "jacket"]}
 
 
@@ -46,8 +46,8 @@ class TestSavers:
 
     async def goes_on_where_it_failed(self, store: CaptionStore, saver: BaseCheckpointSaver[Any]) -> None:
         captioner = light_captioner()
-        sight = sight_with(store, captioners=[captioner], predictor=failing_once())
-        graph = build_graph(sight, checkpointer=saver, retry=AT_ONCE._replace(max_attempts=1))
+        pipeline = pipeline_with(store, captioners=[captioner], predictor=failing_once())
+        graph = build_graph(pipeline, checkpointer=saver, retry=AT_ONCE._replace(max_attempts=1))
         with pytest.raises(ModelError):
             await graph.ainvoke(QUESTION, THREAD)
         assert (await graph.aget_state(THREAD)).next == ("predict",)
@@ -57,13 +57,15 @@ class TestSavers:
         saved = await graph.aget_state(THREAD)
         assert saved.next == ()
         assert {name: saved.values[name] for name in state} == state
-        assert [look.image.ref for look in state["looks"]] == [look.image.ref for look in saved.values["looks"]]
+        assert [result.image.ref for result in state["image_results"]] == [
+            result.image.ref for result in saved.values["image_results"]
+        ]
 
     def test_sqlite(self, store: CaptionStore, tmp_path: Path) -> None:
         captioner = light_captioner()
-        sight = sight_with(store, captioners=[captioner], predictor=failing_once())
+        pipeline = pipeline_with(store, captioners=[captioner], predictor=failing_once())
         with SqliteSaver.from_conn_string(str(tmp_path / "checkpoints.sqlite")) as saver:
-            graph = build_graph(sight, checkpointer=saver, retry=AT_ONCE._replace(max_attempts=1))
+            graph = build_graph(pipeline, checkpointer=saver, retry=AT_ONCE._replace(max_attempts=1))
             with pytest.raises(ModelError):
                 graph.invoke(QUESTION, THREAD)
             state = graph.invoke(None, THREAD)
@@ -73,7 +75,7 @@ class TestSavers:
     async def test_pictures_of_every_kind_come_back_as_they_were(
         self, store: CaptionStore, products: list[Product]
     ) -> None:
-        graph = build_graph(sight_with(store), checkpointer=InMemorySaver())
+        graph = build_graph(pipeline_with(store), checkpointer=InMemorySaver())
         encoded = draw_picture("350 ML")
         refs = [ImageRef(data=encoded), products[0].images[0], ImageRef(url="data:image/png;base64,AAAA"), None]
         record = {"input": ["1st: mug", "2nd: cup"], "options": ["A: pot", "B: pan"]}
@@ -86,7 +88,7 @@ class TestSavers:
 
 class TestThreads:
     async def test_the_next_question_starts_afresh(self, store: CaptionStore, products: list[Product]) -> None:
-        graph = build_graph(sight_with(store), checkpointer=InMemorySaver())
+        graph = build_graph(pipeline_with(store), checkpointer=InMemorySaver())
         first: Any = {
             "question": "Which jacket?",
             "products": ["jacket"],
@@ -101,15 +103,15 @@ class TestThreads:
         after = await graph.ainvoke({"question": "Is the lamp white?"}, THREAD)
         # All of the catalogue is searched again: neither products nor filter nor picture were inherited.
         assert {record["id"] for record in after["instance"].input["products"]} == {"mug", "jacket", "bottle", "lamp"}
-        assert len(after["looks"]) == 5
+        assert len(after["image_results"]) == 5
         assert after["warnings"] == [
             "jacket-2.png: image 'jacket-2.png' does not exist; check its path",
         ]
         steps = [timing.step for timing in after["timings"]]
-        assert (steps.count("understand"), steps.count("caption"), steps.count("predict")) == (1, 5, 1)
+        assert (steps.count("validate"), steps.count("caption"), steps.count("predict")) == (1, 5, 1)
 
     async def test_a_task_does_not_stay_for_the_next_question(self, store: CaptionStore) -> None:
-        graph = build_graph(sight_with(store), checkpointer=InMemorySaver())
+        graph = build_graph(pipeline_with(store), checkpointer=InMemorySaver())
         await graph.ainvoke({"task": "sa", "record": {"review": "Lovely."}}, THREAD)
         after = await graph.ainvoke({"question": "Is the lamp white?"}, THREAD)
         assert after["prediction"].task == "product_qa"
@@ -117,7 +119,7 @@ class TestThreads:
             await graph.ainvoke({"task": "sa"}, THREAD)
 
     async def test_what_came_in_is_not_kept_twice(self, store: CaptionStore) -> None:
-        graph = build_graph(sight_with(store), checkpointer=InMemorySaver())
+        graph = build_graph(pipeline_with(store), checkpointer=InMemorySaver())
         secret = "https://shop:hunter2@192.0.2.1/mug.png?signature=hunter2"
         await graph.ainvoke({"question": "Which mug?", "products": ["mug"], "use": 1}, THREAD)  # type: ignore[call-overload]
         with pytest.raises(ValueError, match=r"192\.0\.2\.1"):
@@ -127,10 +129,10 @@ class TestThreads:
         assert saved.values["request"].images[0].url == secret
 
     async def test_two_threads_do_not_mix(self, store: CaptionStore) -> None:
-        graph = build_graph(sight_with(store), checkpointer=InMemorySaver())
+        graph = build_graph(pipeline_with(store), checkpointer=InMemorySaver())
         await graph.ainvoke(QUESTION, THREAD)
         await graph.ainvoke({"question": "Is it white?", "products": ["lamp"]}, {"configurable": {"thread_id": "2"}})
-        assert len((await graph.aget_state(THREAD)).values["looks"]) == 3
+        assert len((await graph.aget_state(THREAD)).values["image_results"]) == 3
 
 
 class TestProcesses:
@@ -149,9 +151,9 @@ class TestProcesses:
         assert state["kept"] == [0, 1, 2, 3]
         assert state["equal"]
         assert sorted(state["steps"]) == sorted(
-            ["understand", "recall", *["caption", "gate"] * 4, "review", "predict", "remember"]
+            ["validate", "retrieve", *["caption", "gate"] * 4, "review", "predict", "save_captions"]
         )
-        assert state["types"].items() >= {"request": "Request", "instance": "Instance", "looks": "list"}.items()
+        assert state["types"].items() >= {"request": "Request", "instance": "Instance", "image_results": "list"}.items()
 
     def test_captions_survive_although_their_votes_were_killed(self, shopper: "Shopper") -> None:
         assert shopper.run("die-judging").returncode == -signal.SIGKILL
@@ -199,4 +201,4 @@ class Shopper:
 
 
 def test_what_a_run_puts_out_is_declared(store: CaptionStore) -> None:
-    assert set(build_graph(sight_with(store)).invoke(QUESTION)) <= set(Output.__annotations__)
+    assert set(build_graph(pipeline_with(store)).invoke(QUESTION)) <= set(Output.__annotations__)

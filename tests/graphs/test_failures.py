@@ -22,7 +22,7 @@ from tests.doubles import (
     light_captioner,
     raising,
 )
-from tests.graphs.conftest import AT_ONCE, put, sight_with
+from tests.graphs.conftest import AT_ONCE, pipeline_with, put
 
 SECRET = "http://10.0.0.7/v1?key=hunter2"
 WHITE = "Is the lamp white?"
@@ -38,7 +38,7 @@ class TestCaptioners:
         self, store: CaptionStore, asynchronous: bool
     ) -> None:
         captioner, second = down("first"), down("second")
-        graph = build_graph(sight_with(store, captioners=[captioner, second]), retry=AT_ONCE)
+        graph = build_graph(pipeline_with(store, captioners=[captioner, second]), retry=AT_ONCE)
         request: Any = {"question": "What is the price of the bottle?", "products": ["bottle", "mug"]}
         state = await graph.ainvoke(request) if asynchronous else await asyncio.to_thread(graph.invoke, request)
         # Two images, each tried as often as the policy says, by both captioners.
@@ -54,7 +54,7 @@ class TestCaptioners:
 
     async def test_an_endpoint_that_has_tried_all_it_could_is_not_asked_again(self, store: CaptionStore) -> None:
         captioner = FunctionCaptioner(raising(EndpointUnavailableError("model 'v' at a:1 cannot be used")))
-        graph = build_graph(sight_with(store, captioners=[captioner]), retry=AT_ONCE)
+        graph = build_graph(pipeline_with(store, captioners=[captioner]), retry=AT_ONCE)
         state = await graph.ainvoke({"question": WHITE, "products": ["lamp"]})
         assert captioner.calls == 1
         assert state["warnings"][-1] == "no image could be captioned; this is answered from text only"
@@ -71,18 +71,18 @@ class TestCaptioners:
             return answer
 
         captioner = FunctionCaptioner(flaky)
-        graph = build_graph(sight_with(store, captioners=[captioner]), retry=AT_ONCE)
+        graph = build_graph(pipeline_with(store, captioners=[captioner]), retry=AT_ONCE)
         state = await graph.ainvoke({"question": WHITE, "products": ["lamp"]})
         assert captioner.calls == 3
         assert state["warnings"] == []
-        assert state["looks"][0].kept
+        assert state["image_results"][0].kept
 
     async def test_the_next_one_is_asked_before_anything_is_tried_again(self, store: CaptionStore) -> None:
         captioner, spare = down(), light_captioner()
-        graph = build_graph(sight_with(store, captioners=[captioner, spare]), retry=AT_ONCE)
+        graph = build_graph(pipeline_with(store, captioners=[captioner, spare]), retry=AT_ONCE)
         state = await graph.ainvoke({"question": WHITE, "products": ["lamp"]})
         assert (captioner.calls, spare.calls) == (1, 1)
-        assert state["looks"][0].caption.captioner == spare.name
+        assert state["image_results"][0].caption.captioner == spare.name
 
     async def test_one_that_hangs_runs_out_of_time(self, store: CaptionStore) -> None:
         async def hang(request: object) -> str:
@@ -90,15 +90,15 @@ class TestCaptioners:
             raise AssertionError("unreachable")
 
         captioner = FunctionCaptioner(hang)
-        sight = sight_with(store, captioners=[captioner], captioner_timeout_seconds=0.01)
-        state = await build_graph(sight, retry=AT_ONCE).ainvoke({"question": WHITE, "products": ["lamp"]})
+        pipeline = pipeline_with(store, captioners=[captioner], captioner_timeout_seconds=0.01)
+        state = await build_graph(pipeline, retry=AT_ONCE).ainvoke({"question": WHITE, "products": ["lamp"]})
         assert captioner.calls == 3
         assert "TimeoutError" in state["warnings"][0]
 
     async def test_nothing_to_say_is_no_caption(self, store: CaptionStore) -> None:
         judge = FunctionJudge(lambda request: "yes")
-        sight = sight_with(store, captioners=[FunctionCaptioner(lambda request: " \n")], judges=[judge])
-        state = await build_graph(sight, retry=AT_ONCE).ainvoke({"question": WHITE, "products": ["lamp"]})
+        pipeline = pipeline_with(store, captioners=[FunctionCaptioner(lambda request: " \n")], judges=[judge])
+        state = await build_graph(pipeline, retry=AT_ONCE).ainvoke({"question": WHITE, "products": ["lamp"]})
         assert judge.calls == 0
         assert state["warnings"][0] == "lamp-1.png: the captioner has nothing to say"
 
@@ -111,7 +111,7 @@ class TestImages:
         hood = products[1].images[1].path
         assert hood is not None
         hood.unlink()
-        graph = build_graph(sight_with(store, captioners=[captioner]), retry=AT_ONCE)
+        graph = build_graph(pipeline_with(store, captioners=[captioner]), retry=AT_ONCE)
         state = await graph.ainvoke({"question": "Is the jacket waterproof?", "products": ["jacket"]})
         assert captioner.calls == 1
         assert "WATERPROOF" in state["prediction"].text
@@ -121,8 +121,8 @@ class TestImages:
         secret = f"http://shop:hunter2@127.0.0.1:{unused_tcp_port}/lamp.png?signature=hunter2"
         lamp = store.get_product("lamp")
         store.put_products([(lamp.model_copy(update={"images": (*lamp.images, ImageRef(url=secret))}), [None, None])])
-        sight = sight_with(store, images={"allow_private_addresses": True})
-        state = await build_graph(sight, retry=AT_ONCE).ainvoke({"question": WHITE, "products": ["lamp"]})
+        pipeline = pipeline_with(store, images={"allow_private_addresses": True})
+        state = await build_graph(pipeline, retry=AT_ONCE).ainvoke({"question": WHITE, "products": ["lamp"]})
         assert "white" in state["prediction"].text
         (warning,) = state["warnings"]
         assert warning.startswith("http://127.0.0.1/lamp.png: ")
@@ -130,7 +130,7 @@ class TestImages:
 
     async def test_an_inner_address_is_not_asked(self, store: CaptionStore, unused_tcp_port: int) -> None:
         url = f"http://127.0.0.1:{unused_tcp_port}/lamp.png"
-        state = await build_graph(sight_with(store)).ainvoke(
+        state = await build_graph(pipeline_with(store)).ainvoke(
             {"task": "cc", "record": {"input": {"title": "Lamp"}, "options": ["A: Lamps", "B: Mugs"]}, "images": [url]}
         )
         assert state["prediction"].label == "A"
@@ -143,7 +143,7 @@ class TestImages:
         assert picture is not None
         picture.write_bytes(b"GIF89a, not really")
         captioner = light_captioner()
-        graph = build_graph(sight_with(store, captioners=[captioner]), retry=AT_ONCE)
+        graph = build_graph(pipeline_with(store, captioners=[captioner]), retry=AT_ONCE)
         state = await graph.ainvoke({"question": "What is its price?", "products": ["lamp"]})
         assert captioner.calls == 0
         assert state["prediction"].text == "49"
@@ -153,18 +153,18 @@ class TestImages:
 class TestJudgesAndPredictor:
     async def test_a_jury_that_is_down_keeps_nothing(self, store: CaptionStore) -> None:
         judges = [FunctionJudge(raising(ConnectionError(SECRET)), name=f"judge-{number}") for number in range(3)]
-        state = await build_graph(sight_with(store, judges=judges), retry=AT_ONCE).ainvoke(
+        state = await build_graph(pipeline_with(store, judges=judges), retry=AT_ONCE).ainvoke(
             {"question": WHITE, "products": ["lamp"]}
         )
-        (look,) = state["looks"]
-        assert not look.kept
-        assert look.decision.abstentions == 2  # the third could not make the quorum any more
+        (result,) = state["image_results"]
+        assert not result.kept
+        assert result.decision.abstentions == 2  # the third could not make the quorum any more
         assert "hunter2" not in repr(state)
 
     async def test_a_predictor_that_is_down_is_tried_again_and_then_an_error(self, store: CaptionStore) -> None:
         predictor = FunctionPredictor(raising(ConnectionError(SECRET)), name="oracle")
         captioner = light_captioner()
-        graph = build_graph(sight_with(store, captioners=[captioner], predictor=predictor), retry=AT_ONCE)
+        graph = build_graph(pipeline_with(store, captioners=[captioner], predictor=predictor), retry=AT_ONCE)
         with pytest.raises(ModelError, match=r"the predictor oracle failed \(ConnectionError\)") as caught:
             await graph.ainvoke({"question": WHITE, "products": ["lamp"]})
         assert "hunter2" not in str(caught.value)
@@ -173,14 +173,14 @@ class TestJudgesAndPredictor:
 
     async def test_an_endpoint_that_has_tried_all_it_could_is_not_asked_again(self, store: CaptionStore) -> None:
         predictor = FunctionPredictor(raising(EndpointTimeoutError("model 'p' at a:1 was not done after 60 s")))
-        graph = build_graph(sight_with(store, predictor=predictor), retry=AT_ONCE)
+        graph = build_graph(pipeline_with(store, predictor=predictor), retry=AT_ONCE)
         with pytest.raises(EndpointTimeoutError, match="not done after 60 s"):
             await graph.ainvoke({"question": WHITE, "products": ["lamp"]})
         assert predictor.calls == 1
 
     async def test_an_answer_of_no_option_is_kept_as_a_wrong_one(self, store: CaptionStore) -> None:
         predictor = FunctionPredictor(lambda instance: "I would rather not say")
-        graph = build_graph(sight_with(store, predictor=predictor), retry=AT_ONCE)
+        graph = build_graph(pipeline_with(store, predictor=predictor), retry=AT_ONCE)
         state = await graph.ainvoke({"task": "sa", "record": {"review": "Lovely."}})
         assert state["prediction"].label is None
         assert state["prediction"].text == "I would rather not say"
@@ -198,7 +198,7 @@ class TestStore:
         writer = sqlite3.connect(next(impatient.path.glob("*.sqlite")), isolation_level=None)
         writer.execute("BEGIN IMMEDIATE")
         try:
-            state = await build_graph(sight_with(impatient), retry=AT_ONCE).ainvoke(
+            state = await build_graph(pipeline_with(impatient), retry=AT_ONCE).ainvoke(
                 {"question": WHITE, "products": ["lamp"]}
             )
         finally:
@@ -210,5 +210,5 @@ class TestStore:
         assert impatient.captions() == []
 
     async def test_what_was_not_kept_is_remembered_too(self, store: CaptionStore) -> None:
-        await build_graph(sight_with(store, judges=jury("no"))).ainvoke({"question": WHITE, "products": ["lamp"]})
+        await build_graph(pipeline_with(store, judges=jury("no"))).ainvoke({"question": WHITE, "products": ["lamp"]})
         assert [caption.context.focus for caption in store.captions("lamp")] == [WHITE]

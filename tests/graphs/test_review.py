@@ -7,11 +7,11 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 from caslie_tools.graphs import Context, build_graph
-from caslie_tools.reply import CaslieGraph
-from caslie_tools.roles import JudgeRequest
+from caslie_tools.graphs.run import CaslieGraph
+from caslie_tools.roles.interfaces import JudgeRequest
 from caslie_tools.store import CaptionStore
 from tests.doubles import FunctionJudge, FunctionPredictor, jury, light_captioner
-from tests.graphs.conftest import THREAD, sight_with
+from tests.graphs.conftest import THREAD, pipeline_with
 
 QUESTION: Any = {"question": "What does it show?", "products": ["mug", "jacket"]}
 ASK = Context(ask_person=True)
@@ -27,8 +27,10 @@ def graph(store: CaptionStore) -> CaslieGraph:
     judges = [*jury("yes"), FunctionJudge(divided, name="judge-2")]
     judges.append(FunctionJudge(lambda request: "yes" if "HOOD" in request.caption else "no", name="judge-3"))
     predictor = FunctionPredictor(lambda instance: f"{len(instance.captions)} kept")
-    sight = sight_with(store, captioners=[light_captioner()], judges=judges, predictor=predictor, early_stop=False)
-    return build_graph(sight, checkpointer=InMemorySaver())
+    pipeline = pipeline_with(
+        store, captioners=[light_captioner()], judges=judges, predictor=predictor, early_stop=False
+    )
+    return build_graph(pipeline, checkpointer=InMemorySaver())
 
 
 async def test_all_thin_votes_are_asked_at_once_and_the_person_decides(graph: CaslieGraph) -> None:
@@ -41,10 +43,10 @@ async def test_all_thin_votes_are_asked_at_once_and_the_person_decides(graph: Ca
     assert [vote["verdict"] for vote in asked[0]["votes"]] == ["yes", "yes", "no"]
     assert "prediction" not in stopped
     state = await graph.ainvoke(Command(resume={"0": False, "1": True}), THREAD, context=ASK)
-    assert [look.kept for look in state["looks"]] == [False, True, True]
-    assert [look.decision.decided_by for look in state["looks"]] == ["person", "person", "jury"]
-    assert state["looks"][1].decision.reason == "a person decided; the jury: 1 yes, 2 no"
-    assert [vote.verdict for vote in state["looks"][1].decision.votes] == ["yes", "no", "no"]
+    assert [result.kept for result in state["image_results"]] == [False, True, True]
+    assert [result.decision.decided_by for result in state["image_results"]] == ["person", "person", "jury"]
+    assert state["image_results"][1].decision.reason == "a person decided; the jury: 1 yes, 2 no"
+    assert [vote.verdict for vote in state["image_results"][1].decision.votes] == ["yes", "no", "no"]
     assert state["prediction"].text == "2 kept"
     assert "350 ML" not in state["prediction"].fused
 
@@ -53,22 +55,22 @@ async def test_an_answer_under_the_interrupt_s_id_may_have_numbers(graph: Caslie
     stopped = await graph.ainvoke(QUESTION, THREAD, context=ASK)
     answer = {stopped["__interrupt__"][0].id: {0: False, 1: True}}
     state = await graph.ainvoke(Command(resume=answer), THREAD, context=ASK)
-    assert [look.kept for look in state["looks"]] == [False, True, True]
+    assert [result.kept for result in state["image_results"]] == [False, True, True]
 
 
 @pytest.mark.parametrize("answer", ["yes", [False, True], {"mug": False}, {"0": "no", "1": 1}, {"7": True}, True])
 async def test_an_answer_of_another_form_leaves_the_jury_s_verdict(graph: CaslieGraph, answer: Any) -> None:
     await graph.ainvoke(QUESTION, THREAD, context=ASK)
     state = await graph.ainvoke(Command(resume=answer), THREAD, context=ASK)
-    assert [look.kept for look in state["looks"]] == [True, False, True]
-    assert {look.decision.decided_by for look in state["looks"]} == {"jury"}
+    assert [result.kept for result in state["image_results"]] == [True, False, True]
+    assert {result.decision.decided_by for result in state["image_results"]} == {"jury"}
 
 
 async def test_what_the_person_leaves_out_the_jury_has_decided(graph: CaslieGraph) -> None:
     await graph.ainvoke(QUESTION, THREAD, context=ASK)
     state = await graph.ainvoke(Command(resume={"1": True}), THREAD, context=ASK)
-    assert [look.decision.decided_by for look in state["looks"]] == ["jury", "person", "jury"]
-    assert [look.kept for look in state["looks"]] == [True, True, True]
+    assert [result.decision.decided_by for result in state["image_results"]] == ["jury", "person", "jury"]
+    assert [result.kept for result in state["image_results"]] == [True, True, True]
 
 
 @pytest.mark.parametrize("context", [None, Context(), {"ask_person": False}])
@@ -83,9 +85,9 @@ async def test_a_server_s_context_asks_too(graph: CaslieGraph) -> None:
 
 
 async def test_a_clear_vote_asks_nobody(store: CaptionStore) -> None:
-    sight = sight_with(store, judges=jury("no", "no", "no"))
-    state = await build_graph(sight, checkpointer=InMemorySaver()).ainvoke(QUESTION, THREAD, context=ASK)
-    assert [look.kept for look in state["looks"]] == [False] * 3
+    pipeline = pipeline_with(store, judges=jury("no", "no", "no"))
+    state = await build_graph(pipeline, checkpointer=InMemorySaver()).ainvoke(QUESTION, THREAD, context=ASK)
+    assert [result.kept for result in state["image_results"]] == [False] * 3
 
 
 async def test_two_runs_that_wait_are_answered_each_on_its_own(graph: CaslieGraph) -> None:
@@ -94,8 +96,8 @@ async def test_two_runs_that_wait_are_answered_each_on_its_own(graph: CaslieGrap
     await graph.ainvoke(QUESTION, other, context=ASK)
     second = await graph.ainvoke(Command(resume={"0": False, "1": False}), other, context=ASK)
     first = await graph.ainvoke(Command(resume={"0": True, "1": True}), THREAD, context=ASK)
-    assert [look.kept for look in first["looks"]] == [True, True, True]
-    assert [look.kept for look in second["looks"]] == [False, False, True]
+    assert [result.kept for result in first["image_results"]] == [True, True, True]
+    assert [result.kept for result in second["image_results"]] == [False, False, True]
 
 
 def test_synchronously(graph: CaslieGraph) -> None:
@@ -106,10 +108,10 @@ def test_synchronously(graph: CaslieGraph) -> None:
 
 async def test_a_vote_that_would_be_stopped_early_is_asked_to_its_end(store: CaptionStore) -> None:
     judges = jury("yes", "yes", "yes", "no", "no")
-    graph = build_graph(sight_with(store, judges=judges), checkpointer=InMemorySaver())
+    graph = build_graph(pipeline_with(store, judges=judges), checkpointer=InMemorySaver())
     state = await graph.ainvoke(QUESTION, THREAD)
     assert judges[3].calls == judges[4].calls == 0
-    assert not any(look.decision.thin for look in state["looks"])
+    assert not any(result.decision.thin for result in state["image_results"])
     stopped = await graph.ainvoke(QUESTION, THREAD, context=ASK)
     assert len(stopped["__interrupt__"][0].value["captions"]) == 3
     assert [vote["verdict"] for vote in stopped["__interrupt__"][0].value["captions"][0]["votes"]].count("no") == 2

@@ -9,7 +9,8 @@ from caslie_tools.domain import ImageRef
 from caslie_tools.graphs import build_graph
 from caslie_tools.store import CaptionStore
 from tests.doubles import FunctionCaptioner, raising
-from tests.graphs.conftest import AT_ONCE, sight_with
+from tests.graphs.conftest import AT_ONCE, pipeline_with
+from tests.paths import ROOT
 
 HERE = Path(__file__).parent
 QUESTION: Any = {"question": "Which mug holds 350 ml?", "products": ["mug", "jacket"]}
@@ -19,7 +20,7 @@ async def events(store: CaptionStore, request: Any, **models: Any) -> tuple[list
     """Returns a run's own events and LangGraph's updates."""
     own: list[Any] = []
     updates: list[Any] = []
-    stream = build_graph(sight_with(store, **models), retry=AT_ONCE).astream(
+    stream = build_graph(pipeline_with(store, **models), retry=AT_ONCE).astream(
         request, stream_mode=["custom", "updates"], subgraphs=True
     )
     async for _, mode, event in stream:
@@ -30,11 +31,11 @@ async def events(store: CaptionStore, request: Any, **models: Any) -> tuple[list
 async def test_every_step_is_announced_once_with_its_image(store: CaptionStore) -> None:
     own, updates = await events(store, QUESTION)
     assert [event["step"] for event in own if not event["item"]] == [
-        "understand",
-        "recall",
+        "validate",
+        "retrieve",
         "review",
         "predict",
-        "remember",
+        "save_captions",
     ]
     for step in ("caption", "gate"):
         items = sorted(event["item"] for event in own if event["step"] == step)
@@ -48,7 +49,7 @@ async def test_every_step_is_announced_once_with_its_image(store: CaptionStore) 
     assert all(event["milliseconds"] >= 0 for event in own)
     nodes = [node for update in updates for node in update]
     assert sorted(nodes) == sorted(
-        ["understand", "recall", *["caption", "gate", "look"] * 3, "review", "predict", "remember"]
+        ["validate", "retrieve", *["caption", "gate", "image"] * 3, "review", "predict", "save_captions"]
     )
 
 
@@ -72,24 +73,24 @@ async def test_events_are_json_without_product_text_or_secrets(store: CaptionSto
 async def test_a_step_that_is_tried_again_is_announced_once(store: CaptionStore) -> None:
     captioner = FunctionCaptioner(raising(ConnectionError("down")))
     own, _ = await events(store, {"question": "Is it white?", "products": ["lamp"]}, captioners=[captioner])
-    assert [event["step"] for event in own] == ["understand", "recall", "caption", "review", "predict", "remember"]
+    assert [event["step"] for event in own] == ["validate", "retrieve", "caption", "review", "predict", "save_captions"]
     assert captioner.calls == 3
 
 
 def test_synchronously(store: CaptionStore) -> None:
-    stream = build_graph(sight_with(store)).stream(QUESTION, stream_mode="custom", subgraphs=True)
+    stream = build_graph(pipeline_with(store)).stream(QUESTION, stream_mode="custom", subgraphs=True)
     steps = [event["step"] for _, event in stream]  # type: ignore[index] # as above
     assert len(steps) == 11
-    assert steps[-1] == "remember"
+    assert steps[-1] == "save_captions"
 
 
 class TestPicture:
     def drawn(self, store: CaptionStore) -> str:
-        return build_graph(sight_with(store)).get_graph(xray=True).draw_mermaid()
+        return build_graph(pipeline_with(store)).get_graph(xray=True).draw_mermaid()
 
     def test_it_is_the_one_we_know(self, store: CaptionStore) -> None:
         assert self.drawn(store) == (HERE / "graph.mermaid").read_text("utf-8")
 
     def test_the_readme_shows_it(self, store: CaptionStore) -> None:
-        readme = (HERE.parents[1] / "README.md").read_text("utf-8")
+        readme = (ROOT / "README.md").read_text("utf-8")
         assert self.drawn(store).strip() in readme

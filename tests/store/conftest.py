@@ -4,11 +4,9 @@ from pathlib import Path
 import pytest
 
 from caslie_tools.domain import Caption, ImageRef, Product, QueryContext, caption_key
-from caslie_tools.images import LoadedImage
+from caslie_tools.images.loading import LoadedImage
 from caslie_tools.store import CaptionStore
 from tests.doubles import HashEmbeddings, HashPictures, draw_picture, load_picture
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 
 from caslie_tools.domain import Product
 from caslie_tools.exceptions import InputError, StoreError
-from caslie_tools.images import LoadedImage
+from caslie_tools.images.loading import LoadedImage
 from caslie_tools.store import CaptionStore
 from tests.doubles import COLOURS, HashEmbeddings, HashPictures
 from tests.store.conftest import caption, picture, shown

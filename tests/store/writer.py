@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from caslie_tools.domain import Product
-from caslie_tools.images import LoadedImage
+from caslie_tools.images.loading import LoadedImage
 from caslie_tools.store import CaptionStore
 from tests.doubles import HashEmbeddings, HashPictures
 from tests.store.conftest import caption, picture, shown

@@ -11,7 +11,7 @@ pytest.importorskip("sklearn", reason="tuning a gate needs the extra 'evaluation
 from caslie_tools.domain import Vote
 from caslie_tools.evaluation.outcomes import Outcome
 from caslie_tools.exceptions import DataError
-from caslie_tools.gate import TunedGate
+from caslie_tools.pipeline.tuned_gate import TunedGate
 from caslie_tools.tuning.gate import tune_gate
 from tests.evaluation.runs import judged, outcome, write_run
 

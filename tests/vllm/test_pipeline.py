@@ -1,6 +1,6 @@
 """The whole main job on live vLLM servers.
 
-What these tiny models say means nothing: this proves the wire, not the sight.
+What these tiny models say means nothing: this proves the wire, not the pipeline.
 """
 
 import asyncio
@@ -14,20 +14,20 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 from pydantic import SecretStr
 
-from caslie_tools.caslie import Caslie
-from caslie_tools.catalogue import read_catalogue
-from caslie_tools.domain import Product
-from caslie_tools.endpoints.check import check_profile
-from caslie_tools.endpoints.configuration import (
+from caslie_tools.backends.endpoints.roles import EndpointPredictor
+from caslie_tools.backends.endpoints.settings import (
     CaptionerSettings,
     EmbeddingsSettings,
     JudgeSettings,
     PredictorSettings,
-    ProfileSettings,
 )
-from caslie_tools.endpoints.models import endpoint_profile
-from caslie_tools.endpoints.roles import EndpointPredictor
+from caslie_tools.caslie import Caslie
+from caslie_tools.catalogue.reading import read_catalogue
+from caslie_tools.domain import Product
 from caslie_tools.exceptions import ModelError
+from caslie_tools.profiles.building import endpoint_profile
+from caslie_tools.profiles.checking import check_profile
+from caslie_tools.profiles.settings import ProfileSettings
 from caslie_tools.sample import catalogue_path
 from caslie_tools.settings import Settings
 from caslie_tools.tasks import FusedInstance
@@ -97,29 +97,29 @@ def test_a_second_run_captions_nothing(caslie: Caslie, products: list[Product]) 
 
 def test_a_question_goes_all_the_way(caslie: Caslie, text_server: VllmServer) -> None:
     before = text_server.metrics()["vllm:prefix_cache_hits_total"]
-    reply = caslie.ask(QUESTION, products=["trail-headlamp"])
-    (look,) = reply.looks
-    assert look.error == ""
-    assert look.decision is not None
-    assert [vote.judge for vote in look.decision.votes] == list(fleet.JUDGES[: len(look.decision.votes)])
-    assert all(vote.verdict != "abstain" and vote.probability is not None for vote in look.decision.votes)
+    response = caslie.ask(QUESTION, products=["trail-headlamp"])
+    (result,) = response.image_results
+    assert result.error == ""
+    assert result.decision is not None
+    assert [vote.judge for vote in result.decision.votes] == list(fleet.JUDGES[: len(result.decision.votes)])
+    assert all(vote.verdict != "abstain" and vote.probability is not None for vote in result.decision.votes)
     # Five names of one model agree, and later ones find the prompt in the first one's prefix cache.
-    assert len(look.decision.votes) == 3
+    assert len(result.decision.votes) == 3
     assert text_server.metrics()["vllm:prefix_cache_hits_total"] > before
     again = caslie.ask(QUESTION, products=["trail-headlamp"])
-    assert again.looks[0].caption is not None
-    assert again.looks[0].caption.source == "cache"
+    assert again.image_results[0].caption is not None
+    assert again.image_results[0].caption.source == "cache"
 
 
 @pytest.mark.parametrize("path", INSTANCES, ids=lambda path: path.stem)
 def test_every_task_answers_one_of_its_labels(caslie: Caslie, path: Path) -> None:
     record = json.loads(path.read_text(encoding="utf-8"))
     record["images"] = [str(path.parent / image) for image in record["images"]]
-    reply = caslie.predict(path.stem, record)
-    assert reply.prediction.label is not None
-    assert reply.prediction.probabilities is not None
-    assert sum(reply.prediction.probabilities.values()) == pytest.approx(1, abs=1e-6)
-    assert [look.error for look in reply.looks] == [""] * len(record["images"])
+    response = caslie.predict(path.stem, record)
+    assert response.prediction.label is not None
+    assert response.prediction.probabilities is not None
+    assert sum(response.prediction.probabilities.values()) == pytest.approx(1, abs=1e-6)
+    assert [result.error for result in response.image_results] == [""] * len(record["images"])
 
 
 def test_without_a_captioner_the_answer_is_from_text(
@@ -132,9 +132,9 @@ def test_without_a_captioner_the_answer_is_from_text(
     with Caslie.open(tmp_path / "store", profile=profile, settings=Settings(check_models=False)) as caslie:
         report = caslie.index(products)
         assert len(report.failed) == 3
-        reply = caslie.ask(QUESTION, products=["trail-headlamp"])
-    assert reply.answer
-    assert "answered from text only" in " ".join(reply.warnings)
+        response = caslie.ask(QUESTION, products=["trail-headlamp"])
+    assert response.answer
+    assert "answered from text only" in " ".join(response.warnings)
 
 
 async def test_a_slow_server_ends_at_the_deadline(settings: ProfileSettings, text_server: VllmServer) -> None:
@@ -167,10 +167,10 @@ def test_a_server_that_is_killed_and_comes_back(caslie: Caslie, text_server: Vll
             caslie.ask("Which bottle holds 750 ml?", products=["kelp-bottle"])
     finally:
         text_server.restart()
-    reply = caslie.ask("Which bottle holds 750 ml?", products=["kelp-bottle"])
-    assert reply.answer
-    assert reply.looks[0].decision is not None
-    assert reply.looks[0].decision.abstentions == 0
+    response = caslie.ask("Which bottle holds 750 ml?", products=["kelp-bottle"])
+    assert response.answer
+    assert response.image_results[0].decision is not None
+    assert response.image_results[0].decision.abstentions == 0
 
 
 def _instance() -> FusedInstance:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from caslie_tools.endpoints.check import check_profile
-from caslie_tools.endpoints.loading import load_profile_settings
+from caslie_tools.profiles.checking import check_profile
+from caslie_tools.profiles.toml import load_profile_settings
 from tests.cli.conftest import finish, start
-from tests.endpoints.standing_in import SECRET, command_line, free_ports, lives, read_until_up
+from tests.serving.standing_in import SECRET, command_line, free_ports, lives, read_until_up
 from tests.vllm import environment, fleet
 from tests.vllm.servers import server_environment
 

@@ -41,7 +41,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import LlamaForCausalLM
 
-    from tests.local.tiny_models import build_text
+    from tests.backends.transformers.tiny_models import build_text
 
     folder = tmp_path_factory.mktemp("base") / "tiny-llama"
     with torch.random.fork_rng():

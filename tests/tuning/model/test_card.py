@@ -8,7 +8,7 @@ import yaml
 from caslie_tools.evaluation.intervals import Interval
 from caslie_tools.tuning.card import make_card, write_card
 from caslie_tools.tuning.configuration import TuningSettings
-from caslie_tools.tuning.model import TuningReport
+from caslie_tools.tuning.report import TuningReport
 from caslie_tools.tuning.scoring import TaskScore
 
 

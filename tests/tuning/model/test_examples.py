@@ -4,9 +4,9 @@ import pytest
 
 from caslie_tools.data.records import BadRecord, read_record
 from caslie_tools.exceptions import InstanceError
-from caslie_tools.layouts import Layout, render
+from caslie_tools.tasks.layouts import Layout, render
 from caslie_tools.tuning.examples import IGNORED, draw, fused_record, make_example, make_examples
-from tests.local.tiny_models import BOS, EOS
+from tests.backends.transformers.tiny_models import BOS, EOS
 from tests.tuning.model.conftest import substitute
 
 CAPTION = "product information extracted from image"

@@ -4,10 +4,10 @@ from typing import Any
 import pytest
 import torch
 
+from caslie_tools.backends.transformers.loading import Loaded, load_language_model
+from caslie_tools.backends.transformers.settings import LocalSettings
 from caslie_tools.data.records import read_record
 from caslie_tools.exceptions import SettingsError
-from caslie_tools.local.configuration import LocalSettings
-from caslie_tools.local.loading import Loaded, load_language_model
 from caslie_tools.tuning.examples import IGNORED, Example, make_examples
 from caslie_tools.tuning.scoring import choose, score_answers
 from caslie_tools.tuning.training import Tuner, make_tuner, training_arguments
@@ -111,10 +111,10 @@ def test_a_padded_batch_is_answered_as_each_prompt_alone_by_the_likeliest_allowe
         read_record(7, {"task": "mpc", "split": "train", "input": RECORDS[0].instance.input, "output": "D"}),
     ]
     examples = make_examples(records, loaded.tokenizer).train
-    together = choose(torch, loaded.model, loaded.tokenizer, examples, batch_size=8)
-    assert together == choose(torch, loaded.model, loaded.tokenizer, examples, batch_size=1)
+    run_together = choose(torch, loaded.model, loaded.tokenizer, examples, batch_size=8)
+    assert run_together == choose(torch, loaded.model, loaded.tokenizer, examples, batch_size=1)
     vocabulary = loaded.tokenizer.get_vocab()
-    for example, answer in zip(examples, together, strict=True):
+    for example, answer in zip(examples, run_together, strict=True):
         with torch.no_grad():
             last = loaded.model(torch.tensor([example.prompt])).logits[0, -1]
         first = {"y": "yes", "ye": "yes", "yes": "yes", "n": "no", "no": "no"}

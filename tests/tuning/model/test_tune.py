@@ -18,7 +18,8 @@ from caslie_tools.exceptions import DataError, InputError, ModelError, SettingsE
 from caslie_tools.tuning.checkpoints import CHECKPOINTS, newest_checkpoint
 from caslie_tools.tuning.configuration import load_settings
 from caslie_tools.tuning.examples import make_example
-from caslie_tools.tuning.model import MERGED, TuningReport, load_tuned, tune
+from caslie_tools.tuning.model import MERGED, load_tuned, tune
+from caslie_tools.tuning.report import TuningReport
 from caslie_tools.tuning.scoring import choose
 from tests.cli.conftest import ROOT, Command, finish, start
 from tests.tuning.model.conftest import Make, substitute, write
@@ -221,7 +222,17 @@ def test_the_command_tunes_and_says_what_came_of_it(caslie: Command, make: Make,
 def test_two_processes_tune_one_model(make: Make, data: Path, tmp_path: Path) -> None:
     """As on several GPUs, here on one processor with gloo."""
     alone = tune(make(out=tmp_path / "alone", epochs=1, dropout=0.0))
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "caslie_tools.tuning"]
+    launcher = [
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "caslie_tools.cli",
+        "tune",
+        "model",
+    ]
     options = [*OPTIONS, "--base", alone.settings.base, "--out", tmp_path / "two", "--epochs", 1, "--dropout", 0]
     ended = subprocess.run(
         [sys.executable, *launcher, *map(str, [data, *options, "--json"])],

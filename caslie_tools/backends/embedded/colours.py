@@ -1,0 +1,103 @@
+"""The dominant colours of what a picture shows, by everyday names."""
+
+from collections import Counter
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from caslie_tools.domain import FrozenModel, Probability
+
+_ANCHORS: Final[dict[str, tuple[str, ...]]] = {
+    "black": ("#000000", "#24262b", "#363a42"),
+    "white": ("#ffffff", "#ececec"),
+    "grey": ("#808080", "#a9a9a9", "#c8c8c8", "#5f6368"),
+    "red": ("#d62222", "#a01818", "#c63a32", "#f04a3c", "#8e1b2b"),
+    "orange": ("#f28c1e", "#e07b28", "#ffa84a", "#d9661f"),
+    "yellow": ("#f5d327", "#ecc13c", "#fff07a", "#d9b310"),
+    "green": ("#2f8f3e", "#3c8a53", "#7fbf3f", "#1d5a2b", "#a8c94a", "#5d7c2e"),
+    "turquoise": ("#2a9d9a", "#40e0d0", "#1b7f86"),
+    "blue": ("#2c66b0", "#1f3c88", "#4f9be8", "#9cc7f0", "#14224a"),
+    "purple": ("#73509c", "#4b2a6b", "#a678d0", "#4a2540"),
+    "pink": ("#d9728f", "#f4a6c0", "#e84a9a"),
+    "brown": ("#7d5236", "#5a3620", "#a5713f", "#8a6a4a"),
+    "beige": ("#d8c3a0", "#e8dcc0", "#c7ae85"),
+}
+"""Everyday names and what is called so, as ``#rrggbb``."""
+
+COLOUR_NAMES: Final = frozenset(_ANCHORS)
+
+_SIDE: Final = 96
+_PALETTE: Final = 12
+_LEAST: Final = 0.08
+_BORDER: Final = 0.5
+"""Share of the border from which a colour of it is taken for the background."""
+_NEAR: Final = 12.0
+"""Distance in CIELAB at which a colour is still the background's: shadows and the noise of JPEG."""
+
+
+class Colour(FrozenModel):
+    """A colour and how much of the shown thing has it."""
+
+    name: str
+    share: Probability
+
+
+def dominant_colours(picture: Image.Image, *, most: int = 3) -> tuple[Colour, ...]:
+    """Returns the colours of what is shown, the largest share first; those under 8% are left out.
+
+    An even background, one that most of the border has, does not count. A flat grey shape on a white ground has no
+    colours: it is an outline in place of a picture, and its grey is nothing the product has.
+    """
+    small = picture.convert("RGB")
+    small.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
+    indexed = small.quantize(_PALETTE, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    flat = indexed.getpalette() or []
+    index = np.asarray(indexed)
+    values = np.array(flat[: 3 * (int(index.max()) + 1)], dtype=np.float64).reshape(-1, 3)
+    lab = _lab(values)
+    counts = np.bincount(index.ravel(), minlength=len(values)).astype(float)
+    border = np.concatenate([index[0], index[-1], index[:, 0], index[:, -1]])
+    common = int(np.bincount(border, minlength=len(values)).argmax())
+    near = np.linalg.norm(lab - lab[common], axis=1) < _NEAR
+    even = float(np.isin(border, np.flatnonzero(near)).mean()) > _BORDER
+    if even and counts[~near].sum() > 0.01 * counts.sum():
+        counts[near] = 0.0
+        if _is_outline(values[common], values[counts > 0], counts[counts > 0]):
+            return ()
+    shares: Counter[str] = Counter()
+    for colour, count in zip(lab, counts, strict=True):
+        shares[_name(colour)] += count / counts.sum()
+    return tuple(
+        Colour(name=name, share=min(1.0, float(share))) for name, share in shares.most_common(most) if share >= _LEAST
+    )
+
+
+def _is_outline(ground: NDArray[np.float64], shown: NDArray[np.float64], counts: NDArray[np.float64]) -> bool:
+    greys = np.ptp(shown, axis=1) < 6
+    main = shown[int(counts.argmax())]
+    flat = counts[np.linalg.norm(shown - main, axis=1) < 12].sum() / counts.sum()
+    return bool(ground.min() > 250 and greys.all() and flat > 0.8 and 90 < main.mean() < 230)
+
+
+def _lab(rgb: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Converts sRGB (0 to 255) to CIELAB (white point D65), where distances are about what an eye sees."""
+    scaled = rgb / 255.0
+    linear = np.where(scaled <= 0.04045, scaled / 12.92, ((scaled + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    xyz = linear @ to_xyz.T / np.array([0.95047, 1.0, 1.08883])
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1)
+
+
+def _rgb(value: str) -> list[int]:
+    return [int(value[start : start + 2], 16) for start in (1, 3, 5)]
+
+
+_NAMES: Final = [name for name, values in _ANCHORS.items() for _ in values]
+_VALUES: Final = _lab(np.array([_rgb(value) for values in _ANCHORS.values() for value in values], dtype=np.float64))
+
+
+def _name(lab: NDArray[np.float64]) -> str:
+    return _NAMES[int(np.linalg.norm(_VALUES - lab, axis=1).argmin())]

@@ -1,0 +1,146 @@
+"""Text read off a picture: PP-OCR (Du et al., 2020) through RapidOCR, whose wheel carries the models."""
+
+import logging
+import re
+import threading
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from caslie_tools._torch import SMALL_MODEL_THREADS
+from caslie_tools.backends.embedded.weights import require
+from caslie_tools.domain import FrozenModel, Probability
+
+_PURPOSE: Final = "Reading text in pictures"
+_MIN_SCORE: Final = 0.75
+_MAX_SIDE: Final = 1600
+_MAX_LINES: Final = 24
+_MAX_CHARACTERS: Final = 80
+_LETTERS: Final = re.compile(r"[A-Za-zÀ-ɏ]")
+
+
+class PrintedText(FrozenModel):
+    """Text on a picture: one line, or lines set closely below each other."""
+
+    text: str
+    """At most 80 characters, without control characters."""
+    score: Probability
+    """The recogniser's confidence, the mean over the lines."""
+    height: float
+    """Of a line, as a share of the picture's height."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Line:
+    text: str
+    score: float
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def height(self) -> float:
+        return self.bottom - self.top
+
+    def continues(self, above: "_Line") -> bool:
+        """Whether it is set closely below another line of about the same size."""
+        gap = self.top - above.bottom
+        alike = 0.5 < self.height / max(above.height, 1e-6) < 2
+        overlap = min(self.right, above.right) - max(self.left, above.left)
+        narrower = min(self.right - self.left, above.right - above.left)
+        return alike and -0.5 < gap / max(above.height, 1e-6) < 1 and overlap > 0.5 * narrower
+
+
+class TextReader:
+    """Reads the text on pictures. Loaded at the first use; may be used by several threads.
+
+    Args:
+        min_score: Least confidence of a line that is believed.
+
+    Raises:
+        MissingExtraError: At the first use, if the packages are not installed.
+    """
+
+    def __init__(self, *, min_score: float = _MIN_SCORE) -> None:
+        self.min_score = min_score
+        self._lock = threading.Lock()
+        self._engine: Any = None
+
+    @property
+    def identity(self) -> str:
+        """Names the recogniser and how its lines are filtered."""
+        return f"rapidocr-{require('importlib.metadata', _PURPOSE).version('rapidocr')}-{self.min_score}"
+
+    def read(self, picture: Image.Image) -> tuple[PrintedText, ...]:
+        """Returns the text on a picture, top to bottom."""
+        if max(picture.size) > _MAX_SIDE:
+            picture = picture.copy()
+            picture.thumbnail((_MAX_SIDE, _MAX_SIDE), Image.Resampling.LANCZOS)
+        pixels: NDArray[np.uint8] = np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])  # OpenCV's order of colours
+        with self._lock:
+            output = self._model()(pixels)
+        if output.txts is None:
+            return ()
+        lines = []
+        for text, score, box in zip(output.txts, output.scores, output.boxes, strict=True):
+            if score >= self.min_score and (cleaned := _clean(text)):
+                (left, top), (right, bottom) = np.min(box, axis=0), np.max(box, axis=0)
+                lines.append(_Line(text=cleaned, score=float(score), left=left, top=top, right=right, bottom=bottom))
+        return _join(lines[:_MAX_LINES], picture.height)
+
+    def load(self) -> None:
+        """Loads the models now instead of at the first use."""
+        with self._lock:
+            self._model()
+
+    def _model(self) -> Any:
+        if self._engine is None:
+            engine = require("rapidocr", _PURPOSE).RapidOCR(
+                params={
+                    "Global.log_level": "critical",
+                    "EngineConfig.onnxruntime.intra_op_num_threads": SMALL_MODEL_THREADS,
+                    "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+                }
+            )
+            # It warns of every picture without text on standard error, and RapidOCR sets the level per engine.
+            logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)
+            self._engine = engine
+        return self._engine
+
+
+def _clean(text: str) -> str:
+    """Makes plain text of a line; empty if it is too little to be words: a fruit is easily read as an O."""
+    text = text.replace("℃", "°C").replace("℉", "°F")
+    plain = "".join(" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in text)
+    plain = " ".join(plain.split())[:_MAX_CHARACTERS].strip(" -_.,:;'\"|~")
+    signs = [letter for letter in plain if letter.isalnum()]
+    if len(signs) < 2 or not (_LETTERS.search(plain) or any(letter.isdigit() for letter in plain)):
+        return ""
+    return plain
+
+
+def _join(lines: Sequence[_Line], height: int) -> tuple[PrintedText, ...]:
+    blocks: list[list[_Line]] = []
+    for line in lines:
+        # Not only the block before: two columns of text are read line by line.
+        for block in blocks:
+            length = sum(len(other.text) + 1 for other in block)
+            if line.continues(block[-1]) and length + len(line.text) <= _MAX_CHARACTERS:
+                block.append(line)
+                break
+        else:
+            blocks.append([line])
+    return tuple(
+        PrintedText(
+            text=" ".join(line.text for line in block),
+            score=min(1.0, sum(line.score for line in block) / len(block)),
+            height=min(1.0, sum(line.height for line in block) / len(block) / height),
+        )
+        for block in blocks
+    )

@@ -1,0 +1,55 @@
+"""Sentence embeddings from an encoder in this process."""
+
+import threading
+from typing import Any
+
+from caslie_tools._concurrency import AsyncEmbeddings
+from caslie_tools._torch import mean_pooled
+from caslie_tools.backends.transformers.loading import Loaded, load_encoder, require_local_extra
+from caslie_tools.backends.transformers.settings import LocalEmbeddingsSettings
+from caslie_tools.backends.transformers.worker import ModelWorker
+
+
+class LocalEmbeddings(AsyncEmbeddings):
+    """LangChain embeddings from an encoder in this process: unit vectors, by the mean over a text's tokens.
+
+    Raises:
+        MissingExtraError: If torch or transformers are not installed.
+    """
+
+    def __init__(self, settings: LocalEmbeddingsSettings) -> None:
+        require_local_extra(f"Running {settings.model} in this process")
+        self.settings = settings
+        self._worker = ModelWorker[list[list[float]]](settings.identity, lambda: load_encoder(settings))
+
+    @property
+    def identity(self) -> str:
+        """The model's name, and its revision where one is set: a store built with another model is refused."""
+        return self.settings.identity
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Returns one unit vector per text.
+
+        Raises:
+            ModelError: If the model cannot be loaded, or fails.
+        """
+
+        def work(loaded: Loaded, stop: threading.Event) -> list[list[float]]:
+            vectors: list[list[float]] = []
+            for start in range(0, len(texts), self.settings.batch_size):
+                if stop.is_set():
+                    break
+                vectors += self._embed(loaded, texts[start : start + self.settings.batch_size])
+            return vectors
+
+        return await self._worker.run(work)
+
+    def _embed(self, loaded: Loaded, texts: list[str]) -> Any:
+        tokenizer, model = loaded.tokenizer, loaded.model
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        most = min(self.settings.context_length, getattr(model.config, "max_position_embeddings", 512))
+        encoded = tokenizer(texts, padding=True, truncation=True, max_length=most, return_tensors="pt").to(model.device)
+        with loaded.torch.inference_mode():
+            hidden = model(**encoded).last_hidden_state.float()
+            return mean_pooled(loaded.torch, hidden, encoded["attention_mask"]).tolist()

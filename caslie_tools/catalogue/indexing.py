@@ -1,0 +1,297 @@
+"""Indexes a catalogue: products and pictures first, then one general caption per picture.
+
+Two passes, so that a caption may say which other products a picture resembles and still come out the same however
+often the run was interrupted. Whatever was stored stays stored; a run that goes on skips it.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias
+
+from caslie_tools._concurrency import ConcurrencyLimit, SingleFlight, requested_by, run_together
+from caslie_tools.catalogue.reading import BadRow, read_catalogue
+from caslie_tools.domain import Caption, FrozenModel, ImageRef, Product, QueryContext, caption_key
+from caslie_tools.exceptions import ImageError, ModelError, UnknownProductError
+from caslie_tools.images.loading import LoadedImage
+from caslie_tools.pipeline.pipeline import Pipeline
+from caslie_tools.roles.prompts import EC3_PROMPT_VERSION
+from caslie_tools.store import digest_product
+
+_BATCH_IMAGES = 8
+"""Of a batch that is read and stored together; large photos take some 40 MB each while they are looked at."""
+_PARALLEL_READS = 8
+_KEPT_BYTES = 256 * 1024 * 1024
+"""Of encoded pictures from URLs that are kept from the first pass to the second; the rest is fetched again."""
+_KNOWN_FIELDS = ("title", "brand", "category", "description")
+_KNOWN_CHARACTERS = 2000
+
+Pass: TypeAlias = Literal["reading", "captioning"]
+
+
+class Progress(Protocol):
+    """What an index run tells of every finished item; what it was told of is stored."""
+
+    def __call__(self, step: Pass, item: str, done: int, total: int, /) -> None:
+        """Hears of the pass, the item just finished, how many are done and how many there are."""
+        ...
+
+
+class FailedItem(FrozenModel):
+    """Something that could not be indexed."""
+
+    item: str
+    """A product's id, a row's line, or ``product: image``."""
+    reason: str
+
+
+class IndexReport(FrozenModel):
+    """What a run did. Counts are of this catalogue, not of the store."""
+
+    products: int
+    """Products of the catalogue that are in the store now."""
+    images: int
+    """Their images that could be read, now or before."""
+    captions_made: int
+    captions_reused: int
+    """Images that had their caption already."""
+    skipped: int
+    """Products that were in the store already, unchanged."""
+    failed: tuple[FailedItem, ...]
+    """In the catalogue's order, rows that are no products first. The next run tries them again."""
+    seconds: float
+
+
+def general_context(product: Product) -> QueryContext:
+    """Returns the context of the caption every picture gets when it is indexed, before anybody asked anything.
+
+    Prices and attributes are left out: pictures are not captioned again because a price or a stock level changed, and
+    variants of a product that share a picture share its caption.
+    """
+    return context_free(
+        "\n".join(f"{name}: {product.fields[name]}" for name in _KNOWN_FIELDS if name in product.fields)
+    )
+
+
+def context_free(known: str) -> QueryContext:
+    """Returns the context of a caption that is for no question in particular.
+
+    Args:
+        known: Text already at hand about what is pictured; a long one is cut.
+    """
+    return QueryContext(
+        task="index",
+        aim="telling shoppers what the product is, what its label says and how it looks",
+        known=known[:_KNOWN_CHARACTERS],
+        question="Does the information from the image tell shoppers something about this product?",
+    )
+
+
+async def index_catalogue(path: Path, pipeline: Pipeline, *, progress: Progress | None = None) -> IndexReport:
+    """Indexes a catalogue file into a pipeline's store.
+
+    An image that was read before and cannot be read now is reported, and stays as it was. Pictures behind a URL are
+    taken to stay the same and are fetched once; files are compared byte for byte.
+
+    Args:
+        path: The catalogue; see :func:`~caslie_tools.catalogue.reading.read_catalogue`.
+        pipeline: Store, captioners and limits.
+        progress: Told of every finished item.
+
+    Raises:
+        CatalogueError: If the file cannot be read at all.
+        ModelError: If an embedding model failed. What was stored before stays.
+        StoreError: If the store cannot be written. What was stored before stays.
+    """
+    rows = await asyncio.to_thread(lambda: list(read_catalogue(path)))
+    products = [row for row in rows if isinstance(row, Product)]
+    failed = [FailedItem(item=row.item, reason=row.reason) for row in rows if isinstance(row, BadRow)]
+    return await index_products(products, pipeline, failed=failed, progress=progress)
+
+
+async def index_products(
+    products: Sequence[Product],
+    pipeline: Pipeline,
+    *,
+    failed: Iterable[FailedItem] = (),
+    progress: Progress | None = None,
+) -> IndexReport:
+    """Indexes products into a pipeline's store; see :func:`index_catalogue`.
+
+    Args:
+        products: Each with an id of its own.
+        pipeline: Store, captioners and limits.
+        failed: What failed before, to stand in the report.
+        progress: Told of every finished item.
+    """
+    started = time.monotonic()
+    run = _Run(pipeline, progress or (lambda *_: None))
+    with requested_by(id(run)):
+        await run.store_products(products)
+        await run.store_captions(products)
+    return IndexReport(
+        products=len(products),
+        images=run.images,
+        captions_made=len(run.made),
+        captions_reused=run.reused,
+        skipped=run.skipped,
+        failed=(*failed, *run.failures(products)),
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+class _Run:
+    """One run's counters and its two passes."""
+
+    def __init__(self, pipeline: Pipeline, progress: Progress) -> None:
+        self.pipeline = pipeline
+        self.store = pipeline.store
+        self.progress = progress
+        self.images = self.reused = self.skipped = 0
+        self.made: set[str] = set()
+        """Keys of the captions made."""
+        self.failed: dict[tuple[str, int], FailedItem] = {}
+        """By product and position of the image."""
+        self._reading = ConcurrencyLimit(_PARALLEL_READS)
+        self._captioning = ConcurrencyLimit(pipeline.settings.max_parallel_images)
+        self._making = SingleFlight[Caption | None]()
+        self._kept: dict[str, bytes] = {}
+        self._kept_bytes = 0
+
+    async def store_products(self, products: Sequence[Product]) -> None:
+        """The first pass: reads what is new or changed and stores it."""
+        done = 0
+        for batch in _batches(products):
+            changed = [
+                item for item in await run_together(self._read(product) for product in batch) if item is not None
+            ]
+            self.skipped += len(batch) - len(changed)
+            if changed:
+                await self.store.aput_products(changed)
+            for product in batch:
+                done += 1
+                self.progress("reading", product.id, done, len(products))
+
+    async def store_captions(self, products: Sequence[Product]) -> None:
+        """The second pass: captions what has no caption yet."""
+        done = 0
+
+        async def caption(product: Product) -> None:
+            nonlocal done
+            await self._caption_images(product)
+            done += 1
+            self.progress("captioning", product.id, done, len(products))
+
+        for batch in _batches(products):
+            await run_together(caption(product) for product in batch)
+
+    async def _read(self, product: Product) -> tuple[Product, list[LoadedImage | str | None]] | None:
+        """Returns a product with its images as the store takes them; ``None`` if all of it is stored already."""
+        digest, known = await asyncio.to_thread(self._stored, product.id)
+        images = await run_together(
+            self._read_image(product, position, known.get(ref)) for position, ref in enumerate(product.images)
+        )
+        hashes = [image.sha256 if isinstance(image, LoadedImage) else image for image in images]
+        return None if digest == digest_product(product, hashes) else (product, images)
+
+    def _stored(self, product_id: str) -> tuple[str | None, dict[ImageRef, str | None]]:
+        try:
+            references = self.store.get_product(product_id).images
+        except UnknownProductError:
+            return None, {}
+        # Another process may be at it: then this is out of date, and stored again.
+        images = dict(zip(references, self.store.images_of(product_id), strict=False))
+        return self.store.product_digest(product_id), images
+
+    async def _read_image(self, product: Product, position: int, known: str | None) -> LoadedImage | str | None:
+        """Returns an image, its hash alone where the store has it already, or ``None`` if it cannot be read."""
+        ref = product.images[position]
+        if known is not None and ref.path is None:
+            return known
+        try:
+            async with self._reading():
+                if known is not None and await asyncio.to_thread(self.pipeline.loader.digest, ref) == known:
+                    return known
+                image = await self.pipeline.loader.load(ref)
+        except ImageError as error:
+            self._fail(product, position, str(error))
+            return known
+        if ref.url is not None and self._kept_bytes + len(image.data) <= _KEPT_BYTES:
+            self._kept[image.sha256] = image.data
+            self._kept_bytes += len(image.data)
+        return image
+
+    async def _caption_images(self, product: Product) -> None:
+        context = general_context(product)
+        images = await self.store.aimages_of(product.id)
+        for position, image in enumerate(images[: len(product.images)]):
+            if image is None:
+                continue
+            self.images += 1
+            if await asyncio.to_thread(self._captioned, image, context):
+                self.reused += 1
+                continue
+            try:
+                async with self._captioning():
+                    loaded = await self._load_again(product, position, images)
+                    key = caption_key(loaded.sha256, context, "", "")
+                    caption = await self._making(key, lambda: self._make(loaded, context))  # noqa: B023 (awaited here)
+            except (ImageError, ModelError) as error:
+                self._fail(product, position, str(error))
+                continue
+            if caption is None:
+                self._fail(product, position, "the captioner has nothing to say about it")
+            elif caption.source == "cache" or caption.key in self.made:  # another product shows the same image
+                self.reused += 1
+            else:
+                self.made.add(caption.key)
+
+    def _captioned(self, image: str, context: QueryContext) -> Caption | None:
+        # In this very context, not a similar one: or it would depend on the order which captions there are.
+        keys = (caption_key(image, context, name, EC3_PROMPT_VERSION) for name in self.pipeline.ec3.identities)
+        return next((caption for key in keys if (caption := self.store.get_caption(key))), None)
+
+    async def _load_again(self, product: Product, position: int, images: list[str | None]) -> LoadedImage:
+        known, ref = images[position], product.images[position]
+        data = self._kept.get(known or "")
+        loaded = await self.pipeline.loader.load(ref if data is None else ImageRef(data=data))
+        if loaded.sha256 != known:  # changed since it was stored, by this run or an interrupted one
+            changed: list[LoadedImage | str | None] = [*images]
+            changed[position] = loaded
+            await self.store.aput_products([(product, changed)])
+            images[position] = loaded.sha256
+        return loaded
+
+    async def _make(self, image: LoadedImage, context: QueryContext) -> Caption | None:
+        if made := await asyncio.to_thread(self._captioned, image.sha256, context):
+            return made  # meanwhile, for another product
+        # Of several products that show it always the same one is left out of what it resembles.
+        product = next(iter(await self.store.aproducts_of(image.sha256)), None)
+        caption = await self.pipeline.make_caption(image, context, product=product)
+        if caption is not None:
+            # At once, not at the end of a batch: what was paid for is kept, whatever happens next.
+            await self.store.aput_captions([caption])
+        return caption
+
+    def failures(self, products: Sequence[Product]) -> Iterator[FailedItem]:
+        """What failed, in the order of the products and their images."""
+        places = ((product.id, position) for product in products for position in range(len(product.images)))
+        return (self.failed[place] for place in places if place in self.failed)
+
+    def _fail(self, product: Product, position: int, reason: str) -> None:
+        item = FailedItem(item=f"{product.id}: {product.images[position]}", reason=reason)
+        self.failed.setdefault((product.id, position), item)
+
+
+def _batches(products: Iterable[Product]) -> Iterator[list[Product]]:
+    batch: list[Product] = []
+    images = 0
+    for product in products:
+        batch.append(product)
+        images += max(1, len(product.images))
+        if images >= _BATCH_IMAGES:
+            yield batch
+            batch, images = [], 0
+    if batch:
+        yield batch

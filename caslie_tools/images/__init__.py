@@ -1,0 +1,1 @@
+"""Pictures: loading them safely, fetching them from URLs, and turning them into vectors."""

@@ -1,0 +1,261 @@
+"""Product sight: the steps of the main job, wired to a store and models, knowing nothing of any graph.
+
+understand → recall → per image: find or make a caption → gate → fuse and predict → remember. The state machine in
+``graphs/`` and the tools are thin wrappers around this.
+"""
+
+import asyncio
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pydantic import Field, JsonValue
+
+from caslie_tools._concurrency import ConcurrencyLimit, SingleFlight
+from caslie_tools.domain import Caption, FrozenModel, GateDecision, ImageRef, Prediction, QueryContext, Vote
+from caslie_tools.exceptions import InputError
+from caslie_tools.images.loading import ImageLoader, LoadedImage
+from caslie_tools.pipeline.cqe import CQE
+from caslie_tools.pipeline.ec3 import EC3
+from caslie_tools.pipeline.tuned_gate import TunedGate
+from caslie_tools.pipeline.unim3 import UniM3
+from caslie_tools.roles.interfaces import CaptionRequest, JudgeRequest, Models
+from caslie_tools.roles.prompts import EC3_PROMPT_VERSION
+from caslie_tools.settings import Settings
+from caslie_tools.store import CaptionStore
+from caslie_tools.tasks import PRODUCT_QA, Instance, PlacedImage, get_task, product_question
+from caslie_tools.tasks.fusion import fuse
+
+MAX_QUESTION_CHARACTERS = 4000
+
+
+class Request(FrozenModel):
+    """What is asked: an open question, or one instance of a task."""
+
+    task: str = PRODUCT_QA.name
+    question: str = ""
+    """For ``product_qa``."""
+    record: dict[str, JsonValue] | list[JsonValue] | None = None
+    """For the other tasks: the instance in the dataset's own form, or only its input."""
+    images: tuple[ImageRef | None, ...] = ()
+    """The instance's images in order, or pictures the shopper brought along with a question."""
+    products: tuple[str, ...] = ()
+    """Ids of the products a question is about; none: the store is searched."""
+    where: str | dict[str, JsonValue] | None = None
+    """Filter on the products that are searched."""
+    max_products: int | None = Field(default=None, ge=1, le=50)
+    """How many products are looked at; by default what the settings say."""
+
+
+class ImageResult(FrozenModel):
+    """What became of one image."""
+
+    index: int
+    """Position among the instance's images."""
+    image: PlacedImage
+    caption: Caption | None = None
+    decision: GateDecision | None = None
+    error: str = ""
+    """Why there is no caption, where something went wrong."""
+
+    @property
+    def kept(self) -> bool:
+        """Whether the caption is fused."""
+        return self.caption is not None and self.decision is not None and self.decision.kept
+
+
+class Pipeline:
+    """A store, a jury and models, ready to look at products.
+
+    Args:
+        store: The caption store.
+        models: One model per role.
+        settings: Limits and thresholds; by default the environment's.
+
+    Raises:
+        SettingsError: If the settings' tuned gate cannot be read, or belongs to another jury.
+    """
+
+    def __init__(self, store: CaptionStore, models: Models, settings: Settings | None = None) -> None:
+        self.settings = settings = settings or Settings.load()
+        paper = settings.mode == "paper"
+        self.store = store
+        self.loader = ImageLoader(settings.images)
+        self.ec3 = EC3(
+            models.captioners,
+            max_concurrency=settings.max_parallel_images,
+            timeout_seconds=settings.captioner_timeout_seconds,
+        )
+        self.cqe = CQE(
+            models.judges,
+            quorum=settings.quorum or (1 if paper else None),
+            early_stop=settings.early_stop,
+            gate=None if settings.gate is None else TunedGate.load(settings.gate),
+            max_concurrency=settings.max_parallel_votes,
+            timeout_seconds=settings.judge_timeout_seconds,
+        )
+        self.unim3 = UniM3(models.predictor, timeout_seconds=settings.predictor_timeout_seconds)
+        # Exact contexts only, also where two share their text: the reference makes a caption for every instance.
+        self._reuse_threshold = math.inf if paper or settings.reuse_threshold == 1 else settings.reuse_threshold
+        self._looking = ConcurrencyLimit(settings.max_parallel_images)
+        self._shared = SingleFlight[Caption | None]()
+
+    def validate(self, request: Request) -> Instance | None:
+        """Checks a request; returns its instance, or ``None`` for a question whose products are yet to be found.
+
+        Raises:
+            InputError: If there is nothing to answer, or the instance does not fit its task.
+        """
+        task = get_task(request.task)
+        if task is not PRODUCT_QA:
+            if request.record is None:
+                raise InputError(f"{task.name} needs an instance: pass its input in the dataset's form")
+            record: Any = request.record
+            instance = task.read(record if isinstance(record, dict) else {"input": record}, request.images)
+            self._check_paths(image.ref for image in instance.images)
+            return instance
+        self._check_paths(request.images)
+        question = request.question.strip()
+        if not question:
+            raise InputError("the question is empty; ask something about a product")
+        if len(question) > MAX_QUESTION_CHARACTERS:
+            raise InputError(f"the question has {len(question)} characters; {MAX_QUESTION_CHARACTERS} is the most")
+        return None
+
+    def _check_paths(self, refs: Iterable[ImageRef | None]) -> None:
+        if not self.settings.allow_local_paths and any(ref is not None and ref.path is not None for ref in refs):
+            raise InputError("pictures cannot be named by path here (CASLIE_ALLOW_LOCAL_PATHS); send a URL or bytes")
+
+    async def retrieve(self, request: Request) -> Instance:
+        """Finds the products a question is about, and puts the question to them.
+
+        Raises:
+            UnknownProductError: If a product is not in the store.
+            ImageError: If a picture the shopper brought cannot be read.
+            FilterError: If the filter cannot be understood.
+        """
+        pictures = [ref for ref in request.images if ref is not None]
+        shown = [await self.loader.load(ref) for ref in pictures]
+        if request.products:
+            products = await asyncio.to_thread(self.store.get_products, request.products)
+        else:
+            hits = await asyncio.to_thread(
+                self.store.search_products,
+                request.question,
+                picture=shown[0] if shown and self.store.has_pictures else None,
+                k=request.max_products or self.settings.products_per_question,
+                where=request.where,
+            )
+            products = [hit.product for hit in hits]
+        instance = product_question(request.question.strip(), products, pictures)
+        known = {product.id: await asyncio.to_thread(self.store.images_of, product.id) for product in products}
+        seen: dict[str, int] = {}
+        images = []
+        for image in instance.images:
+            sha256 = None
+            if image.product is not None:
+                position = seen[image.product] = seen.get(image.product, -1) + 1
+                sha256 = known[image.product][position] if position < len(known[image.product]) else None
+            images.append(image.model_copy(update={"sha256": sha256}))
+        return PRODUCT_QA.check(instance.model_copy(update={"images": tuple(images)}))
+
+    async def caption(self, image: PlacedImage, context: QueryContext) -> Caption | None:
+        """Chooses a cached caption for the context, else makes one; ``None`` if there is nothing to say.
+
+        Equal images that meet are looked at once, also those that still wait for their turn.
+
+        Raises:
+            ImageError: If the image cannot be read.
+            ModelError: If every captioner failed.
+        """
+        ref = image.ref
+        if ref is None:
+            return None
+        key = (image.sha256 or ref, image.product, context)
+        return await self._shared(key, lambda: self._caption(image, ref, context))
+
+    async def _caption(self, image: PlacedImage, ref: ImageRef, context: QueryContext) -> Caption | None:
+        async with self._looking():
+            if image.sha256 is not None and (cached := await self.find_caption(image.sha256, context)):
+                return cached
+            loaded = await self.loader.load(ref)
+            if loaded.sha256 != image.sha256 and (cached := await self.find_caption(loaded.sha256, context)):
+                return cached
+            return await self.make_caption(loaded, context, product=image.product)
+
+    async def find_caption(self, image: str, context: QueryContext) -> Caption | None:
+        """Chooses, among the image's cached captions, the one whose context is nearest and near enough.
+
+        Args:
+            image: SHA-256 (hex) of the image's bytes.
+            context: What the caption is for.
+        """
+        for captioner in self.ec3.identities:
+            found = await asyncio.to_thread(
+                self.store.find_caption,
+                image,
+                context,
+                captioner=captioner,
+                prompt_version=EC3_PROMPT_VERSION,
+                threshold=self._reuse_threshold,
+            )
+            if found is not None:
+                return found[0]
+        return None
+
+    async def make_caption(
+        self, image: LoadedImage, context: QueryContext, *, product: str | None = None
+    ) -> Caption | None:
+        """Makes a caption (EC3). It is not remembered yet.
+
+        Raises:
+            ModelError: If every captioner failed.
+        """
+        return await self.ec3.ainvoke(CaptionRequest(image=image, context=context, product=product))
+
+    async def gate(
+        self,
+        caption: Caption,
+        context: QueryContext,
+        *,
+        image: ImageRef | None = None,
+        whole_jury: bool = False,
+        earlier: Sequence[Vote] = (),
+    ) -> GateDecision:
+        """Lets the jury (CQE) vote on a caption, for this context, not the one it was made for.
+
+        Args:
+            caption: The caption.
+            context: What it is for now.
+            image: The image, for judges that look at it.
+            whole_jury: Ask every judge even if the verdict is settled, to see how thin it is.
+            earlier: Votes of the first judges on this caption and context, who are not asked again.
+        """
+        request = JudgeRequest(context=context, caption=caption.text, evidence=caption.evidence, image=image)
+        return await self.cqe.ainvoke(request, whole_jury=whole_jury, earlier=earlier)
+
+    async def predict(self, instance: Instance, image_results: Sequence[ImageResult]) -> Prediction:
+        """Fuses the kept captions and answers (uniM3).
+
+        Raises:
+            ModelError: If the predictor failed.
+        """
+        kept = {result.index: result.caption for result in image_results if result.kept}
+        captions = [kept.get(index) for index in range(len(instance.images))]
+        fused = fuse(get_task(instance.task), instance, captions, wire=self.settings.mode)
+        return await self.unim3.ainvoke(fused)
+
+    async def save_captions(self, image_results: Sequence[ImageResult]) -> int:
+        """Stores the captions that were made; returns how many.
+
+        Raises:
+            StoreError: If the store cannot be written.
+        """
+        made = {
+            result.caption.key: result.caption
+            for result in image_results
+            if result.caption and result.caption.source == "generated"
+        }
+        if made:
+            await asyncio.to_thread(self.store.put_captions, list(made.values()))
+        return len(made)

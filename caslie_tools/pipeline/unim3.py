@@ -1,0 +1,73 @@
+"""uniM3, the modality-unified predictor: text in, the task's answer out (paper, section uniM3)."""
+
+import asyncio
+import json
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+
+from caslie_tools._concurrency import AsyncRunnable, ConcurrencyLimit
+from caslie_tools.domain import Answer, Prediction
+from caslie_tools.exceptions import CaslieError, ModelError
+from caslie_tools.roles.interfaces import Predictor
+from caslie_tools.tasks import FusedInstance, Task, get_task
+
+
+class UniM3(AsyncRunnable[FusedInstance, Prediction]):
+    """Answers a fused instance and checks the answer against the task.
+
+    An answer that is none of the task's stays as it is in ``Prediction.text``, with ``label`` ``None``: it is a wrong
+    answer to be counted, not one to be dropped.
+
+    Args:
+        predictor: The model.
+        max_concurrency: Calls under way at once.
+        timeout_seconds: Time for one answer.
+
+    Raises:
+        ModelError: If the predictor failed or ran out of time.
+    """
+
+    def __init__(self, predictor: Predictor, *, max_concurrency: int = 8, timeout_seconds: float = 60.0) -> None:
+        self.predictor = predictor
+        self.timeout_seconds = timeout_seconds
+        self._bound = ConcurrencyLimit(max_concurrency)
+
+    async def ainvoke(
+        self,
+        input: FusedInstance,  # noqa: A002 (LangChain's name)
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> Prediction:
+        """Answers one instance."""
+        task = get_task(input.task)
+        try:
+            async with self._bound(), asyncio.timeout(self.timeout_seconds):
+                answer = await self.predictor.ainvoke(input, config)
+            return _prediction(task, input, answer)
+        except CaslieError:
+            raise
+        except Exception as error:
+            name = self.predictor.get_name()
+            raise ModelError(f"the predictor {name} failed ({type(error).__name__}); check its endpoint") from error
+
+
+def _prediction(task: Task, instance: FusedInstance, answer: Answer) -> Prediction:
+    labels = task.labels(instance)
+    probabilities = answer.probabilities
+    if probabilities is not None:
+        probabilities = {label: probabilities.get(label, 0.0) for label in labels}
+    # Only an open question can be unanswerable: a closed one has its label or is invalid.
+    answerable = None if labels else answer.answerable
+    if answerable is None and not labels:
+        answerable = bool(answer.text.strip())
+    return Prediction(
+        task=task.name,
+        label=task.parse(answer.text, instance),
+        text=answer.text,
+        probabilities=probabilities,
+        citations=answer.citations,
+        answerable=answerable,
+        captions=tuple(fused.caption for fused in instance.captions),
+        fused=json.dumps(instance.input, ensure_ascii=False),
+    )

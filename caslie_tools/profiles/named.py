@@ -1,0 +1,60 @@
+"""Profiles by name: which models take which role."""
+
+import importlib
+from collections.abc import Callable
+from functools import partial
+
+from caslie_tools.exceptions import CaslieError, SettingsError
+from caslie_tools.profiles.profile import Profile
+
+
+def _embedded() -> Profile:
+    from caslie_tools.profiles.embedded import embedded_profile
+
+    return embedded_profile()
+
+
+def _self_hosted(name_or_path: str) -> Profile:
+    from caslie_tools.profiles.building import endpoint_profile
+    from caslie_tools.profiles.toml import load_profile_settings
+
+    return endpoint_profile(load_profile_settings(name_or_path))
+
+
+PROFILES: dict[str, Callable[[], Profile]] = {
+    "embedded": _embedded,
+    "caslie-m": partial(_self_hosted, "caslie-m"),
+    "caslie-s-24gb": partial(_self_hosted, "caslie-s-24gb"),
+    "local-hf": partial(_self_hosted, "local-hf"),
+    "paper": partial(_self_hosted, "paper"),
+}
+"""The profiles that come with the package: ``embedded`` and ``local-hf`` run in this process, the others' models on
+servers of your own."""
+
+
+def load_profile(name: str) -> Profile:
+    """Returns a profile by its name, or one of your own: the path of a ``.toml`` file, or ``module:function``.
+
+    Raises:
+        SettingsError: If there is no such profile, or it cannot be imported.
+        MissingExtraError: If its optional dependencies are not installed.
+    """
+    if name in PROFILES:
+        return PROFILES[name]()
+    if name.endswith(".toml"):
+        return _self_hosted(name)
+    module, _, function = name.partition(":")
+    if not function:
+        raise SettingsError(
+            f"there is no profile {name!r}; choose one of {', '.join(PROFILES)}, "
+            "the path of a .toml file, or module:function"
+        )
+    try:
+        profile = getattr(importlib.import_module(module), function)()
+    except CaslieError:
+        raise
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise SettingsError(f"the profile {name!r} cannot be imported: {error}") from error
+    if not isinstance(profile, Profile):
+        raise SettingsError(f"the profile {name!r} is a {type(profile).__name__}, not a caslie_tools Profile")
+    return profile

@@ -1,0 +1,1 @@
+"""Plans, starts and supervises vLLM servers for a profile."""

@@ -1,0 +1,36 @@
+"""Runs the state machine on one request and returns its response."""
+
+import time
+import uuid
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.graph.state import CompiledStateGraph
+
+from caslie_tools.graphs.context import Context
+from caslie_tools.graphs.state import Input, State
+from caslie_tools.pipeline.response import Response
+
+CaslieGraph = CompiledStateGraph[State, Context, Input, Any]
+
+
+async def run_graph(
+    graph: CaslieGraph, request: Input, *, context: Context | None = None, config: RunnableConfig | None = None
+) -> Response:
+    """Runs the state machine on one request; where it keeps checkpoints and none are asked for, on a thread of its own.
+
+    Raises:
+        CaslieError: As the steps of :class:`~caslie_tools.pipeline.pipeline.Pipeline` do.
+    """
+    started = time.perf_counter()
+    if config is None and graph.checkpointer:
+        config = {"configurable": {"thread_id": uuid.uuid4().hex}}
+    state = await graph.ainvoke(request, config, context=context or Context())
+    return Response(
+        prediction=state["prediction"],
+        instance=state["instance"],
+        image_results=tuple(state.get("image_results", ())),
+        warnings=tuple(state.get("warnings", ())),
+        timings=tuple(state.get("timings", ())),
+        total_milliseconds=(time.perf_counter() - started) * 1000,
+    )

@@ -1,0 +1,90 @@
+"""The embedded models, loaded once, and small pictures drawn for the purpose."""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from caslie_tools.backends.embedded import (
+    EfficientNetPictures,
+    EmbeddedCaptioner,
+    EmbeddedPredictor,
+    MiniLMEmbeddings,
+    Perceiver,
+    TextReader,
+)
+from caslie_tools.domain import ImageRef, Product
+from caslie_tools.images.loading import ImageLoader, LoadedImage
+from caslie_tools.sample import catalogue_path
+from caslie_tools.store import CaptionStore
+
+
+def encoded(picture: Image.Image) -> LoadedImage:
+    """Encodes and loads a picture as any other."""
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return ImageLoader().load_sync(ImageRef(data=file.getvalue()))
+
+
+def label(*lines: str, colour: str = "#2c66b0", ink: str = "#ffffff", size: int = 320) -> LoadedImage:
+    """Draws a coloured box on white with lines of text on it."""
+    picture = Image.new("RGB", (size, size), "#ffffff")
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((40, 30, size - 40, size - 30), fill=colour)
+    for index, line in enumerate(lines):
+        font = ImageFont.load_default(34)
+        draw.text((size / 2, 90 + 46 * index), line, fill=ink, font=font, anchor="mm")
+    return encoded(picture)
+
+
+def sample_picture(name: str) -> LoadedImage:
+    """Loads a picture of the sample catalogue."""
+    return ImageLoader().load_sync(ImageRef(path=catalogue_path().parent / "images" / f"{name}.png"))
+
+
+def sha(text: str) -> str:
+    """A made-up SHA-256."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.fixture(scope="session")
+def embeddings() -> MiniLMEmbeddings:
+    return MiniLMEmbeddings()
+
+
+@pytest.fixture(scope="session")
+def pictures() -> EfficientNetPictures:
+    return EfficientNetPictures()
+
+
+@pytest.fixture(scope="session")
+def reader() -> TextReader:
+    return TextReader()
+
+
+@pytest.fixture(scope="session")
+def predictor(embeddings: MiniLMEmbeddings) -> EmbeddedPredictor:
+    return EmbeddedPredictor(embeddings)
+
+
+@pytest.fixture
+def store(tmp_path: Path, embeddings: MiniLMEmbeddings, pictures: EfficientNetPictures) -> Iterator[CaptionStore]:
+    opened = CaptionStore.open(tmp_path / "store", embeddings, pictures=pictures)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def captioner(
+    embeddings: MiniLMEmbeddings, pictures: EfficientNetPictures, reader: TextReader, store: CaptionStore
+) -> EmbeddedCaptioner:
+    return EmbeddedCaptioner(Perceiver(pictures, reader, store), embeddings, store)
+
+
+def put(store: CaptionStore, id_: str, *images: LoadedImage, category: str = "", title: str = "") -> None:
+    """Stores a product with its pictures."""
+    refs = tuple(ImageRef(data=image.data) for image in images)
+    store.put_products([(Product(id=id_, title=title or id_, category=category, images=refs), list(images))])

@@ -1,0 +1,138 @@
+import pytest
+
+from caslie_tools.backends.embedded import MiniLMEmbeddings, embedded_jury
+from caslie_tools.backends.embedded.judges import (
+    AnswerKindJudge,
+    GainJudge,
+    NoveltyJudge,
+    RelevanceJudge,
+    StrengthJudge,
+)
+from caslie_tools.domain import Evidence, QueryContext, Vote
+from caslie_tools.pipeline.cqe import CQE
+from caslie_tools.roles.interfaces import JudgeRequest
+
+BOTTLE = "title: Kelp drinking bottle\nmaterial: Tritan"
+
+
+def request(question: str, caption: str, *texts: str, known: str = BOTTLE, score: float = 0.98) -> JudgeRequest:
+    return JudgeRequest(
+        context=QueryContext(task="product_qa", focus=question, known=known),
+        caption=caption,
+        evidence=tuple(Evidence(kind="text", text=text, score=score) for text in texts),
+    )
+
+
+HOLDS = "Which bottle holds 750 ml?"
+FACT = request(HOLDS, 'It reads "KELP 750 ml".', "KELP 750 ml")
+
+
+async def test_the_caption_that_holds_the_fact_is_kept_by_all(embeddings: MiniLMEmbeddings) -> None:
+    decision = await CQE(embedded_jury(embeddings), early_stop=False).ainvoke(FACT)
+
+    assert decision.kept
+    assert [vote.verdict for vote in decision.votes] == ["yes"] * 5
+
+
+@pytest.mark.parametrize(
+    ("what", "judged"),
+    [
+        ("another volume", request(HOLDS, 'It reads "REED 500 ml".', "REED 500 ml")),
+        ("a placeholder", request(HOLDS, 'It reads "PHOTO COMING SOON".', "PHOTO COMING SOON")),
+        ("no text", request(HOLDS, "No text seen.")),
+        ("its own name", request(HOLDS, 'It reads "KELP".', "KELP")),
+        ("another fact", request("Is it dishwasher safe?", 'It reads "400 LUMEN".', "400 LUMEN")),
+        (
+            "what is known",
+            request("What is it made of?", 'It reads "TRITAN".', "TRITAN", known=BOTTLE),
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_what_does_not_help_is_rejected(embeddings: MiniLMEmbeddings, what: str, judged: JudgeRequest) -> None:
+    decision = await CQE(embedded_jury(embeddings)).ainvoke(judged)
+
+    assert not decision.kept, (what, decision)
+
+
+async def test_without_a_question_what_was_seen_is_kept_and_nothing_seen_is_not(embeddings: MiniLMEmbeddings) -> None:
+    seen = JudgeRequest(
+        context=QueryContext(task="category_classification", aim="finding the category"),
+        caption="It resembles Granny Smith (Fruit > Apple).",
+        evidence=(Evidence(kind="resembles", text="Fruit > Apple", score=0.9),),
+    )
+    nothing = seen.model_copy(update={"caption": "No text seen.", "evidence": ()})
+    jury = CQE(embedded_jury(embeddings))
+
+    assert (await jury.ainvoke(seen)).kept
+    assert not (await jury.ainvoke(nothing)).kept
+
+
+async def test_every_judge_tells_its_number_and_is_the_same_every_time(embeddings: MiniLMEmbeddings) -> None:
+    for judge in embedded_jury(embeddings):
+        vote = await judge.ainvoke(FACT)
+
+        assert vote == await judge.ainvoke(FACT)
+        assert vote.judge == judge.get_name()
+        assert vote.probability is not None
+        assert (vote.verdict == "yes") == (vote.probability >= 0.5)
+        assert "at least" in vote.reason
+
+
+def test_the_judges_have_names_of_their_own(embeddings: MiniLMEmbeddings) -> None:
+    assert len({judge.get_name() for judge in embedded_jury(embeddings)}) == 5
+
+
+def abstains(vote: Vote) -> bool:
+    return vote.verdict == "abstain" and vote.probability is None
+
+
+async def test_a_judge_with_nothing_to_go_on_abstains(embeddings: MiniLMEmbeddings) -> None:
+    general = JudgeRequest(context=QueryContext(task="any"), caption="A green bottle.")
+
+    assert abstains(await RelevanceJudge(embeddings).ainvoke(general))
+    assert abstains(await GainJudge(embeddings).ainvoke(general))
+    assert abstains(await StrengthJudge(embeddings).ainvoke(FACT.model_copy(update={"evidence": ()})))
+    assert abstains(await AnswerKindJudge(embeddings).ainvoke(request("nice bottle", "A green bottle.")))
+
+
+def test_novelty_is_the_share_of_news(embeddings: MiniLMEmbeddings) -> None:
+    judge = NoveltyJudge(embeddings)
+
+    assert judge.measure(request(HOLDS, 'It reads "KELP".', "KELP")) == 0
+    assert judge.measure(FACT) == 0.5
+    assert judge.measure(request(HOLDS, 'It reads "LEAKPROOF".', "LEAKPROOF")) == 1
+
+
+def test_strength_takes_the_recognisers_doubt_over(embeddings: MiniLMEmbeddings) -> None:
+    sure, doubtful = FACT, request(HOLDS, 'It reads "KELP 750 ml".', "KELP 750 ml", score=0.4)
+    judge = StrengthJudge(embeddings)
+
+    assert judge.measure(sure) == pytest.approx(0.98)
+    assert judge.measure(doubtful) == pytest.approx(0.4)
+    assert judge.measure(request(HOLDS, "x", "REED 500 ml")) == 0
+
+
+def test_gain_counts_only_what_the_text_lacks(embeddings: MiniLMEmbeddings) -> None:
+    judge = GainJudge(embeddings)
+
+    assert judge.measure(FACT) is not None
+    assert (judge.measure(FACT) or 0) > 0.3
+    assert judge.measure(FACT.model_copy(update={"context": FACT.context.model_copy(
+        update={"known": BOTTLE + "\nvolume: 750 ml\nuse: holds water"})})) == 0  # fmt: skip
+
+
+def test_a_title_alone_still_finds_a_quorum(embeddings: MiniLMEmbeddings) -> None:
+    """Tasks that have nothing but the title ask and know the same text; their captions must be able to be kept."""
+    context = QueryContext(task="category_classification", focus="Kelp drinking bottle", known="Kelp drinking bottle")
+    seen = JudgeRequest(
+        context=context,
+        caption="It resembles Reed drinking bottle (Kitchen > Bottles). It shows water bottle.",
+        evidence=(
+            Evidence(kind="resembles", text="Kitchen > Bottles", score=0.9),
+            Evidence(kind="tag", text="water bottle", score=0.8),
+        ),
+    )
+    decision = CQE(embedded_jury(embeddings)).invoke(seen)
+    assert len(decision.votes) - decision.abstentions >= 3
+    assert decision.kept

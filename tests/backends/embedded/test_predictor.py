@@ -1,0 +1,134 @@
+from typing import Any
+
+import pytest
+
+from caslie_tools.backends.embedded import EmbeddedPredictor, MiniLMEmbeddings
+from caslie_tools.backends.embedded.options import FEATURES, WEIGHTS, Clues, OptionScorer
+from caslie_tools.backends.embedded.predictor import STRATEGIES
+from caslie_tools.domain import Answer, Caption, Evidence, QueryContext
+from caslie_tools.pipeline.unim3 import UniM3
+from caslie_tools.tasks import MMECINSTRUCT, get_task
+from caslie_tools.tasks.fusion import fuse
+from tests.backends.embedded.conftest import sha
+
+
+def caption(text: str, *evidence: Evidence) -> Caption:
+    return Caption(
+        key=sha(text), text=text, image=sha(text), context=QueryContext(task="t"), captioner="c", prompt_version="1",
+        evidence=evidence,
+    )  # fmt: skip
+
+
+def resembles(category: str, score: float) -> Evidence:
+    return Evidence(kind="resembles", text=category, score=score)
+
+
+async def solve(
+    predictor: EmbeddedPredictor, task: str, data: Any, options: tuple[str, ...] = (), kept: Caption | None = None
+) -> Answer:
+    images = ["https://shop.example/1.jpg"] if kept else []
+    instance = get_task(task).read({"input": data, "options": list(options), "images": images})
+    return await predictor.ainvoke(fuse(get_task(task), instance, [kept] if kept else []))
+
+
+INPUTS: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "ap": ({"question": "Is it loud?", "document": ["It is very loud.", "Nice."]}, ()),
+    "cc": ({"title": "Granny Smith"}, ("A: Apple", "B: Milk")),
+    "prp": ({"product 1": "red kettle", "product 2": "blue kettle"}, ()),
+    "psi": ({"query": "kettle", "product title": "red kettle"}, ()),
+    "mpc": ({"query": "kettle", "product title": "red kettle"}, ()),
+    "sa": ({"review": "I love it"}, ()),
+    "sr": (["1st: kettle", "2nd: teapot"], ("A: tea cups", "B: bicycle")),
+}
+
+
+@pytest.mark.parametrize("task", MMECINSTRUCT, ids=lambda task: task.short)
+async def test_every_task_gets_a_label_of_its_own_and_probabilities(predictor: EmbeddedPredictor, task: Any) -> None:
+    data, options = INPUTS[task.short]
+    prediction = await UniM3(predictor).ainvoke(fuse(task, task.read({"input": data, "options": list(options)}), []))
+
+    assert prediction.valid
+    assert prediction.label is not None
+    assert prediction.probabilities is not None
+    assert sum(prediction.probabilities.values()) == pytest.approx(1)
+    assert prediction.probabilities[prediction.label] == max(prediction.probabilities.values())
+
+
+def test_the_table_names_tasks_that_exist() -> None:
+    assert set(STRATEGIES) == {task.name for task in MMECINSTRUCT}
+
+
+@pytest.mark.parametrize(
+    ("task", "data", "options", "label"),
+    [
+        ("cc", {"title": "Granny Smith apples, 1 kg"}, ("A: Milk", "B: Apple", "C: Potato"), "B"),
+        ("cc", {"title": "Wireless headphones with microphone"}, ("A: Kettles", "B: Jackets", "C: Headsets"), "C"),
+        ("sr", ["1st: oat drink", "2nd: almond milk"], ("A: garden hose", "B: soy drink", "C: headlamp"), "B"),
+        ("prp", {"product 1": "steel kettle 1.7 l", "product 2": "steel kettle 1.5 l"}, (), "C"),
+        ("prp", {"product 1": "garden hose", "product 2": "wool hat"}, (), "A"),
+        ("mpc", {"query": "apple juice", "product title": "Bravo apple juice 2 l"}, (), "A"),
+        ("mpc", {"query": "apple juice", "product title": "bicycle light for the handlebar"}, (), "D"),
+        ("sa", {"review": "Terrible. It broke after a day, a waste of money."}, (), "E"),
+        ("sa", {"review": "Excellent, I love it, the best headphones I have ever had!"}, (), "A"),
+        (
+            "ap",
+            {"question": "Is the kettle loud?", "document": ["The kettle is rather loud when it boils."]},
+            (),
+            "yes",
+        ),
+        ("ap", {"question": "Is the kettle loud?", "document": ["Arrived on time.", "Pretty box."]}, (), "no"),
+        ("psi", {"query": "apple juice", "product title": "bicycle light"}, (), "no"),
+    ],
+)
+async def test_plain_cases_are_solved(
+    predictor: EmbeddedPredictor, task: str, data: Any, options: tuple[str, ...], label: str
+) -> None:
+    assert (await solve(predictor, task, data, options)).text == label
+
+
+OPTIONS = ("A: Milk", "B: Pear", "C: Potato", "D: Yoghurt")
+
+
+async def test_a_caption_decides_where_the_title_is_withheld(predictor: EmbeddedPredictor) -> None:
+    seen = caption("It resembles Conference (Fruit > Pear).", resembles("Fruit > Pear", 0.8))
+    answer = await solve(predictor, "cc", {"title": ""}, OPTIONS, seen)
+
+    assert answer.text == "B"
+    assert answer.probabilities is not None
+    assert answer.probabilities["B"] > 0.8
+
+
+async def test_the_next_best_category_counts_where_the_best_is_no_option(predictor: EmbeddedPredictor) -> None:
+    seen = caption("It resembles ...", resembles("Fruit > Kiwi", 0.7), resembles("Vegetables > Potato", 0.2))
+
+    assert (await solve(predictor, "cc", {"title": ""}, OPTIONS, seen)).text == "C"
+
+
+async def test_words_alone_decide_for_a_caption_of_another_model(predictor: EmbeddedPredictor) -> None:
+    seen = caption("A carton of strawberry yoghurt on a shelf.")
+
+    assert (await solve(predictor, "cc", {"title": ""}, OPTIONS, seen)).text == "D"
+
+
+async def test_words_in_another_spelling_count(predictor: EmbeddedPredictor) -> None:
+    seen = caption('It reads "GRILLTOMAT".', Evidence(kind="text", text="GRILL TOMAT", score=0.9))
+
+    assert (await solve(predictor, "cc", {"title": ""}, ("A: Tomato", "B: Onion", "C: Leek"), seen)).text == "A"
+
+
+async def test_a_caption_moves_how_well_a_product_fits(predictor: EmbeddedPredictor) -> None:
+    data = {"query": "apple juice", "product title": "Bravo 2 l"}
+    without = await solve(predictor, "mpc", data)
+    with_it = await solve(predictor, "mpc", data, kept=caption('It reads "APPLE JUICE".'))
+
+    assert without.probabilities is not None
+    assert with_it.probabilities is not None
+    assert with_it.probabilities["A"] > without.probabilities["A"]
+
+
+def test_without_clues_every_option_is_as_likely(embeddings: MiniLMEmbeddings) -> None:
+    assert OptionScorer(embeddings).probabilities(Clues(), ["Milk", "Pear"]) == [0.5, 0.5]
+
+
+def test_there_is_a_weight_for_every_feature() -> None:
+    assert len(FEATURES) == len(WEIGHTS)

@@ -1,0 +1,53 @@
+"""The profile as a whole, over the sample catalogue's own pictures."""
+
+from pathlib import Path
+
+import pytest
+
+from caslie_tools.caslie import Caslie
+from caslie_tools.catalogue.reading import read_catalogue
+from caslie_tools.domain import Product
+from caslie_tools.profiles.embedded import embedded_profile
+from caslie_tools.profiles.named import load_profile
+from caslie_tools.sample import DEMO_QUESTIONS, DemoQuestion, catalogue_path
+from caslie_tools.store import CaptionStore
+
+
+def test_the_profile_is_found_by_its_name_and_says_what_it_is_not() -> None:
+    profile = load_profile("embedded")
+
+    assert profile.name == "embedded"
+    assert profile.pictures is not None
+    assert profile.notes
+
+
+def test_a_store_gets_five_judges_and_a_named_captioner(store: CaptionStore) -> None:
+    models = embedded_profile().models(store)
+
+    assert len(models.judges) == 5
+    assert models.captioners[0].get_name().startswith("embedded-1+")
+    assert models.predictor.get_name() == "embedded-predictor-1"
+
+
+@pytest.fixture(scope="module")
+def caslie(tmp_path_factory: pytest.TempPathFactory) -> Caslie:
+    """The sample catalogue, as far as the demo's questions need it."""
+    wanted = {question.answered_by for question in DEMO_QUESTIONS} | {"reed-bottle", "summit-flask", "pebble-bottle"}
+    products = [row for row in read_catalogue(catalogue_path()) if isinstance(row, Product) and row.id in wanted]
+    opened = Caslie.open(Path(tmp_path_factory.mktemp("profile")), profile=embedded_profile())
+    opened.store.put_products(
+        [(product, [opened.pipeline.loader.load_sync(ref) for ref in product.images]) for product in products]
+    )
+    return opened
+
+
+@pytest.mark.parametrize("asked", DEMO_QUESTIONS, ids=lambda asked: asked.answered_by)
+def test_the_demo_questions_are_answered_from_the_right_evidence(caslie: Caslie, asked: DemoQuestion) -> None:
+    response = caslie.ask(asked.question, products=[asked.product] if asked.product else [], where=asked.where)
+    answer = response.prediction
+    said = "".join([answer.text, *(citation.quote for citation in answer.citations)])
+
+    assert answer.answerable
+    assert asked.expected.replace(" ", "").casefold() in said.replace(" ", "").casefold()
+    assert answer.citations[0].product == asked.answered_by
+    assert (answer.citations[0].field == "caption") is asked.from_picture

@@ -1,0 +1,81 @@
+"""The whole main job on tiny models in this process.
+
+What these tiny models say means nothing: this proves the way, not the pipeline.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from caslie_tools.caslie import Caslie
+from caslie_tools.catalogue.reading import read_catalogue
+from caslie_tools.domain import Product
+from caslie_tools.sample import catalogue_path
+from caslie_tools.settings import Settings
+from tests.backends.transformers.conftest import PROFILE
+from tests.paths import INSTANCES
+
+INSTANCES = sorted(INSTANCES.glob("*.json"))
+QUESTION = "Is the Trail headlamp waterproof?"
+
+
+@pytest.fixture(scope="module")
+def products() -> list[Product]:
+    """Three products with real pictures: three images in all."""
+    rows = [row for row in read_catalogue(catalogue_path()) if isinstance(row, Product)]
+    chosen = [row for row in rows if row.id in ("trail-headlamp", "kelp-bottle", "brook-raincoat")]
+    return [product.model_copy(update={"images": product.images[:1]}) for product in chosen]
+
+
+@pytest.fixture(scope="module")
+def caslie(tiny: Path, products: list[Product], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caslie]:
+    folder = tmp_path_factory.mktemp("pipeline")
+    profile = folder / "tiny.toml"
+    profile.write_text(PROFILE.format(folder=tiny), encoding="utf-8")
+    # A tiny model's embeddings make all questions alike: nothing is reused unless it is the same.
+    with Caslie.open(folder / "store", profile=str(profile), settings=Settings(reuse_threshold=1.0)) as caslie:
+        report = caslie.index(products)
+        assert (report.products, report.images, report.captions_made, report.failed) == (3, 3, 3, ())
+        yield caslie
+
+
+def test_a_second_run_captions_nothing(caslie: Caslie, products: list[Product]) -> None:
+    report = caslie.index(products)
+    assert (report.captions_made, report.captions_reused, report.skipped) == (0, 3, 3)
+
+
+def test_a_question_goes_all_the_way(caslie: Caslie) -> None:
+    first, again = caslie.ask(QUESTION, products=["trail-headlamp"]), caslie.ask(QUESTION, products=["trail-headlamp"])
+    assert first.answer
+    assert first.image_results[0].error == ""
+    decisions = [response.image_results[0].decision for response in (first, again)]
+    assert decisions[0] is not None
+    assert decisions[0].abstentions == 0
+    assert all(vote.probability is not None and 0 < vote.probability < 1 for vote in decisions[0].votes)
+    assert decisions[0] == decisions[1]
+    assert again.image_results[0].caption is not None
+    assert again.image_results[0].caption.source == "cache"
+
+
+@pytest.mark.parametrize("path", INSTANCES, ids=lambda path: path.stem)
+def test_every_task_answers_one_of_its_labels(caslie: Caslie, path: Path) -> None:
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["images"] = [str(path.parent / image) for image in record["images"]]
+    response = caslie.predict(path.stem, record)
+    assert response.prediction.label is not None
+    assert response.prediction.probabilities is not None
+    assert sum(response.prediction.probabilities.values()) == pytest.approx(1, abs=1e-6)
+    assert [result.error for result in response.image_results] == [""] * len(record["images"])
+
+
+def test_without_the_captioner_s_model_the_answer_is_from_text(
+    profile: Path, products: list[Product], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASLIE_CAPTIONER__MODEL", "/no/such/folder")
+    with Caslie.open(tmp_path / "store", profile=str(profile), settings=Settings()) as caslie:
+        assert len(caslie.index(products).failed) == 3
+        response = caslie.ask(QUESTION, products=["trail-headlamp"])
+    assert response.answer
+    assert "answered from text only" in " ".join(response.warnings)

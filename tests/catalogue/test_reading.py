@@ -1,0 +1,171 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from caslie_tools.catalogue.reading import BadRow, read_catalogue
+from caslie_tools.domain import ImageRef, Product
+from caslie_tools.exceptions import CatalogueError
+from tests.doubles import light_products, write_catalogue
+from tests.paths import SHARED
+
+
+def csv_file(folder: Path, text: str | bytes, name: str = "catalogue.csv") -> Path:
+    path = folder / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def jsonl_file(folder: Path, *rows: Any) -> Path:
+    lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    return csv_file(folder, "\n".join(lines) + "\n", "catalogue.jsonl")
+
+
+def read(path: Path) -> tuple[list[Product], list[BadRow]]:
+    found = list(read_catalogue(path))
+    return [item for item in found if isinstance(item, Product)], [item for item in found if isinstance(item, BadRow)]
+
+
+class TestCsv:
+    def test_each_column_has_its_meaning_and_others_are_attributes(self, tmp_path: Path) -> None:
+        path = csv_file(
+            tmp_path,
+            "id,title,description,category,price,brand,image,colour,volume_ml,weight_kg,code,note\n"
+            'm1,"Mug, red",Holds tea.,Kitchen > Mugs,9.50,Tonus,a.png|b/c.png|https://shop.example/d.png,'
+            "red,350,0.4,0123,\n",
+        )
+        (product,), bad = read(path)
+        assert bad == []
+        assert product == Product(
+            id="m1",
+            title="Mug, red",
+            description="Holds tea.",
+            category="Kitchen > Mugs",
+            price=9.5,
+            brand="Tonus",
+            images=(
+                ImageRef(path=tmp_path.resolve() / "a.png"),
+                ImageRef(path=tmp_path.resolve() / "b" / "c.png"),
+                ImageRef(url="https://shop.example/d.png"),
+            ),
+            attributes={"colour": "red", "volume_ml": 350, "weight_kg": 0.4, "code": "0123"},
+        )
+        assert [type(value) for value in product.attributes.values()] == [str, int, float, str]
+
+    @pytest.mark.parametrize("written", ["0123", "1e3", "1,5", "+1", "1.", ".5", "1234567890123456", "1_000", "nan"])
+    def test_what_would_not_read_back_as_it_was_written_stays_a_text(self, tmp_path: Path, written: str) -> None:
+        (product,), _ = read(csv_file(tmp_path, f'id,code\nm1,"{written}"\n'))
+        assert product.attributes == {"code": written}
+
+    def test_columns_may_be_missing_and_cells_empty(self, tmp_path: Path) -> None:
+        (product,), bad = read(csv_file(tmp_path, "id,price,image,colour\nm1,,,\n"))
+        assert (product, bad) == (Product(id="m1"), [])
+
+    def test_a_byte_order_mark_blank_lines_and_spaces_do_not_matter(self, tmp_path: Path) -> None:
+        products, bad = read(csv_file(tmp_path, "\ufeffid, title\r\n\r\n m1 , Mug \r\n\r\n"))
+        assert (products, bad) == ([Product(id="m1", title="Mug")], [])
+
+    @pytest.mark.parametrize(
+        ("row", "item", "reason"),
+        [
+            (b"m1,Mug", "line 3", "2 cells where the header has 3"),
+            (b"m1,Mug,1,2", "line 3", "4 cells where the header has 3"),
+            (b"m1,Mug,cheap", "m1", "line 3: price: Input should be a valid number"),
+            (b"m1,Mug,-1", "m1", "line 3: price: Input should be greater than or equal to 0"),
+            (b"m1,Mug,inf", "m1", "line 3: price: Input should be a finite number"),
+            (b",Mug,1", "line 3", "line 3: id: String should have at least 1 character"),
+            (b"  ,Mug,1", "line 3", "line 3: id: String should have at least 1 character"),
+            (b"m1,M\xfcg,1", "m1", "line 3: not UTF-8 text"),
+            (b"m\xfc,Mug,1", "m?", "line 3: not UTF-8 text"),
+            (b"m0,Mug,1", "m0", "line 3: the id is in use already; the first row stands"),
+            (b"m1," + b"x" * 1_000_001 + b",1", "line 3", "not a CSV row: field larger than field limit"),
+        ],
+        ids=lambda value: str(value)[:20],
+    )
+    def test_a_bad_row_is_reported_and_the_rest_goes_on(
+        self, tmp_path: Path, row: bytes, item: str, reason: str
+    ) -> None:
+        products, (bad,) = read(csv_file(tmp_path, b"id,title,price\nm0,First,1\n" + row + b"\nm2,Last,2\n"))
+        assert [product.id for product in products] == ["m0", "m2"]
+        assert bad.item == item
+        assert bad.reason.startswith(reason)
+
+    def test_rows_come_in_the_files_order(self, tmp_path: Path) -> None:
+        found = list(read_catalogue(csv_file(tmp_path, "id\na\n,\nb\n")))
+        assert [type(item) for item in found] == [Product, BadRow, Product]
+
+    @pytest.mark.parametrize("text", ["", "\n", "title,price\nMug,1\n", "ID;title\n1;Mug\n", "x" * 1_000_001])
+    def test_without_an_id_column_it_cannot_be_read_at_all(self, tmp_path: Path, text: str) -> None:
+        with pytest.raises(CatalogueError, match=r"catalogue\.csv: the first line"):
+            list(read_catalogue(csv_file(tmp_path, text)))
+
+
+class TestJsonLines:
+    def test_a_row_has_the_same_meaning(self, tmp_path: Path) -> None:
+        path = jsonl_file(
+            tmp_path,
+            {"id": 7, "title": "Mug", "price": 9.5, "images": ["a.png", "https://shop.example/d.png"], "lid": False,
+             "tags": ["red", 1], "note": None, "code": "0123", "attributes": {"volume_ml": 350}},
+            {"id": "m2", "image": "a.png|b.png"},
+        )  # fmt: skip
+        (first, second), bad = read(path)
+        assert bad == []
+        assert (first.id, first.title, first.price) == ("7", "Mug", 9.5)
+        assert first.attributes == {"lid": False, "tags": "red, 1", "code": "0123", "volume_ml": 350}
+        assert [image.label for image in first.images] == ["a.png", "https://shop.example/d.png"]
+        assert [image.label for image in second.images] == ["a.png", "b.png"]
+
+    def test_an_image_that_is_not_there_is_none(self, tmp_path: Path) -> None:
+        (product,), _ = read(jsonl_file(tmp_path, {"id": "m1", "images": [None, "", " ", "a.png"]}))
+        assert [image.label for image in product.images] == ["a.png"]
+
+    @pytest.mark.parametrize(
+        ("row", "item", "reason"),
+        [
+            ("{nope", "line 2", "not JSON"),
+            ("[" * 100_000, "line 2", "not JSON"),
+            ("[1]", "line 2", "not a JSON object"),
+            ('{"title": "Mug"}', "line 2", "line 2: id:"),
+            ('{"id": "m1", "price": NaN}', "m1", "line 2: price:"),
+            ('{"id": "m1", "weight": Infinity}', "m1", "line 2: attributes weight"),
+            ('{"id": "m1", "size": {"w": 1}}', "m1", "line 2: the attribute 'size' is neither"),
+            ('{"id": "m1", "title": "\\ud800"}', "m1", "line 2: not UTF-8 text"),
+            ('{"id": "m1", "image": "ftp:// x|https:"}', "m1", "line 2: "),
+        ],
+        ids=lambda value: str(value)[:20],
+    )
+    def test_a_bad_row_is_reported_and_the_rest_goes_on(self, tmp_path: Path, row: str, item: str, reason: str) -> None:
+        products, (bad,) = read(jsonl_file(tmp_path, {"id": "m0"}, row, "", {"id": "m2"}))
+        assert [product.id for product in products] == ["m0", "m2"]
+        assert bad.item == item
+        assert bad.reason.startswith(reason)
+
+
+@pytest.mark.parametrize("name", ["catalogue.xlsx", "catalogue", "catalogue.json"])
+def test_another_kind_of_file_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CatalogueError, match=r"a catalogue is a \.csv or \.jsonl file"):
+        list(read_catalogue(tmp_path / name))
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CatalogueError, match="cannot be read: No such file"):
+        list(read_catalogue(tmp_path / "catalogue.csv"))
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(CatalogueError, match="cannot be read"):
+        list(read_catalogue(tmp_path / "folder.csv"))
+
+
+def test_the_light_products_survive_being_written_as_a_catalogue(tmp_path: Path) -> None:
+    products, bad = read(write_catalogue(tmp_path))
+    assert bad == []
+    assert products == light_products(tmp_path.resolve())
+
+
+def test_the_grocery_catalogue_has_no_bad_row() -> None:
+    path = SHARED / "data" / "grocery" / "products.csv"
+    if not path.exists():
+        pytest.skip("the project's shared data are not here")
+    products, bad = read(path)
+    assert (len(products), bad) == (81, [])
+    assert all(image.path and image.path.exists() for product in products for image in product.images)

@@ -1,0 +1,26 @@
+"""The commands and the code of docs/building-data.md run as they stand there."""
+
+from pathlib import Path
+
+import pytest
+from sybil import Sybil
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
+
+from tests.data.building.logs import busy_shop
+from tests.paths import ROOT
+from tests.test_readme import run_commands
+
+PAGE = ROOT / "docs" / "building-data.md"
+
+
+def test_its_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    busy_shop(tmp_path, products=12)
+    monkeypatch.setenv("CASLIE_PROFILE", "tests.doubles:light_profile")
+    monkeypatch.chdir(tmp_path)
+    document = Sybil([PythonCodeBlockParser(), CodeBlockParser("sh", run_commands)]).parse(PAGE)
+    examples = list(document.examples())
+    assert len(examples) == 2
+    for example in examples:
+        example.evaluate()
+    assert "promises about the splits are kept" in capsys.readouterr().out
+    assert document.namespace["report"].instances

@@ -1,0 +1,251 @@
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from caslie_tools.data.building.builder import DRAFTERS
+from caslie_tools.data.building.checks import PlacedDraft, leak_checks
+from caslie_tools.data.building.logs import Event, Question, Review, Search
+from caslie_tools.data.building.options import BuildOptions, Split, SplitBy
+from caslie_tools.data.building.shop import Draft, LeftOut, Shop
+from caslie_tools.data.building.splits import Splitter, group_products
+from caslie_tools.domain import ImageRef, Product
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+CATEGORIES = ("Home > Mugs", "Home > Lamps", "Food > Tea", "Food", "")
+JUDGEMENTS: tuple[Literal["exact", "substitute", "irrelevant"], ...] = ("exact", "substitute", "irrelevant")
+
+
+def shop_of(count: int, **logs: object) -> Shop:
+    """A shop of so many products without pictures."""
+    products = {f"p{number}": Product(id=f"p{number}", title=f"Title {number}") for number in range(count)}
+    return Shop(products=products, **logs)  # type: ignore[arg-type]  # whatever the test gives
+
+
+@st.composite
+def shops(draw: st.DrawFn) -> Shop:
+    """Random catalogues and logs: shared pictures, groups, no titles, equal times."""
+    count = draw(st.integers(2, 24))
+    ids = [f"p{number:02}" for number in range(count)]
+    some = st.sampled_from(ids)
+    times = st.integers(0, 40).map(lambda day: START + timedelta(days=day))
+    users = st.sampled_from(["", "ann", "bob", "cem", "dee"])
+    products = {
+        name: Product(
+            id=name,
+            title=draw(st.sampled_from(["", f"Title {name}", "Same title"])),
+            category=draw(st.sampled_from(CATEGORIES)),
+            attributes=draw(st.sampled_from([{}, {}, {"group": "g1"}, {"group": 2}])),
+        )
+        for name in ids
+    }
+    pictures = {
+        name: tuple(draw(st.lists(st.sampled_from([f"{n:064}" for n in range(30)]), max_size=2))) for name in ids
+    }
+    own = ImageRef(url="https://shop.example/own.png")
+    search = st.builds(
+        Search,
+        query=st.sampled_from(["tea", "Tea", "mug", "lamp"]),
+        product=some,
+        judgement=st.sampled_from([None, *JUDGEMENTS]),
+        purchased=st.integers(0, 1),
+        user=users,
+        time=st.none() | times,
+    )
+    review = st.builds(
+        Review,
+        product=some,
+        text=st.sampled_from(["good", "bad", "so so"]),
+        stars=st.integers(1, 5),
+        user=users,
+        time=st.none() | times,
+        image=st.sampled_from([None, None, own]),
+    )
+    question = st.builds(
+        Question,
+        product=some,
+        question=st.sampled_from(["Big?", "Red?"]),
+        answer=st.sampled_from(["", "yes"]),
+        answerable=st.sampled_from([None, True, False]),
+        time=st.none() | times,
+    )
+    event = st.builds(
+        Event,
+        user=users.filter(bool),
+        product=some,
+        time=times,
+        event=st.sampled_from(["purchase", "view"]),
+        basket=st.sampled_from(["", "b1", "b2"]),
+    )
+    return Shop(
+        products=products,
+        pictures=pictures,
+        review_pictures={own: f"{29:064}"},
+        searches=draw(st.lists(search, max_size=30)),
+        reviews=draw(st.lists(review, max_size=20)),
+        questions=draw(st.lists(question, max_size=20)),
+        events=draw(st.lists(event, max_size=60)),
+    )
+
+
+def drafts_of(shop: Shop, splits: Splitter, options: BuildOptions) -> list[tuple[Draft, Split]]:
+    """Every task's instances with their splits."""
+    drafts = (draft for _, drafter in DRAFTERS.values() for draft in drafter(shop, splits, options))
+    return [
+        (draft, split)
+        for draft in drafts
+        if isinstance(draft, Draft) and not isinstance(split := splits.place(draft), LeftOut)
+    ]
+
+
+def splits_of(things: Iterable[tuple[object, Split]]) -> dict[object, set[Split]]:
+    seen: dict[object, set[Split]] = defaultdict(set)
+    for thing, split in things:
+        seen[thing].add(split)
+    return seen
+
+
+@given(shops(), st.integers(0, 5), st.sampled_from([(), ("Food",), ("Home > Lamps", "Food > Tea")]))
+@settings(max_examples=150, deadline=None)
+def test_no_product_picture_or_shopper_stands_in_two_splits(shop: Shop, seed: int, held: tuple[str, ...]) -> None:
+    options = BuildOptions(seed=seed, proportions=(0.4, 0.3, 0.3), hold_out_categories=held, pictures="any")
+    splits = Splitter(shop, options)
+    drafts = drafts_of(shop, splits, options)
+    products = splits_of((product, split) for draft, split in drafts for product in draft.products)
+    pictures = splits_of((picture, split) for draft, split in drafts for picture, _ in draft.pictures if picture)
+    groups = splits_of((splits.group_of[product], split) for draft, split in drafts for product in draft.products)
+    shoppers = splits_of((draft.users, split) for draft, split in drafts if draft.task == "sequential_recommendation")
+    for seen in (products, pictures, groups, shoppers):
+        assert all(len(found) == 1 for found in seen.values())
+    for product, found in products.items():
+        if shop.products[str(product)].category.startswith(held) and held:
+            assert found == {"ood"}
+
+
+@given(shops(), st.sampled_from(["product", "user", "query", "time"]), st.sampled_from([(), ("Food",)]))
+@settings(max_examples=150, deadline=None)
+def test_what_is_promised_is_found_in_the_checks(shop: Shop, by: SplitBy, held: tuple[str, ...]) -> None:
+    options = BuildOptions(proportions=(0.4, 0.3, 0.3), split_by=by, hold_out_categories=held)
+    splits = Splitter(shop, options)
+    unlike = {
+        one.key: one
+        for draft, split in drafts_of(shop, splits, options)
+        for one in [PlacedDraft(draft=draft, split=split)]
+    }
+    checks = leak_checks(list(unlike.values()), shop, splits, options)
+    assert [check for check in checks if not check.kept] == []
+    assert any(check.promised for check in checks[1:])
+
+
+def test_a_leak_is_counted() -> None:  # or the checks would say "kept" of everything
+    shop = shop_of(2)
+    options = BuildOptions()
+    draft = Draft(
+        task="sentiment_analysis", input={"review": "x"}, output="A", products=("p0",), users=("u",), query="q"
+    )
+    placed = [PlacedDraft(draft=draft, split="train"), PlacedDraft(draft=draft, split="test")]
+    found = {check.what: check for check in leak_checks(placed, shop, Splitter(shop, options), options)}
+    things = ("instances", "products", "groups of variants", "product titles", "queries", "texts of reviews")
+    for what in (*things, "users of searches and reviews"):
+        assert found[what].in_common == 1
+    assert not found["products"].kept
+    assert found["queries"].kept  # nobody promised it
+
+
+def test_variants_share_a_split_along_a_chain() -> None:
+    shop = shop_of(6, pictures={"p1": ("x",), "p3": ("x", "y"), "p5": ("y",)})
+    groups = group_products(shop)
+    assert groups["p1"] == groups["p3"] == groups["p5"] == "p1"
+    assert len(set(groups.values())) == 4
+
+
+def test_a_split_is_a_matter_of_the_name_and_not_of_the_others() -> None:
+    few, many = Splitter(shop_of(50), BuildOptions(seed=3)), Splitter(shop_of(900), BuildOptions(seed=3))
+    assert all(few.of_product(f"p{number}") == many.of_product(f"p{number}") for number in range(50))
+    other = Splitter(shop_of(50), BuildOptions(seed=4))
+    assert any(few.of_product(f"p{number}") != other.of_product(f"p{number}") for number in range(50))
+
+
+def test_proportions_are_met_in_expectation() -> None:
+    splits = Splitter(shop_of(3000), BuildOptions(proportions=(0.7, 0.1, 0.2)))
+    counts = Counter(splits.of_product(f"p{number}") for number in range(3000))
+    assert counts["train"] == pytest.approx(2100, abs=100)
+    assert counts["validation"] == pytest.approx(300, abs=60)
+    assert counts["test"] == pytest.approx(600, abs=80)
+
+
+def test_by_time_the_test_split_is_the_latest() -> None:
+    reviews = [Review(product="p0", text=f"day {day}", stars=3, time=START + timedelta(days=day)) for day in range(10)]
+    shop = shop_of(3, reviews=[*reviews, Review(product="p1", text="no time", stars=3)])
+    options = BuildOptions(split_by="time", proportions=(0.5, 0.2, 0.3), tasks=("sa",))
+    found = drafts_of(shop, Splitter(shop, options), options)
+    by_text = {draft.input["review"]: split for draft, split in found if draft.task == "sentiment_analysis"}
+    assert [by_text[f"day {day}"] for day in range(10)] == ["train"] * 5 + ["validation"] * 2 + ["test"] * 3
+    assert "no time" not in by_text
+
+
+def test_by_user_every_row_of_a_user_stands_in_one_split() -> None:
+    reviews = [
+        Review(product=f"p{number % 7}", text=f"text {number}", stars=3, user=f"u{number % 12}") for number in range(90)
+    ]
+    shop = shop_of(7, reviews=reviews)
+    options = BuildOptions(split_by="user", proportions=(0.4, 0.3, 0.3))
+    found = [(draft.users, split) for draft, split in drafts_of(shop, Splitter(shop, options), options) if draft.users]
+    assert len(found) == 90
+    assert {len(splits) for splits in splits_of(found).values()} == {1}
+    assert len({split for _, split in found}) == 3
+
+
+def test_by_user_what_users_of_two_splits_share_is_left_out() -> None:
+    options = BuildOptions(split_by="user", proportions=(0.5, 0.0, 0.5), tasks=("mpc",))
+    reviews = [Review(product="p0", text=name, stars=3, user=name) for name in "abcdefgh"]
+    alone = drafts_of(shop := shop_of(3, reviews=reviews), Splitter(shop, options), options)
+    names = {split: [draft.input["review"] for draft, found in alone if found == split] for split in ("train", "test")}
+    one, other, far = names["train"][0], names["train"][1], names["test"][0]
+    shared = {"agreed": (one, other, ""), "torn": (one, far)}
+    searches = [
+        Search(query=query, product="p1", judgement="exact", user=user)
+        for query, users in shared.items()
+        for user in users
+    ]
+    splits = Splitter(shop := shop_of(3, searches=searches), options)
+    drafts = DRAFTERS["multiclass_product_classification"][1](shop, splits, options)
+    by_query = {draft.query: draft for draft in drafts if isinstance(draft, Draft)}
+    assert set(by_query["torn"].users) == {one, far}
+    assert splits.place(by_query["agreed"]) == "train"
+    left_out = LeftOut(task="multiclass_product_classification", reason="its users stand in two splits")
+    assert splits.place(by_query["torn"]) == left_out
+
+
+def test_by_time_an_answer_is_as_old_as_the_last_row_that_makes_it() -> None:
+    days = [START + timedelta(days=day) for day in range(100)]
+    searches = [Search(query=f"q{day}", product="p0", purchased=1, time=time) for day, time in enumerate(days)]
+    searches += [
+        Search(query="late", product="p0", clicked=1, time=days[0]),
+        Search(query="late", product="p0", purchased=1, time=days[99]),
+        Search(query="twice", product="p0", purchased=1, time=days[0]),
+        Search(query="twice", product="p0", purchased=1, time=days[99]),
+        Search(query="early", product="p0", purchased=1, time=days[0]),
+        Search(query="early", product="p0", clicked=1, time=days[99]),
+    ]
+    shop = shop_of(2, searches=searches)
+    options = BuildOptions(split_by="time", tasks=("mpc",))
+    found = {draft.query: split for draft, split in drafts_of(shop, Splitter(shop, options), options)}
+    assert found["late"] == found["twice"] == "test"
+    assert found["early"] == "train"
+
+
+def test_a_late_row_of_an_early_split_is_counted() -> None:
+    shop, options = shop_of(2), BuildOptions(split_by="time")
+    old, new = START, START + timedelta(days=9)
+    rows = {"input": {}, "output": "A", "products": ("p0",)}
+    placed = [
+        PlacedDraft(draft=Draft(task="product_qa", times=(old, new), **rows), split="train"),
+        PlacedDraft(draft=Draft(task="product_qa", times=(None, new), **rows), split="test"),
+    ]
+    (late,) = (check for check in leak_checks(placed, shop, Splitter(shop, options), options) if "older" in check.what)
+    assert (late.in_common, late.kept) == (1, False)
