@@ -89,11 +89,11 @@ if hasattr(os, "register_at_fork"):
 class AsyncRunnable(Runnable[Input, Output]):
     """A runnable written once, as ``ainvoke``; the synchronous side is derived."""
 
-    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:  # noqa: A002 (LangChain's name)
+    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Runs :meth:`ainvoke` to its end."""
         return run_sync(self.ainvoke(input, config, **kwargs))
 
-    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:  # noqa: A002
+    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Does the work; subclasses write this."""
         raise NotImplementedError
 

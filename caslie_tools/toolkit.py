@@ -224,7 +224,7 @@ class PredictProductTask(_GraphTool):
     async def _arun(
         self,
         task: str,
-        input: Any,  # noqa: A002 (the dataset's name)
+        input: Any,
         options: list[str] | None = None,
         image_urls: list[str] | None = None,
         **_: Any,

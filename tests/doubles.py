@@ -59,7 +59,7 @@ class FunctionRunnable(AsyncRunnable[Asked, Answered]):
 
     async def ainvoke(
         self,
-        input: Asked,  # noqa: A002 (LangChain's name)
+        input: Asked,
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> Answered:

@@ -191,7 +191,7 @@ class _Timed(AsyncRunnable[Input, Output]):
         self.model = model
         self.name = model.get_name()
 
-    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:  # noqa: A002 (LangChain's name)
+    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Asks the model."""
         started = time.perf_counter()
         try:

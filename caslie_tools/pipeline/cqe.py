@@ -63,7 +63,7 @@ class CQE(AsyncRunnable[JudgeRequest, GateDecision]):
 
     async def ainvoke(
         self,
-        input: JudgeRequest,  # noqa: A002 (LangChain's name)
+        input: JudgeRequest,
         config: RunnableConfig | None = None,
         *,
         whole_jury: bool = False,

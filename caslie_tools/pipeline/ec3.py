@@ -48,7 +48,7 @@ class EC3(AsyncRunnable[CaptionRequest, Caption | None]):
 
     async def ainvoke(
         self,
-        input: CaptionRequest,  # noqa: A002 (LangChain's name)
+        input: CaptionRequest,
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> Caption | None:

@@ -35,7 +35,7 @@ class UniM3(AsyncRunnable[FusedInstance, Prediction]):
 
     async def ainvoke(
         self,
-        input: FusedInstance,  # noqa: A002 (LangChain's name)
+        input: FusedInstance,
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> Prediction:

@@ -48,7 +48,7 @@ class ChatCaptioner(AsyncRunnable[CaptionRequest, CaptionDraft]):
 
     async def ainvoke(
         self,
-        input: CaptionRequest,  # noqa: A002 (LangChain's name)
+        input: CaptionRequest,
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> CaptionDraft:
@@ -76,7 +76,7 @@ class ChatJudge(AsyncRunnable[JudgeRequest, Vote]):
 
     async def ainvoke(
         self,
-        input: JudgeRequest,  # noqa: A002 (LangChain's name)
+        input: JudgeRequest,
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> Vote:
@@ -102,7 +102,7 @@ class ChatPredictor(AsyncRunnable[FusedInstance, Answer]):
 
     async def ainvoke(
         self,
-        input: FusedInstance,  # noqa: A002 (LangChain's name)
+        input: FusedInstance,
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> Answer:
@@ -133,7 +133,7 @@ class CompletionPredictor(AsyncRunnable[FusedInstance, Answer]):
 
     async def ainvoke(
         self,
-        input: FusedInstance,  # noqa: A002 (LangChain's name)
+        input: FusedInstance,
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> Answer:

@@ -64,7 +64,7 @@ class PromptedCaptioner(Prompted, AsyncRunnable[CaptionRequest, CaptionDraft]):
 
     async def ainvoke(
         self,
-        input: CaptionRequest,  # noqa: A002 (LangChain's name)
+        input: CaptionRequest,
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> CaptionDraft:
@@ -87,7 +87,7 @@ class PromptedJudge(Prompted, AsyncRunnable[JudgeRequest, Vote]):
 
     async def ainvoke(
         self,
-        input: JudgeRequest,  # noqa: A002 (LangChain's name)
+        input: JudgeRequest,
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> Vote:
@@ -119,7 +119,7 @@ class PromptedPredictor(Prompted, AsyncRunnable[FusedInstance, Answer]):
 
     async def ainvoke(
         self,
-        input: FusedInstance,  # noqa: A002 (LangChain's name)
+        input: FusedInstance,
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> Answer:

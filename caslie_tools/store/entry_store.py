@@ -220,7 +220,7 @@ class EntryStore(VectorStore):
 
     # --- LangChain: search --------------------------------------------------------------------------------------------
 
-    def similarity_search(self, query: str, k: int = 4, *, filter: Where = None, **kwargs: Any) -> list[Document]:  # noqa: A002 (LangChain's name)
+    def similarity_search(self, query: str, k: int = 4, *, filter: Where = None, **kwargs: Any) -> list[Document]:
         """Returns the ``k`` documents nearest to a text: plain ones, products and captions.
 
         Args:
@@ -239,7 +239,7 @@ class EntryStore(VectorStore):
         query: str,
         k: int = 4,
         *,
-        filter: Where = None,  # noqa: A002 (LangChain's name)
+        filter: Where = None,
         **kwargs: Any,
     ) -> list[tuple[Document, float]]:
         """Like :meth:`similarity_search`, each with its cosine, in [-1, 1]."""
@@ -253,7 +253,7 @@ class EntryStore(VectorStore):
         embedding: list[float],
         k: int = 4,
         *,
-        filter: Where = None,  # noqa: A002 (LangChain's name)
+        filter: Where = None,
         **kwargs: Any,
     ) -> list[Document]:
         """Like :meth:`similarity_search`, by a vector of the store's model."""
@@ -267,7 +267,7 @@ class EntryStore(VectorStore):
         fetch_k: int = 20,
         lambda_mult: float = 0.5,
         *,
-        filter: Where = None,  # noqa: A002 (LangChain's name)
+        filter: Where = None,
         **kwargs: Any,
     ) -> list[Document]:
         """Returns ``k`` documents near a text and unlike each other.
@@ -290,7 +290,7 @@ class EntryStore(VectorStore):
         fetch_k: int = 20,
         lambda_mult: float = 0.5,
         *,
-        filter: Where = None,  # noqa: A002 (LangChain's name)
+        filter: Where = None,
         **kwargs: Any,
     ) -> list[Document]:
         """Like :meth:`max_marginal_relevance_search`, by a vector of the store's model."""

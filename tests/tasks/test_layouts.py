@@ -19,7 +19,7 @@ WIRE_EXAMPLES = SHARED / "spec" / "wire_examples.json"
 
 def prompt(
     task: str,
-    input: Any,  # noqa: A002 (the dataset's name)
+    input: Any,
     captions: list[str],
     votes: list[str],
     layout: Layout,

@@ -74,7 +74,7 @@ class EmbeddedCaptioner(AsyncRunnable[CaptionRequest, CaptionDraft]):
 
     async def ainvoke(
         self,
-        input: CaptionRequest,  # noqa: A002 (LangChain's name)
+        input: CaptionRequest,
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> CaptionDraft:

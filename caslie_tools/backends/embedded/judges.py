@@ -51,7 +51,7 @@ class EmbeddedJudge(AsyncRunnable[JudgeRequest, Vote]):
 
     async def ainvoke(
         self,
-        input: JudgeRequest,  # noqa: A002 (LangChain's name)
+        input: JudgeRequest,
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> Vote:

@@ -57,7 +57,7 @@ class EmbeddedPredictor(AsyncRunnable[FusedInstance, Answer]):
 
     async def ainvoke(
         self,
-        input: FusedInstance,  # noqa: A002 (LangChain's name)
+        input: FusedInstance,
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> Answer:
