@@ -94,6 +94,9 @@ class _PipelineTool(BaseTool):
     response_format: Literal["content", "content_and_artifact"] = "content_and_artifact"
     handle_tool_error: bool | str | Any | None = True
 
+    def _run(self, *args: Any, **kwargs: Any) -> Any:
+        return run_sync(self._arun(*args, **kwargs))
+
 
 class SearchProducts(_PipelineTool):
     """Finds products by words and filters. Artifact: ``list[ProductHit]``."""
@@ -110,9 +113,6 @@ class SearchProducts(_PipelineTool):
     ) -> tuple[str, list[ProductHit]]:
         hits = await _with_tool_errors(self.pipeline.store.asearch_products(query, k=count, where=where))
         return _json([_product(hit.product) | {"score": round(hit.score, 3)} for hit in hits]), hits
-
-    def _run(self, *args: Any, **kwargs: Any) -> tuple[str, list[ProductHit]]:
-        return run_sync(self._arun(*args, **kwargs))
 
 
 class CaptionProductImage(_PipelineTool):
@@ -146,9 +146,6 @@ class CaptionProductImage(_PipelineTool):
             await self.pipeline.save_captions([ImageResult(index=0, image=image, caption=caption)])
         return caption
 
-    def _run(self, *args: Any, **kwargs: Any) -> tuple[str, Caption | None]:
-        return run_sync(self._arun(*args, **kwargs))
-
 
 class JudgeCaption(_PipelineTool):
     """Lets the jury vote whether a caption helps (CQE). Artifact: ``GateDecision``."""
@@ -170,9 +167,6 @@ class JudgeCaption(_PipelineTool):
             key="", text=text, image="", context=context, captioner="given", prompt_version="", source="given"
         )
         return await self.pipeline.gate(caption, context)
-
-    def _run(self, *args: Any, **kwargs: Any) -> tuple[str, GateDecision]:
-        return run_sync(self._arun(*args, **kwargs))
 
 
 class _GraphTool(_PipelineTool):
@@ -208,9 +202,6 @@ class AnswerProductQuestion(_GraphTool):
     ) -> tuple[str, Response]:
         return await self._respond({"question": question, "products": product_ids or [], "where": where})
 
-    def _run(self, *args: Any, **kwargs: Any) -> tuple[str, Response]:
-        return run_sync(self._arun(*args, **kwargs))
-
 
 class PredictProductTask(_GraphTool):
     """Solves one of the seven tasks. Artifact: ``Response``."""
@@ -233,9 +224,6 @@ class PredictProductTask(_GraphTool):
         return await self._respond(
             {"task": task, "record": {"input": input, "options": options or []}, "images": images}
         )
-
-    def _run(self, *args: Any, **kwargs: Any) -> tuple[str, Response]:
-        return run_sync(self._arun(*args, **kwargs))
 
 
 class CaslieToolkit(BaseToolkit):
