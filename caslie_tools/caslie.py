@@ -9,8 +9,8 @@ from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from caslie_tools._concurrency import run_sync
-from caslie_tools.catalogue.indexing import IndexReport, Progress, index_catalogue, index_products
-from caslie_tools.domain import ImageRef, Product
+from caslie_tools.catalogue.indexing import IndexReport, index_catalogue, index_products
+from caslie_tools.domain import ImageRef, Product, ProgressCallback
 from caslie_tools.exceptions import InputError
 from caslie_tools.graphs import Context, build_graph
 from caslie_tools.graphs.run import CaslieGraph, run_graph
@@ -98,7 +98,7 @@ class Caslie:
             raise
 
     async def aindex(
-        self, catalogue: Path | str | Sequence[Product], *, progress: Progress | None = None
+        self, catalogue: Path | str | Sequence[Product], *, progress: ProgressCallback | None = None
     ) -> IndexReport:
         """Indexes a catalogue file, or a list of products.
 
@@ -108,7 +108,9 @@ class Caslie:
             return await index_catalogue(Path(catalogue), self.pipeline, progress=progress)
         return await index_products(catalogue, self.pipeline, progress=progress)
 
-    def index(self, catalogue: Path | str | Sequence[Product], *, progress: Progress | None = None) -> IndexReport:
+    def index(
+        self, catalogue: Path | str | Sequence[Product], *, progress: ProgressCallback | None = None
+    ) -> IndexReport:
         """Synchronous twin of :meth:`aindex`."""
         return run_sync(self.aindex(catalogue, progress=progress))
 

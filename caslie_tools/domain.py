@@ -9,7 +9,7 @@ import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Protocol, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_serializer, field_validator, model_validator
@@ -276,6 +276,17 @@ class Prediction(FrozenModel):
     def valid(self) -> bool:
         """Whether the task has no closed set of answers, or the answer is one of it."""
         return self.label is not None or self.answerable is not None
+
+
+class ProgressCallback(Protocol):
+    """Receives the progress of a long run, one call per finished item.
+
+    The result of an item is stored before the callback is called for it.
+    """
+
+    def __call__(self, step: str, item: str, done: int, total: int, /) -> None:
+        """Receives the step's name, the item just finished, how many items are done and how many there are."""
+        ...
 
 
 def _digest(value: object) -> str:

@@ -8,11 +8,10 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
 
 from caslie_tools._concurrency import ConcurrencyLimit, SingleFlight, requested_by, run_together
 from caslie_tools.catalogue.reading import BadRow, read_catalogue
-from caslie_tools.domain import Caption, FrozenModel, ImageRef, Product, QueryContext, caption_key
+from caslie_tools.domain import Caption, FrozenModel, ImageRef, Product, ProgressCallback, QueryContext, caption_key
 from caslie_tools.exceptions import ImageError, ModelError, UnknownProductError
 from caslie_tools.images.loading import LoadedImage
 from caslie_tools.pipeline.pipeline import Pipeline
@@ -26,16 +25,6 @@ _KEPT_BYTES = 256 * 1024 * 1024
 """Of encoded pictures from URLs that are kept from the first pass to the second; the rest is fetched again."""
 _KNOWN_FIELDS = ("title", "brand", "category", "description")
 _KNOWN_CHARACTERS = 2000
-
-Pass: TypeAlias = Literal["reading", "captioning"]
-
-
-class Progress(Protocol):
-    """What an index run tells of every finished item; what it was told of is stored."""
-
-    def __call__(self, step: Pass, item: str, done: int, total: int, /) -> None:
-        """Hears of the pass, the item just finished, how many are done and how many there are."""
-        ...
 
 
 class FailedItem(FrozenModel):
@@ -88,7 +77,7 @@ def context_free(known: str) -> QueryContext:
     )
 
 
-async def index_catalogue(path: Path, pipeline: Pipeline, *, progress: Progress | None = None) -> IndexReport:
+async def index_catalogue(path: Path, pipeline: Pipeline, *, progress: ProgressCallback | None = None) -> IndexReport:
     """Indexes a catalogue file into a pipeline's store.
 
     An image that was read before and cannot be read now is reported, and stays as it was. Pictures behind a URL are
@@ -115,7 +104,7 @@ async def index_products(
     pipeline: Pipeline,
     *,
     failed: Iterable[FailedItem] = (),
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> IndexReport:
     """Indexes products into a pipeline's store; see :func:`index_catalogue`.
 
@@ -144,7 +133,7 @@ async def index_products(
 class _Run:
     """One run's counters and its two passes."""
 
-    def __init__(self, pipeline: Pipeline, progress: Progress) -> None:
+    def __init__(self, pipeline: Pipeline, progress: ProgressCallback) -> None:
         self.pipeline = pipeline
         self.store = pipeline.store
         self.progress = progress

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from caslie_tools.domain import ProgressCallback
 from caslie_tools.exceptions import CaslieError, InputError
 
 out = Console(highlight=False, emoji=False)
@@ -90,7 +91,7 @@ def show_warnings(warnings: Iterable[str]) -> None:
 @contextmanager
 def shown_progress(
     display: ProgressDisplay = ProgressDisplay.AUTO,
-) -> Iterator[Callable[[str, str, int, int], None]]:
+) -> Iterator[ProgressCallback]:
     """Shows progress on standard error, and yields what advances it: ``(pass, item, done, total)``.
 
     Args:

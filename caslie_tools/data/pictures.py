@@ -9,7 +9,7 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Final, Self
 from caslie_tools._concurrency import run_together
 from caslie_tools.data.files import replacing
 from caslie_tools.data.records import BadRecord, Record
-from caslie_tools.domain import FrozenModel, ImageRef
+from caslie_tools.domain import FrozenModel, ImageRef, ProgressCallback
 from caslie_tools.exceptions import DataError, ImageError, ImageFetchError
 from caslie_tools.images.loading import ImageLoader, LoadedImage
 
@@ -139,7 +139,7 @@ async def fetch_pictures(
     loader: ImageLoader | None = None,
     parallel: int = 8,
     retry_dead: bool = False,
-    progress: Callable[[str, str, int, int], None] | None = None,
+    progress: ProgressCallback | None = None,
 ) -> FetchReport:
     """Fetches pictures into a folder; what is there already, or known to be dead, is left alone.
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel
 
@@ -16,7 +16,7 @@ from caslie_tools._concurrency import requested_by, run_together
 from caslie_tools._version import __version__
 from caslie_tools.data.reading import read_records
 from caslie_tools.data.records import BadRecord, Record
-from caslie_tools.domain import FrozenModel
+from caslie_tools.domain import FrozenModel, ProgressCallback
 from caslie_tools.evaluation.journal import Journal, Run
 from caslie_tools.evaluation.outcomes import TREATMENTS, Outcome, Treatment
 from caslie_tools.evaluation.treatments import Resolve, Trial
@@ -42,14 +42,6 @@ _WITHOUT_EFFECT: Final = {
     "breaker_seconds",
 }
 """A role's settings that say how its model is reached, not what it answers."""
-
-
-class Progress(Protocol):
-    """What a run tells of every finished instance; what it was told of is on the disk."""
-
-    def __call__(self, step: str, item: str, done: int, total: int, /) -> None:
-        """Hears of what is under way, the instance just finished, how many are done and how many there are."""
-        ...
 
 
 class RunReport(FrozenModel):
@@ -80,7 +72,7 @@ async def evaluate(
     images: Path | None = None,
     strict: bool = False,
     trust_paths: bool = False,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> RunReport:
     """Evaluates on instruction data, one line of outcomes per instance.
 
@@ -244,7 +236,7 @@ def _resolver(images: Path | None) -> Resolve | None:
 class _UnderWay:
     """One run's instances: several at once, each written down as it is finished."""
 
-    def __init__(self, trial: Trial, journal: Journal, total: int, progress: Progress) -> None:
+    def __init__(self, trial: Trial, journal: Journal, total: int, progress: ProgressCallback) -> None:
         self.unavailable: list[int] = []
         """Indexes of records for which a model could not be reached."""
         self.without_captions = 0

@@ -13,6 +13,7 @@ from caslie_tools._optional import require
 from caslie_tools.backends.transformers.loading import Loaded, is_out_of_memory, load_language_model
 from caslie_tools.backends.transformers.settings import LocalSettings
 from caslie_tools.data.reading import read_records
+from caslie_tools.domain import ProgressCallback
 from caslie_tools.exceptions import CaslieError, DataError, ModelError
 from caslie_tools.tuning.card import write_card
 from caslie_tools.tuning.checkpoints import begin
@@ -21,13 +22,13 @@ from caslie_tools.tuning.examples import Example, Examples, draw, make_examples
 from caslie_tools.tuning.report import TuningReport
 
 if TYPE_CHECKING:
-    from caslie_tools.tuning.training import Progress, Tuner
+    from caslie_tools.tuning.training import Tuner
 
 EXTRA: Final = "tuning"
 MERGED: Final = "merged"
 
 
-def tune(settings: TuningSettings, *, resume: bool = False, progress: "Progress | None" = None) -> TuningReport:
+def tune(settings: TuningSettings, *, resume: bool = False, progress: ProgressCallback | None = None) -> TuningReport:
     """Tunes a model; writes the adapter, its tokenizer and its model card, and full weights where they are wanted.
 
     Under ``accelerate launch`` every process calls it; the first one writes.
@@ -77,7 +78,7 @@ def load_tuned(base: str, adapter: Path, *, revision: str | None = None) -> Load
         return replace(loaded, model=adapted.merge_and_unload().eval())
 
 
-def _tune(settings: TuningSettings, resume: bool, progress: "Progress | None") -> TuningReport:
+def _tune(settings: TuningSettings, resume: bool, progress: ProgressCallback | None) -> TuningReport:
     from caslie_tools.tuning.training import logged, logged_scores, make_tuner, training_arguments
 
     dtype = _dtype(settings)

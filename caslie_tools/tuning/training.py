@@ -5,7 +5,7 @@ whole, and its collator flattens a batch into one row whose positions begin anew
 transformers makes a mask that keeps them apart.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import datasets
@@ -15,6 +15,7 @@ import torch
 import transformers
 import trl
 
+from caslie_tools.domain import ProgressCallback
 from caslie_tools.exceptions import SettingsError
 from caslie_tools.tuning.checkpoints import CHECKPOINTS
 from caslie_tools.tuning.configuration import TuningSettings
@@ -22,8 +23,6 @@ from caslie_tools.tuning.examples import Example
 from caslie_tools.tuning.scoring import TaskScore, choose, score_answers
 
 SCORES: Final = "eval_scores"
-Progress = Callable[[str, str, int, int], None]
-"""``(pass, item, done, total)``."""
 
 
 class Tuner(trl.SFTTrainer):  # type: ignore[misc] # trl publishes no types
@@ -73,7 +72,7 @@ class Tuner(trl.SFTTrainer):  # type: ignore[misc] # trl publishes no types
 class Reporter(transformers.TrainerCallback):  # type: ignore[misc] # transformers' types are not followed
     """Tells of each step."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: ProgressCallback) -> None:
         self._progress = progress
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -145,7 +144,7 @@ def make_tuner(
     train: Sequence[Example],
     validation: Sequence[Example],
     scored: Sequence[Example],
-    progress: Progress | None,
+    progress: ProgressCallback | None,
 ) -> Tuner:
     """Puts a LoRA adapter on every linear projection of a model and returns what trains it."""
     tuner = Tuner(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from caslie_tools._concurrency import run_sync
-from caslie_tools.catalogue.indexing import Progress
 from caslie_tools.data.building.captions import Told, tell
 from caslie_tools.data.building.card import data_card
 from caslie_tools.data.building.catalogue_tasks import category_classification
@@ -26,6 +25,7 @@ from caslie_tools.data.building.splits import Splitter
 from caslie_tools.data.files import replacing
 from caslie_tools.data.records import Record, read_record
 from caslie_tools.data.writing import write_records
+from caslie_tools.domain import ProgressCallback
 from caslie_tools.exceptions import DataError, InstanceError
 from caslie_tools.images.loading import ImageLoader
 from caslie_tools.pipeline.pipeline import Pipeline
@@ -61,7 +61,7 @@ async def abuild_dataset(
     profile: str = "",
     about: str = "",
     loader: ImageLoader | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> BuildReport:
     """Writes ``dataset.jsonl``, ``images/`` and the data card ``README.md`` into a folder.
 

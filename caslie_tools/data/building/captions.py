@@ -8,9 +8,8 @@ import asyncio
 from collections.abc import Sequence
 
 from caslie_tools._concurrency import ConcurrencyLimit, SingleFlight, run_together
-from caslie_tools.catalogue.indexing import Progress
 from caslie_tools.data.records import Record
-from caslie_tools.domain import Caption, FrozenModel, GateDecision, QueryContext, caption_key
+from caslie_tools.domain import Caption, FrozenModel, GateDecision, ProgressCallback, QueryContext, caption_key
 from caslie_tools.exceptions import ImageError, ModelError
 from caslie_tools.pipeline.pipeline import Pipeline
 from caslie_tools.roles.availability import raise_if_judge_unavailable, raise_if_unavailable
@@ -31,7 +30,7 @@ class Told(FrozenModel):
 
 
 async def tell(
-    records: Sequence[Record], pipeline: Pipeline, *, progress: Progress | None = None
+    records: Sequence[Record], pipeline: Pipeline, *, progress: ProgressCallback | None = None
 ) -> list[tuple[Told, ...]]:
     """Captions and judges the images of records, a few at once; returns one :class:`Told` per image of each.
 
