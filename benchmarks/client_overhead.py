@@ -13,7 +13,6 @@ from judge_strategies import Counters
 from caslie_tools import JudgeRequest
 from caslie_tools.backends.endpoints.roles import EndpointJudge
 from caslie_tools.backends.endpoints.settings import JudgeSettings
-from caslie_tools.images.loading import ImageLoader
 from caslie_tools.testing import FaultyServer
 
 SERVER_SECONDS = "vllm:e2e_request_latency_seconds_sum"
@@ -46,7 +45,7 @@ async def overhead(
     Returns:
         Ours, and the bare client's.
     """
-    judge = EndpointJudge(settings, ImageLoader())
+    judge = EndpointJudge(settings)
     bare = BareClient(settings)
     bodies = await sent_bodies(settings, [*requests, warm_up])
     ours, floor = Timings(), Timings()
@@ -67,7 +66,7 @@ async def overhead(
 async def sent_bodies(settings: JudgeSettings, requests: Sequence[JudgeRequest]) -> list[bytes]:
     """Returns the bodies that our judge sends, as a server that has no model receives them."""
     async with FaultyServer(models={settings.model: settings.context_length}) as server:
-        judge = EndpointJudge(settings.model_copy(update={"urls": (server.url,), "api_key": None}), ImageLoader())
+        judge = EndpointJudge(settings.model_copy(update={"urls": (server.url,), "api_key": None}))
         for request in requests:
             await judge.ainvoke(request)
         await judge.endpoint.aclose()

@@ -12,7 +12,6 @@ from caslie_tools.backends.endpoints.connection import Completion, Endpoint
 from caslie_tools.backends.endpoints.roles import EndpointJudge, text_message
 from caslie_tools.backends.endpoints.settings import JudgeSettings
 from caslie_tools.domain import GateDecision
-from caslie_tools.images.loading import ImageLoader
 from caslie_tools.roles.interfaces import Judge
 from caslie_tools.roles.prompts import judge_prompt
 from caslie_tools.tasks.answers import parse_yes_no
@@ -85,7 +84,7 @@ def free_judge(endpoint: MeteredEndpoint, settings: JudgeSettings) -> Judge:
 
 def constrained_judge(endpoint: MeteredEndpoint, settings: JudgeSettings) -> Judge:
     """Makes a judge as every profile of endpoints has it."""
-    judge = EndpointJudge(settings, ImageLoader())
+    judge = EndpointJudge(settings)
     judge.endpoint = endpoint
     return judge
 

@@ -14,6 +14,7 @@ from pydantic import Field, JsonValue
 from caslie_tools._concurrency import ConcurrencyLimit, SingleFlight
 from caslie_tools.domain import Caption, FrozenModel, GateDecision, ImageRef, Prediction, QueryContext, Vote
 from caslie_tools.exceptions import InputError
+from caslie_tools.images.lazy import LazyImage
 from caslie_tools.images.loading import ImageLoader, LoadedImage
 from caslie_tools.pipeline.cqe import CQE
 from caslie_tools.pipeline.ec3 import EC3
@@ -231,7 +232,8 @@ class Pipeline:
             whole_jury: Ask every judge even if the verdict is settled, to see how thin it is.
             earlier: Votes of the first judges on this caption and context, who are not asked again.
         """
-        request = JudgeRequest(context=context, caption=caption.text, evidence=caption.evidence, image=image)
+        shown = None if image is None else LazyImage(image, self.loader)
+        request = JudgeRequest(context=context, caption=caption.text, evidence=caption.evidence, image=shown)
         return await self.cqe.ainvoke(request, whole_jury=whole_jury, earlier=earlier)
 
     async def predict(self, instance: Instance, image_results: Sequence[ImageResult]) -> Prediction:

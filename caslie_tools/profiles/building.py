@@ -16,13 +16,11 @@ from caslie_tools.backends.transformers.settings import (
     LocalJudgeSettings,
     LocalPredictorSettings,
 )
-from caslie_tools.images.loading import ImageLoader
 from caslie_tools.profiles.checking import require_served
 from caslie_tools.profiles.profile import Profile
 from caslie_tools.profiles.settings import AnyCaptionerSettings, AnyJudgeSettings, AnyPredictorSettings, ProfileSettings
 from caslie_tools.roles.interfaces import Models
 from caslie_tools.roles.prompted import PromptedCaptioner, PromptedJudge, PromptedPredictor
-from caslie_tools.settings import Settings
 from caslie_tools.store import CaptionStore
 
 
@@ -35,10 +33,9 @@ def endpoint_profile(settings: ProfileSettings) -> Profile:
     Raises:
         MissingExtraError: If the client, or what models in this process need, is not installed.
     """
-    loader = ImageLoader(Settings.load().images)
     models = Models(
         captioners=[_captioner(captioner) for captioner in settings.captioners],
-        judges=[_judge(judge, loader) for judge in settings.judges],
+        judges=[_judge(judge) for judge in settings.judges],
         predictor=_predictor(settings.predictor),
     )
 
@@ -70,8 +67,8 @@ def _captioner(settings: AnyCaptionerSettings) -> PromptedCaptioner:
     return LocalCaptioner(settings) if isinstance(settings, LocalCaptionerSettings) else EndpointCaptioner(settings)
 
 
-def _judge(settings: AnyJudgeSettings, loader: ImageLoader) -> PromptedJudge:
-    return LocalJudge(settings, loader) if isinstance(settings, LocalJudgeSettings) else EndpointJudge(settings, loader)
+def _judge(settings: AnyJudgeSettings) -> PromptedJudge:
+    return LocalJudge(settings) if isinstance(settings, LocalJudgeSettings) else EndpointJudge(settings)
 
 
 def _predictor(settings: AnyPredictorSettings) -> PromptedPredictor:

@@ -7,16 +7,14 @@ is its identity. It is part of every caption's key: two captioners that write di
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from langchain_core.runnables import Runnable
 
-from caslie_tools.domain import Answer, CaptionDraft, Evidence, FrozenModel, ImageRef, QueryContext, Vote
+from caslie_tools.domain import Answer, CaptionDraft, Evidence, QueryContext, Vote
+from caslie_tools.images.lazy import LazyImage
 from caslie_tools.images.loading import LoadedImage
 from caslie_tools.tasks import FusedInstance
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,15 +27,16 @@ class CaptionRequest:
     """Id of the catalogue product the image belongs to, so that it is not found to resemble itself."""
 
 
-class JudgeRequest(FrozenModel):
+@dataclass(frozen=True, kw_only=True)
+class JudgeRequest:
     """What CQE asks a judge: does this caption help?"""
 
     context: QueryContext
     caption: str
     evidence: tuple[Evidence, ...] = ()
-    """What the captioner saw, where it can tell."""
-    image: ImageRef | None = None
-    """The image itself, for a judge that looks whether the caption is true to it."""
+    """What the captioner recognised in the image. Most captioners report nothing here."""
+    image: LazyImage | None = None
+    """The image, for a judge that checks the caption against it. It is loaded once for the whole jury."""
 
 
 Captioner: TypeAlias = Runnable[CaptionRequest, CaptionDraft]

@@ -13,7 +13,7 @@ from langchain_core.runnables import RunnableConfig
 
 from caslie_tools._concurrency import AsyncRunnable
 from caslie_tools.domain import Answer, CaptionDraft, Vote
-from caslie_tools.images.loading import ImageLoader, LoadedImage
+from caslie_tools.images.loading import LoadedImage
 from caslie_tools.roles.chat import read_open_answer
 from caslie_tools.roles.interfaces import CaptionRequest, JudgeRequest
 from caslie_tools.roles.prompts import caption_prompt, judge_prompt, prediction_prompt, question_prompt, truth_prompt
@@ -83,7 +83,6 @@ class PromptedJudge(Prompted, AsyncRunnable[JudgeRequest, Vote]):
     """
 
     settings: JudgingSettings
-    loader: ImageLoader
 
     async def ainvoke(
         self,
@@ -96,9 +95,9 @@ class PromptedJudge(Prompted, AsyncRunnable[JudgeRequest, Vote]):
         if not settings.sees_image:
             prompt = Prompt(text=judge_prompt(input.context, input.caption))
         elif input.image is None:
-            return Vote(judge=settings.name, verdict="abstain", reason="there is no picture to look at")
+            return Vote(judge=settings.name, verdict="abstain", reason="there is no image")
         else:
-            image = await self.loader.load(input.image)
+            image = await input.image.load()
             prompt = Prompt(text=truth_prompt(input.caption), image=image, max_side=settings.max_side)
         choice = await self._choose(prompt, ("yes", "no"))
         verdict = parse_yes_no(choice.text)

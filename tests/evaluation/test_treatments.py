@@ -65,7 +65,8 @@ async def test_the_jury_is_asked_for_the_task_and_sees_the_picture(tmp_path: Pat
     (asked,) = judge.requests
     assert isinstance(asked, JudgeRequest)
     assert (asked.context.task, asked.context.focus) == ("multiclass_product_classification", "red mug")
-    assert asked.image == ImageRef(path=tmp_path / "mug-1.png")
+    assert asked.image is not None
+    assert asked.image.ref == ImageRef(path=tmp_path / "mug-1.png")
 
 
 async def test_plain_captions_know_the_product_and_nothing_of_the_task(tmp_path: Path) -> None:

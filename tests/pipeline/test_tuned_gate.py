@@ -87,7 +87,7 @@ class TestDeciding:
 
     async def test_a_task_it_was_not_tuned_for_is_decided_by_the_majority(self) -> None:
         request = judge_request()
-        other = request.model_copy(update={"context": request.context.model_copy(update={"task": "cc"})})
+        other = dataclasses.replace(request, context=request.context.model_copy(update={"task": "cc"}))
         judges = jury("yes", "yes", "no")
         decision = await CQE(judges, gate=TUNED).ainvoke(other)
         assert (decision.kept, decision.reason, decision.unasked) == (True, "2 yes, 0 no", 1)

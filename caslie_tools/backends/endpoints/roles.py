@@ -12,7 +12,6 @@ from caslie_tools.backends.endpoints.settings import (
     PredictorSettings,
 )
 from caslie_tools.exceptions import ModelError
-from caslie_tools.images.loading import ImageLoader
 from caslie_tools.roles.choices import choice_probabilities
 from caslie_tools.roles.prompted import Choice, Prompt, Prompted, PromptedCaptioner, PromptedJudge, PromptedPredictor
 
@@ -87,10 +86,9 @@ class EndpointCaptioner(_OnEndpoint, PromptedCaptioner):
 class EndpointJudge(_OnEndpoint, PromptedJudge):
     """A judge whose vote is constrained to yes or no, with its probability, in one call."""
 
-    def __init__(self, settings: JudgeSettings, loader: ImageLoader) -> None:
+    def __init__(self, settings: JudgeSettings) -> None:
         self.settings = settings
         self.endpoint = Endpoint(settings)
-        self.loader = loader
         self.name = settings.name
 
 

@@ -10,7 +10,6 @@ from caslie_tools.backends.transformers.settings import (
     LocalPredictorSettings,
     LocalSettings,
 )
-from caslie_tools.images.loading import ImageLoader
 from caslie_tools.roles.prompted import Choice, Prompt, Prompted, PromptedCaptioner, PromptedJudge, PromptedPredictor
 
 
@@ -54,9 +53,8 @@ class LocalCaptioner(_InProcess, PromptedCaptioner):
 class LocalJudge(_InProcess, PromptedJudge):
     """A judge in this process: one pass over the prompt, nothing is written."""
 
-    def __init__(self, settings: LocalJudgeSettings, loader: ImageLoader) -> None:
+    def __init__(self, settings: LocalJudgeSettings) -> None:
         self.settings = settings
-        self.loader = loader
         self.name = settings.name
         self._take(settings)
 

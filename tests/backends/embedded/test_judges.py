@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from caslie_tools.backends.embedded import MiniLMEmbeddings, embedded_jury
@@ -61,7 +63,7 @@ async def test_without_a_question_what_was_seen_is_kept_and_nothing_seen_is_not(
         caption="It resembles Granny Smith (Fruit > Apple).",
         evidence=(Evidence(kind="resembles", text="Fruit > Apple", score=0.9),),
     )
-    nothing = seen.model_copy(update={"caption": "No text seen.", "evidence": ()})
+    nothing = dataclasses.replace(seen, caption="No text seen.", evidence=())
     jury = CQE(embedded_jury(embeddings))
 
     assert (await jury.ainvoke(seen)).kept
@@ -92,7 +94,7 @@ async def test_a_judge_with_nothing_to_go_on_abstains(embeddings: MiniLMEmbeddin
 
     assert abstains(await RelevanceJudge(embeddings).ainvoke(general))
     assert abstains(await GainJudge(embeddings).ainvoke(general))
-    assert abstains(await StrengthJudge(embeddings).ainvoke(FACT.model_copy(update={"evidence": ()})))
+    assert abstains(await StrengthJudge(embeddings).ainvoke(dataclasses.replace(FACT, evidence=())))
     assert abstains(await AnswerKindJudge(embeddings).ainvoke(request("nice bottle", "A green bottle.")))
 
 
@@ -118,8 +120,8 @@ def test_gain_counts_only_what_the_text_lacks(embeddings: MiniLMEmbeddings) -> N
 
     assert judge.measure(FACT) is not None
     assert (judge.measure(FACT) or 0) > 0.3
-    assert judge.measure(FACT.model_copy(update={"context": FACT.context.model_copy(
-        update={"known": BOTTLE + "\nvolume: 750 ml\nuse: holds water"})})) == 0  # fmt: skip
+    context = FACT.context.model_copy(update={"known": BOTTLE + "\nvolume: 750 ml\nuse: holds water"})
+    assert judge.measure(dataclasses.replace(FACT, context=context)) == 0
 
 
 def test_a_title_alone_still_finds_a_quorum(embeddings: MiniLMEmbeddings) -> None:

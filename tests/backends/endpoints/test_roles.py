@@ -19,6 +19,7 @@ from caslie_tools.backends.endpoints.settings import (
 )
 from caslie_tools.domain import ImageRef, QueryContext
 from caslie_tools.exceptions import EndpointAnswerError, ModelError
+from caslie_tools.images.lazy import LazyImage
 from caslie_tools.images.loading import ImageLoader
 from caslie_tools.profiles.building import endpoint_profile
 from caslie_tools.profiles.settings import ProfileSettings
@@ -49,7 +50,7 @@ def fused(task: str, record: dict[str, Any]) -> FusedInstance:
     return fuse(definition, instance, [None for _ in instance.images])
 
 
-def request(caption: str = "A red mug.", image: ImageRef | None = None) -> JudgeRequest:
+def request(caption: str = "A red mug.", image: LazyImage | None = None) -> JudgeRequest:
     context = QueryContext(task="product_qa", aim="answering", focus="What colour is it?", question="Does it help?")
     return JudgeRequest(context=context, caption=caption, image=image)
 
@@ -80,7 +81,7 @@ class TestCaptioner:
 
 class TestJudge:
     async def test_votes_with_a_probability_from_one_call(self, server: FaultyServer) -> None:
-        vote = await EndpointJudge(JudgeSettings(**where(server), name="one"), ImageLoader()).ainvoke(request())
+        vote = await EndpointJudge(JudgeSettings(**where(server), name="one")).ainvoke(request())
         assert (vote.judge, vote.verdict, vote.probability) == ("one", "yes", pytest.approx(0.75 + 0.25 / 3))
         (received,) = server.requests
         # Both spellings: kept from the one it would begin with, a model may take the other answer.
@@ -89,24 +90,26 @@ class TestJudge:
 
     async def test_without_log_probabilities_the_vote_still_counts(self, server: FaultyServer) -> None:
         server.faults = [Fault.NO_LOGPROBS]
-        vote = await EndpointJudge(JudgeSettings(**where(server)), ImageLoader()).ainvoke(request())
+        vote = await EndpointJudge(JudgeSettings(**where(server))).ainvoke(request())
         assert (vote.verdict, vote.probability) == ("yes", None)
 
     async def test_an_ignored_constraint_is_an_error_not_a_vote(self, server: FaultyServer) -> None:
         server.faults = [Fault.UNCONSTRAINED]
         with pytest.raises(EndpointAnswerError, match="ignored the constraint"):
-            await EndpointJudge(JudgeSettings(**where(server)), ImageLoader()).ainvoke(request())
+            await EndpointJudge(JudgeSettings(**where(server))).ainvoke(request())
 
     async def test_one_that_sees_the_image_gets_it(self, server: FaultyServer) -> None:
-        judge = EndpointJudge(JudgeSettings(**where(server), sees_image=True), ImageLoader())
-        vote = await judge.ainvoke(request(image=ImageRef(data=draw_picture("350 ML", "red"))))
+        judge = EndpointJudge(JudgeSettings(**where(server), sees_image=True))
+        vote = await judge.ainvoke(
+            request(image=LazyImage(ImageRef(data=draw_picture("350 ML", "red")), ImageLoader()))
+        )
         assert vote.verdict == "yes"
         content = server.requests[0].body["messages"][0]["content"]
         assert [part["type"] for part in content] == ["image_url", "text"]
         assert "A red mug." in content[1]["text"]
 
     async def test_one_that_sees_the_image_abstains_without_one(self, server: FaultyServer) -> None:
-        vote = await EndpointJudge(JudgeSettings(**where(server), sees_image=True), ImageLoader()).ainvoke(request())
+        vote = await EndpointJudge(JudgeSettings(**where(server), sees_image=True)).ainvoke(request())
         assert vote.verdict == "abstain"
         assert server.requests == []
 

@@ -19,6 +19,7 @@ from caslie_tools.backends.transformers.settings import (
 )
 from caslie_tools.domain import ImageRef, QueryContext
 from caslie_tools.exceptions import ModelError
+from caslie_tools.images.lazy import LazyImage
 from caslie_tools.images.loading import ImageLoader
 from caslie_tools.roles.interfaces import JudgeRequest
 from caslie_tools.roles.prompts import caption_prompt, judge_prompt, prediction_prompt
@@ -44,7 +45,8 @@ def fused(task: str, record: dict[str, Any]) -> FusedInstance:
 
 def request(caption: str = "A red mug.", image: bytes | None = None) -> JudgeRequest:
     context = QueryContext(task="product_qa", aim="answering", focus="What colour is it?", question="Does it help?")
-    return JudgeRequest(context=context, caption=caption, image=None if image is None else ImageRef(data=image))
+    shown = None if image is None else LazyImage(ImageRef(data=image), ImageLoader())
+    return JudgeRequest(context=context, caption=caption, image=shown)
 
 
 def captioner(folder: Path, **settings: Any) -> LocalCaptioner:
@@ -52,7 +54,7 @@ def captioner(folder: Path, **settings: Any) -> LocalCaptioner:
 
 
 def judge(folder: Path, **settings: Any) -> LocalJudge:
-    return LocalJudge(LocalJudgeSettings(model=str(folder), device="cpu", **settings), ImageLoader())
+    return LocalJudge(LocalJudgeSettings(model=str(folder), device="cpu", **settings))
 
 
 def predictor(folder: Path, **settings: Any) -> LocalPredictor:
