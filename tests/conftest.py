@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.paths import GROCERY, ROOT
-from tests.serving.standing_in import SECRET, StandIns
+from tests.serving.fake_servers import SECRET, FakeServers
 
 EmbeddedCommand = Callable[..., Any]
 
@@ -56,9 +56,9 @@ def grocery(embedded_caslie: EmbeddedCommand, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture
-def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIns]:
-    """Servers that stand for vLLM's, a key for them, and no word on which GPUs to use."""
+def fake_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServers]:
+    """Fake vLLM servers, with an API key and without a restriction of the visible GPUs."""
     monkeypatch.setenv("CASLIE_API_KEY", SECRET)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    with StandIns(tmp_path) as stand_ins:
-        yield stand_ins
+    with FakeServers(tmp_path) as fake_servers:
+        yield fake_servers

@@ -38,9 +38,9 @@ def plan(
         _show(planned)
     planned.require_fit()
     if compose is not None:
-        from caslie_tools.serving.compose import compose_file
+        from caslie_tools.serving.compose import render_compose_file
 
-        compose.write_text(compose_file(planned), encoding="utf-8")
+        compose.write_text(render_compose_file(planned), encoding="utf-8")
         err.print(f"wrote {plain(compose)}; start it with: docker compose -f {plain(compose)} up -d", soft_wrap=True)
     if as_json:
         return planned.to_json()
@@ -56,7 +56,7 @@ def _show(planned: "Plan") -> None:
 
     table = Table("server", "roles", "GPU", "weights", "KV cache", "allowance", "GiB", "share", "tokens", "at once")
     for server in planned.servers:
-        sizes = (server.facts.weight_bytes, server.cache_bytes, server.allowance_bytes, server.needed_bytes)
+        sizes = (server.size.weight_bytes, server.cache_bytes, server.allowance_bytes, server.needed_bytes)
         table.add_row(
             plain(server.name),
             ", ".join(server.roles),
@@ -95,7 +95,7 @@ def up(
     Ctrl-C or SIGTERM gives the servers 15 seconds to end, and a second one none; the exit code is then 0. It is 1 when
     a server cannot be started, or ends by itself: the others are stopped too.
     """
-    from caslie_tools.cli.up import run_up
+    from caslie_tools.cli.endpoints_up import run_up
     from caslie_tools.profiles.toml import load_profile_settings
     from caslie_tools.serving.plan import plan_servers
 
@@ -103,7 +103,7 @@ def up(
     planned = plan_servers(settings, gpu_memory=gpu_memory, gpus=gpus)
     planned.require_fit()
     _show_notes(planned)
-    return run_up(profile, planned, settings, vllm=vllm, logs=logs, start_seconds=timeout)
+    return run_up(profile, planned, settings, vllm=vllm, log_folder=logs, start_seconds=timeout)
 
 
 @endpoints.command()

@@ -1,1 +1,1 @@
-"""Plans, starts and supervises vLLM servers for a profile."""
+"""Plans, starts and supervises the vLLM servers of a profile."""

@@ -1,4 +1,4 @@
-"""Writes a plan as a Docker Compose file."""
+"""Renders a plan as a Docker Compose file."""
 
 from pathlib import Path
 from typing import Any
@@ -8,22 +8,23 @@ import yaml
 from caslie_tools.serving.plan import Plan
 from caslie_tools.serving.servers import Server
 
-_INSIDE = 8000
-"""Port in the container; outside it is the profile's, on loopback."""
-_HEALTHY = f"import urllib.request; urllib.request.urlopen('http://127.0.0.1:{_INSIDE}/health', timeout=5)"
+_CONTAINER_PORT = 8000
+"""Port inside each container. Compose publishes it on the loopback interface, at the port that the profile names."""
+_HEALTH_CHECK = f"import urllib.request; urllib.request.urlopen('http://127.0.0.1:{_CONTAINER_PORT}/health', timeout=5)"
 
 
-def compose_file(plan: Plan) -> str:
-    """Returns the YAML of a Compose file: one service per server, on its GPU, reachable from this machine only.
+def render_compose_file(plan: Plan) -> str:
+    """Returns a Compose file as YAML: one service per server, on its GPU, reachable from this machine only.
 
-    The API key is not in it: Compose takes ``CASLIE_API_KEY`` from the environment and refuses to start without.
+    The file does not contain the API key. Compose reads ``CASLIE_API_KEY`` from the environment, and refuses to start
+    if it is not set.
     """
     services: dict[str, Any] = {}
-    latest: dict[int | None, str] = {}
+    last_on_gpu: dict[int | None, str] = {}
     for server in plan.servers:
-        services[server.name] = _service(plan, server, after=latest.get(server.gpu))
-        latest[server.gpu] = server.name
-    text: str = yaml.safe_dump({"name": _project(plan), "services": services}, sort_keys=False, width=120)
+        services[server.name] = _service(plan, server, after=last_on_gpu.get(server.gpu))
+        last_on_gpu[server.gpu] = server.name
+    text: str = yaml.safe_dump({"name": _project_name(plan), "services": services}, sort_keys=False, width=120)
     return text
 
 
@@ -32,17 +33,17 @@ def _service(plan: Plan, server: Server, *, after: str | None) -> dict[str, Any]
     folder = Path(server.model).expanduser()
     if folder.is_dir():
         server = server.model_copy(update={"model": "/models/served"})
-        volumes.append(f"{_literal(str(folder.resolve()))}:/models/served:ro")
-    arguments = server.arguments(plan.version, host="0.0.0.0", port=_INSIDE)  # noqa: S104 (inside the container)
+        volumes.append(f"{_escape(str(folder.resolve()))}:/models/served:ro")
+    arguments = server.arguments(plan.version, host="0.0.0.0", port=_CONTAINER_PORT)  # noqa: S104 (in the container)
     service: dict[str, Any] = {
         "image": f"vllm/vllm-openai:v{plan.vllm}",
-        "entrypoint": ["vllm", "serve"],  # which of its programs an image starts by itself changed between versions
-        "command": [_literal(argument) for argument in arguments],
+        "entrypoint": ["vllm", "serve"],  # the default entrypoint of the image differs between versions
+        "command": [_escape(argument) for argument in arguments],
         "environment": {
             "VLLM_API_KEY": "${CASLIE_API_KEY:?set CASLIE_API_KEY}",
-            "HF_TOKEN": "${HF_TOKEN:-}",  # some models are given only to those who agreed to a licence
+            "HF_TOKEN": "${HF_TOKEN:-}",  # needed for models that require you to accept a licence
         },
-        "ports": [f"127.0.0.1:{server.port}:{_INSIDE}"],
+        "ports": [f"127.0.0.1:{server.port}:{_CONTAINER_PORT}"],
         "volumes": volumes,
         "ipc": "host",
         "restart": "unless-stopped",
@@ -56,23 +57,23 @@ def _service(plan: Plan, server: Server, *, after: str | None) -> dict[str, Any]
             }
         },
         "healthcheck": {
-            "test": ["CMD", "python3", "-c", _HEALTHY],
+            "test": ["CMD", "python3", "-c", _HEALTH_CHECK],
             "interval": "10s",
             "timeout": "10s",
             "retries": 3,
             "start_period": "20m",  # the first start downloads the weights
         },
     }
-    if after is not None:  # each measures the memory that is free on their GPU, so they start one by one
+    if after is not None:  # each server measures the free memory of its GPU at startup, so they start in turn
         service["depends_on"] = {after: {"condition": "service_healthy"}}
     return service
 
 
-def _literal(text: str) -> str:
-    """Keeps Compose from seeing a variable in it."""
+def _escape(text: str) -> str:
+    """Escapes a text so that Compose does not expand variables in it."""
     return text.replace("$", "$$")
 
 
-def _project(plan: Plan) -> str:
+def _project_name(plan: Plan) -> str:
     name = "".join(c if c.isascii() and c.isalnum() else "-" for c in plan.profile.lower())
     return f"caslie-{name}".replace("caslie-caslie", "caslie").rstrip("-")

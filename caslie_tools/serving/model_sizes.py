@@ -1,9 +1,9 @@
-"""What the models of the profiles need: the sizes in their public ``config.json``.
+"""Sizes of models: weights, layers and context length, from a table or from the files of the model.
 
-Weights are counted to the last tensor: transformers builds each architecture, without its weights, at the sizes of
-that ``config.json``, and its parameters take two bytes each (bfloat16, which the planned servers are started with). The
-tuned CASLIE models are taken to be of their bases' size: they are published as full weights of the same architecture
-(paper, implementation details). A model in a folder needs no entry here: its own files say it all.
+The table covers the models of the shipped profiles. Weights are exact: transformers builds each architecture, without
+its weights, at the sizes in the public ``config.json``, and each parameter takes two bytes (the planned servers use
+bfloat16). The tuned CASLIE models have the sizes of their base models, because they are published as full weights of
+the same architecture (paper, implementation details). A model in a local folder needs no entry in the table.
 """
 
 import json
@@ -14,23 +14,23 @@ from caslie_tools.domain import FrozenModel
 from caslie_tools.exceptions import SettingsError
 
 BYTES_PER_VALUE = 2
-"""bfloat16, for weights and KV cache."""
+"""Size of a bfloat16 value, in the weights and in the KV cache."""
 
 
-class ModelFacts(FrozenModel):
-    """The sizes of one model that decide the memory it takes."""
+class ModelSize(FrozenModel):
+    """The properties of a model that decide how much GPU memory it needs."""
 
     weight_bytes: int
     layers: int
-    """Layers whose attention is cached."""
+    """Number of layers that use the KV cache."""
     kv_heads: int
     head_size: int
     context_length: int
-    """Tokens it can take at most."""
-    sees_images: bool = False
-    takes_videos: bool = False
+    """Maximum number of tokens in a request."""
+    accepts_images: bool = False
+    accepts_videos: bool = False
     cache_bytes_per_sequence: int = 0
-    """KV cache a sequence takes whatever its length, such as for an image that is attended to across."""
+    """KV cache of a sequence that does not depend on its length, for example for cross-attention to an image."""
 
     @property
     def cache_bytes_per_token(self) -> int:
@@ -38,8 +38,8 @@ class ModelFacts(FrozenModel):
         return 2 * self.layers * self.kv_heads * self.head_size * BYTES_PER_VALUE
 
 
-def _text(parameters: int, layers: int, kv_heads: int, head_size: int, context_length: int) -> ModelFacts:
-    return ModelFacts(
+def _text(parameters: int, layers: int, kv_heads: int, head_size: int, context_length: int) -> ModelSize:
+    return ModelSize(
         weight_bytes=parameters * BYTES_PER_VALUE,
         layers=layers,
         kv_heads=kv_heads,
@@ -48,16 +48,16 @@ def _text(parameters: int, layers: int, kv_heads: int, head_size: int, context_l
     )
 
 
-def _vision(parameters: int, layers: int, **more: Any) -> ModelFacts:
-    facts = _text(parameters, layers, 8, 128, 262_144)
-    return facts.model_copy(update={"sees_images": True, "takes_videos": True} | more)
+def _vision(parameters: int, layers: int, **more: Any) -> ModelSize:
+    size = _text(parameters, layers, 8, 128, 262_144)
+    return size.model_copy(update={"accepts_images": True, "accepts_videos": True} | more)
 
 
 _LLAMA_3_2_3B = _text(3_212_749_824, 28, 8, 128, 131_072)
 _LLAMA_2_13B = _text(13_015_864_320, 40, 40, 128, 4_096)
 _MISTRAL_7B = _text(7_248_023_552, 32, 8, 128, 32_768)
 
-KNOWN: dict[str, ModelFacts] = {
+MODEL_SIZES: dict[str, ModelSize] = {
     "NingLab/CASLIE-L": _LLAMA_2_13B,
     "NingLab/CASLIE-M": _MISTRAL_7B,
     "NingLab/CASLIE-S": _LLAMA_3_2_3B,
@@ -68,12 +68,12 @@ KNOWN: dict[str, ModelFacts] = {
     "ibm-granite/granite-3.3-2b-instruct": _text(2_533_539_840, 40, 8, 64, 131_072),
     "meta-llama/Llama-2-13b-chat-hf": _LLAMA_2_13B,
     "meta-llama/Llama-3.1-8B-Instruct": _text(8_030_261_248, 32, 8, 128, 131_072),
-    # 8 of its 40 layers attend across to an image of at most 4 tiles of 1,601 tokens, and to no text.
+    # 8 of its 40 layers use cross-attention only, to an image of at most 4 tiles of 1,601 tokens.
     "meta-llama/Llama-3.2-11B-Vision-Instruct": _vision(
         10_670_220_835,
         32,
         context_length=131_072,
-        takes_videos=False,
+        accepts_videos=False,
         cache_bytes_per_sequence=2 * 8 * 8 * 128 * BYTES_PER_VALUE * 4 * 1_601,
     ),
     "meta-llama/Llama-3.2-3B-Instruct": _LLAMA_3_2_3B,
@@ -81,45 +81,45 @@ KNOWN: dict[str, ModelFacts] = {
     "microsoft/Phi-4-mini-instruct": _text(3_836_021_760, 32, 8, 128, 131_072),
     "mistralai/Mistral-7B-Instruct-v0.3": _MISTRAL_7B,
 }
-"""By hub name."""
+"""Sizes by the name of the model on the Hugging Face Hub."""
 
 
-def facts_of(model: str) -> ModelFacts:
-    """Returns what is known of a model.
+def find_model_size(model: str) -> ModelSize:
+    """Returns the size of a model.
 
     Args:
-        model: Its hub name, or the folder it lies in (``config.json`` and ``*.safetensors``).
+        model: Its name on the Hugging Face Hub, or the folder with its ``config.json`` and ``*.safetensors`` files.
 
     Raises:
-        SettingsError: If nothing is known of it.
+        SettingsError: If the model is neither in the table nor in a folder with those files.
     """
-    if facts := KNOWN.get(model):
-        return facts
+    if size := MODEL_SIZES.get(model):
+        return size
     folder = Path(model).expanduser()
     if folder.is_dir():
-        return _read(folder)
+        return _read_size(folder)
     raise SettingsError(
-        f"nothing is known of the size of the model {model!r}; download it and name its folder as the role's weights"
+        f"the size of the model {model!r} is unknown; download the model and set its folder as `weights` of the role"
     )
 
 
-def _read(folder: Path) -> ModelFacts:
+def _read_size(folder: Path) -> ModelSize:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         text = config.get("text_config", config)
         heads = text["num_attention_heads"]
-        facts = ModelFacts(
+        size = ModelSize(
             weight_bytes=sum(file.stat().st_size for file in folder.glob("*.safetensors")),
             layers=text["num_hidden_layers"],
             kv_heads=text.get("num_key_value_heads") or heads,
             head_size=text.get("head_dim") or text["hidden_size"] // heads,
             context_length=text["max_position_embeddings"],
-            sees_images="vision_config" in config,
+            accepts_images="vision_config" in config,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise SettingsError(
-            f"the model in {folder} cannot be sized: its config.json is unusable ({error!r})"
+            f"the size of the model in {folder} is unknown: its config.json cannot be used ({error!r})"
         ) from error
-    if not facts.weight_bytes:
-        raise SettingsError(f"the model in {folder} cannot be sized: it has no *.safetensors file")
-    return facts
+    if not size.weight_bytes:
+        raise SettingsError(f"the size of the model in {folder} is unknown: the folder has no *.safetensors file")
+    return size

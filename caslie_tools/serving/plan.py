@@ -1,8 +1,9 @@
-"""Plans the servers of a profile on the GPUs of one machine: which go where, and how they are started."""
+"""Plans the servers of a profile on the GPUs of one machine: placement, memory and start commands."""
 
 import math
 import shlex
 from collections.abc import Sequence
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,14 +13,14 @@ from packaging.version import Version
 from caslie_tools.domain import FrozenModel
 from caslie_tools.exceptions import SettingsError
 from caslie_tools.profiles.settings import ProfileSettings
-from caslie_tools.serving.servers import GIB, REFUSES_URLS_FROM, Server, is_loopback, servers_of
+from caslie_tools.serving.servers import GIB, MEDIA_DOMAINS_SINCE, Server, derive_servers
 
-USABLE = 0.95
-"""Share of a GPU's memory that servers may take together; the driver and the desktop have the rest."""
+USABLE_SHARE = 0.95
+"""Share of the memory of a GPU that servers may use together. The driver and the desktop use the rest."""
 TESTED_VLLM = Version("0.32.0")
-"""The version of vLLM this package's own tests run against."""
-_COMMON_GIB = (16, 24, 32, 40, 48, 80, 96, 141, 180)
-_MOST_GPUS = 8
+"""The version of vLLM that the tests of this package run against."""
+_COMMON_GPU_GIB = (16, 24, 32, 40, 48, 80, 96, 141, 180)
+_MAX_GPUS = 8
 
 
 class Plan(FrozenModel):
@@ -27,35 +28,35 @@ class Plan(FrozenModel):
 
     profile: str
     vllm: str
-    """The version to serve with."""
+    """The version of vLLM to use."""
     gpu_memory_gib: float
     gpus: int
     servers: tuple[Server, ...]
-    """Servers of one GPU must start one after the other: each measures what is free."""
+    """Servers on the same GPU must start one after the other, because each measures the free memory at startup."""
     notes: tuple[str, ...] = ()
     problem: str = ""
-    """Why it does not fit, and what would; empty if it does."""
+    """Why the servers do not fit, and what would fit; empty if they fit."""
 
     @property
     def version(self) -> Version:
-        """The version to serve with, comparable."""
+        """The version of vLLM to use, in a form that can be compared."""
         return Version(self.vllm)
 
     def require_fit(self) -> None:
-        """Makes sure that it fits.
+        """Checks that the servers fit on the GPUs.
 
         Raises:
-            SettingsError: If there is a problem.
+            SettingsError: If they do not fit.
         """
         if self.problem:
             raise SettingsError(f"the profile {self.profile!r}: {self.problem}")
 
     def to_json(self) -> dict[str, Any]:
-        """Returns it as a JSON document, with the computed bytes per server."""
+        """Returns the plan as a JSON document, with the memory of each server in bytes."""
         servers = [
-            server.model_dump(mode="json", exclude={"facts"})
+            server.model_dump(mode="json", exclude={"size"})
             | {
-                "weight_bytes": server.facts.weight_bytes,
+                "weight_bytes": server.size.weight_bytes,
                 "cache_bytes": server.cache_bytes,
                 "allowance_bytes": server.allowance_bytes,
                 "needed_bytes": server.needed_bytes,
@@ -66,7 +67,7 @@ class Plan(FrozenModel):
         return self.model_dump(mode="json", exclude={"servers", "problem"}) | {"servers": servers}
 
     def commands(self) -> tuple[str, ...]:
-        """Returns one shell line per server. The API key is taken from ``CASLIE_API_KEY`` when it is run."""
+        """Returns one shell command per server. The shell inserts the API key from ``CASLIE_API_KEY``."""
         return tuple(
             (f"CUDA_VISIBLE_DEVICES={server.gpu} " if self.gpus > 1 else "")
             + f"vllm serve {shlex.join(server.arguments(self.version))}"
@@ -76,31 +77,25 @@ class Plan(FrozenModel):
 
 
 def plan_servers(settings: ProfileSettings, *, gpu_memory: float = 24.0, gpus: int = 1) -> Plan:
-    """Plans the servers of a profile. Roles at one URL share one server; each replica is a server of its own.
+    """Plans the servers of a profile. Roles with the same URL share a server; each replica is a separate server.
 
     Args:
         settings: The profile.
         gpu_memory: Memory of each GPU, in GiB.
-        gpus: How many there are.
+        gpus: Number of GPUs.
+
+    Returns:
+        The plan. If the servers do not fit on the GPUs, :attr:`Plan.problem` explains why.
 
     Raises:
-        SettingsError: If the profile cannot be served as it is, or the size of a model is not known. That it does not
-            fit is no error: :attr:`Plan.problem` says so.
+        SettingsError: If the profile cannot be served as it is, or if the size of a model is unknown.
     """
     if not gpu_memory > 0 or not math.isfinite(gpu_memory) or gpus < 1:
-        raise SettingsError("a plan needs at least one GPU, and a memory above 0 GiB")
-    version = _version(settings.vllm)
-    servers = servers_of(settings)
-    notes = list(settings.notes)
-    for role, endpoint in settings.roles.items():
-        elsewhere = {urlsplit(url).hostname for url in endpoint.urls if url.startswith("https:")}
-        notes += [f"{role}: {host} is https and so served by others; it is not in this plan" for host in elsewhere]
-    if version < REFUSES_URLS_FROM and any(server.facts.sees_images for server in servers):
-        notes.append(f"vLLM {version} fetches any image URL a request names: let nobody but this machine reach it")
-    if not is_loopback(host := servers[0].host):
-        notes.append(
-            f"the commands listen on {host}, unencrypted: keep that network yours; a Compose file listens on loopback"
+        raise SettingsError(
+            f"cannot plan for {gpus} GPUs of {gpu_memory:g} GiB; a plan needs at least one GPU with more than 0 GiB"
         )
+    version = _choose_version(settings.vllm)
+    servers = derive_servers(settings)
     placed = _place(servers, gpu_memory, gpus)
     return Plan(
         profile=settings.name,
@@ -108,29 +103,56 @@ def plan_servers(settings: ProfileSettings, *, gpu_memory: float = 24.0, gpus: i
         gpu_memory_gib=gpu_memory,
         gpus=gpus,
         servers=tuple(placed),
-        notes=tuple(notes),
+        notes=(*settings.notes, *_notes(settings, servers, version)),
         problem=_problem(placed, gpu_memory, gpus),
     )
 
 
-def _version(constraint: str) -> Version:
-    """The tested version if the profile allows it, else the one it names."""
+def _notes(settings: ProfileSettings, servers: Sequence[Server], version: Version) -> list[str]:
+    notes: list[str] = []
+    for role, endpoint in settings.roles.items():
+        external = {urlsplit(url).hostname for url in endpoint.urls if url.startswith("https:")}
+        notes += [f"{role}: {host} is an external service (https) and not part of this plan" for host in external]
+    if version < MEDIA_DOMAINS_SINCE and any(server.size.accepts_images for server in servers):
+        notes.append(
+            f"vLLM {version} fetches every image URL in a request; make sure that only this machine can reach it"
+        )
+    if not _is_loopback(host := servers[0].host):
+        notes.append(
+            f"the commands listen on {host} without encryption; use them in a private network only. A Compose file "
+            "listens on the loopback interface"
+        )
+    return notes
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _choose_version(constraint: str) -> Version:
+    """Returns the tested version if the profile allows it, or else the newest version that the constraint names."""
     try:
         allowed = SpecifierSet(constraint)
     except InvalidSpecifier as error:
-        raise SettingsError(f"vllm: {constraint!r} is no version specifier, such as '>=0.12'") from error
-    named = (Version(one.version) for one in allowed if one.operator in ("==", ">=", "<=", "~=", "==="))
+        raise SettingsError(f"vllm: {constraint!r} is not a version specifier; use one such as '>=0.12'") from error
+    named = (Version(spec.version) for spec in allowed if spec.operator in ("==", ">=", "<=", "~=", "==="))
     for version in (TESTED_VLLM, *sorted(named, reverse=True)):
         if version in allowed:
             return version
-    raise SettingsError(f"vllm: {constraint!r} names no version that can be installed")
+    raise SettingsError(f"vllm: {constraint!r} names no version that it allows; use a specifier such as '>=0.12'")
 
 
 def _place(servers: Sequence[Server], gpu_memory: float, gpus: int) -> list[Server]:
-    """Puts the largest first, each on the first GPU with room; one without room stays without a GPU."""
-    free = [round(USABLE * 100)] * gpus  # in hundredths, as the flag is given
+    """Places servers on GPUs, the largest server first, each on the first GPU with enough free memory.
+
+    A server that fits nowhere keeps ``gpu=None``.
+    """
+    free = [round(USABLE_SHARE * 100)] * gpus  # in hundredths, the precision of --gpu-memory-utilization
     placed: dict[str, Server] = {}
-    for server in sorted(servers, key=lambda one: -one.needed_bytes):
+    for server in sorted(servers, key=lambda server: -server.needed_bytes):
         share = math.ceil(server.needed_bytes / (gpu_memory * GIB) * 100)
         gpu = next((number for number, room in enumerate(free) if share <= room), None)
         if gpu is not None:
@@ -140,32 +162,34 @@ def _place(servers: Sequence[Server], gpu_memory: float, gpus: int) -> list[Serv
 
 
 def _problem(placed: Sequence[Server], gpu_memory: float, gpus: int) -> str:
-    homeless = [server for server in placed if server.gpu is None]
-    if not homeless:
+    unplaced = [server for server in placed if server.gpu is None]
+    if not unplaced:
         return ""
-    free = [USABLE] * gpus
+    free = [USABLE_SHARE] * gpus
     for server in placed:
         if server.gpu is not None:
             free[server.gpu] -= server.gpu_memory_utilization
     room = max(free) * gpu_memory
     missing = "; ".join(
-        f"{one.name} needs {one.needed_bytes / GIB:.1f} GiB, {one.needed_bytes / GIB - room:.1f} GiB more than is free"
-        for one in homeless
+        f"{server.name} needs {server.needed_bytes / GIB:.1f} GiB, "
+        f"{server.needed_bytes / GIB - room:.1f} GiB more than is free"
+        for server in unplaced
     )
     return (
-        f"it does not fit {gpus} x {gpu_memory:g} GiB: {missing}. All servers together need "
-        f"{sum(one.needed_bytes for one in placed) / GIB:.1f} GiB. {_would_fit(placed)} "
-        "A lower max_concurrency or context_length makes them smaller."
+        f"the servers do not fit on {gpus} x {gpu_memory:g} GiB: {missing}. All servers together need "
+        f"{sum(server.needed_bytes for server in placed) / GIB:.1f} GiB. {_suggestion(placed)} "
+        "A lower max_concurrency or context_length reduces the memory."
     )
 
 
-def _would_fit(servers: Sequence[Server]) -> str:
-    fewest: list[str] = []
-    last = _MOST_GPUS + 1
-    for size in _COMMON_GIB:
-        for number in range(1, last):
+def _suggestion(servers: Sequence[Server]) -> str:
+    """Returns the smallest number of GPUs of each common size that the servers fit on."""
+    options: list[str] = []
+    fewest = _MAX_GPUS + 1
+    for size in _COMMON_GPU_GIB:
+        for number in range(1, fewest):
             if all(server.gpu is not None for server in _place(servers, size, number)):
-                fewest.append(f"{number} x {size} GiB")
-                last = number
+                options.append(f"{number} x {size} GiB")
+                fewest = number
                 break
-    return f"What would fit: {', or '.join(fewest)}." if fewest else f"No {_MOST_GPUS} GPUs would fit it."
+    return f"They fit on {', or '.join(options)}." if options else f"They do not fit on {_MAX_GPUS} GPUs of any size."

@@ -1,11 +1,11 @@
-"""The servers a profile needs: roles at one URL share one, and what each is started with.
+"""Derives the vLLM servers that a profile needs, with their settings and their memory.
 
-A server's memory is its weights, the KV cache of every request it is allowed at once at full length, and an allowance
-for what only the running server knows: CUDA context, captured graphs and the largest activations. Weights and cache are
-computed; the allowance is the one figure that is not.
+Roles with the same URL share one server. The memory of a server is the sum of three parts: its weights, the KV cache of
+all requests that it accepts at once at their full length, and an allowance for what only the running server can
+measure (CUDA context, captured graphs and the largest activations). Weights and cache are computed. The allowance is an
+estimate.
 """
 
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,68 +15,75 @@ from caslie_tools.backends.endpoints.settings import EmbeddingsSettings, Endpoin
 from caslie_tools.domain import FrozenModel
 from caslie_tools.exceptions import SettingsError
 from caslie_tools.profiles.settings import ProfileSettings
-from caslie_tools.serving.model_sizes import ModelFacts, facts_of
+from caslie_tools.serving.model_sizes import ModelSize, find_model_size
 
 GIB = 1024**3
 TEXT_ALLOWANCE = 3 * GIB // 2
-"""Bytes beside weights and cache, for a model of text."""
+"""Allowance in bytes for a text model."""
 VISION_ALLOWANCE = 2 * GIB
-"""As above, for one that sees images: its encoder's activations come on top."""
-REFUSES_URLS_FROM = Version("0.11.0")
-"""The first version of vLLM that can be told whose images to fetch (pull request 25783)."""
-# A name that never exists (RFC 6761). vLLM takes an empty list for leave to fetch from anywhere.
+"""Allowance in bytes for a vision model, which includes the activations of its image encoder."""
+MEDIA_DOMAINS_SINCE = Version("0.11.0")
+"""First version of vLLM with ``--allowed-media-domains``, which restricts image URLs (vLLM pull request 25783)."""
+# A name that never resolves (RFC 6761). vLLM takes an empty list as permission to fetch from every domain.
 _NO_DOMAIN = "none.invalid"
 
 
 class Server(FrozenModel):
-    """One vLLM server."""
+    """One vLLM server of a plan."""
 
     name: str
-    """For messages, services and log files: ``caslie-s-8002``."""
+    """Name in messages, Compose services and log files, for example ``caslie-s-8002``."""
     model: str
-    """What it loads: hub name or folder."""
+    """Model that the server loads: a name on the Hugging Face Hub, or a folder."""
     served_names: tuple[str, ...]
     roles: tuple[str, ...]
     host: str
     port: int
     context_length: int
-    """Tokens a request may take."""
+    """Maximum number of tokens in a request."""
     sequences: int
-    """Requests at once."""
+    """Maximum number of concurrent requests."""
     cache_tokens: int
-    """Tokens in the cache when all of them are as long as they may be."""
+    """Tokens in the KV cache when all concurrent requests have their maximum length."""
     embeds: bool
-    facts: ModelFacts
+    """Whether the server computes embeddings instead of text."""
+    size: ModelSize
     gpu: int | None = None
-    """Number of the GPU it was placed on; ``None`` if it did not fit."""
+    """Number of the GPU, from 0; ``None`` if the server did not fit on any GPU."""
     gpu_memory_utilization: float = 0.0
-    """Share of that GPU's memory it is given."""
+    """Share of the memory of the GPU that the server reserves, from 0 to 1."""
+
+    @property
+    def url(self) -> str:
+        """URL of the server, without the ``/v1`` of the OpenAI-compatible API."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
 
     @property
     def cache_bytes(self) -> int:
-        """Bytes of KV cache."""
-        per_sequence = self.sequences * self.facts.cache_bytes_per_sequence
-        return self.cache_tokens * self.facts.cache_bytes_per_token + per_sequence
+        """Size of the KV cache."""
+        per_sequence = self.sequences * self.size.cache_bytes_per_sequence
+        return self.cache_tokens * self.size.cache_bytes_per_token + per_sequence
 
     @property
     def allowance_bytes(self) -> int:
-        """Bytes for everything that is neither weights nor cache."""
-        return VISION_ALLOWANCE if self.facts.sees_images else TEXT_ALLOWANCE
+        """Memory for everything except weights and KV cache."""
+        return VISION_ALLOWANCE if self.size.accepts_images else TEXT_ALLOWANCE
 
     @property
     def needed_bytes(self) -> int:
-        """All of it."""
-        return self.facts.weight_bytes + self.cache_bytes + self.allowance_bytes
+        """Total memory: weights, KV cache and allowance."""
+        return self.size.weight_bytes + self.cache_bytes + self.allowance_bytes
 
     def arguments(self, vllm: Version, *, host: str | None = None, port: int | None = None) -> tuple[str, ...]:
-        """Returns what follows ``vllm serve``. The API key is not among them: it comes by ``VLLM_API_KEY``.
+        """Returns the arguments of ``vllm serve``. The API key is passed separately, as ``VLLM_API_KEY``.
 
         Args:
-            vllm: The version they are for.
-            host: Address to listen on; by default the profile's.
-            port: As above.
+            vllm: The version of vLLM that reads the arguments.
+            host: Address to listen on, by default that of the profile.
+            port: Port to listen on, by default that of the profile.
         """
-        # Quoted in a command line, or without a shell, nobody else would know what ~ stands for.
+        # Expanded here, because no shell expands ~ in a quoted argument or in a command that runs without a shell.
         model = str(Path(self.model).expanduser()) if self.model.startswith("~") else self.model
         arguments = [model, "--served-model-name", *self.served_names]
         arguments += ["--host", host or self.host, "--port", str(port or self.port), "--dtype", "bfloat16"]
@@ -84,27 +91,22 @@ class Server(FrozenModel):
         arguments += ["--gpu-memory-utilization", f"{self.gpu_memory_utilization:.2f}"]
         if self.embeds:
             arguments += ["--runner", "pooling"]
-        if self.facts.sees_images:
-            limits = '{"image": 1, "video": 0}' if self.facts.takes_videos else '{"image": 1}'
+        if self.size.accepts_images:
+            limits = '{"image": 1, "video": 0}' if self.size.accepts_videos else '{"image": 1}'
             arguments += ["--limit-mm-per-prompt", limits]
-            if vllm >= REFUSES_URLS_FROM:
+            if vllm >= MEDIA_DOMAINS_SINCE:
                 arguments += ["--allowed-media-domains", _NO_DOMAIN]
         return tuple(arguments)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, reachable from nowhere else."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+def derive_servers(settings: ProfileSettings) -> tuple[Server, ...]:
+    """Returns the servers that a profile needs, not yet placed on GPUs.
 
-
-def servers_of(settings: ProfileSettings) -> tuple[Server, ...]:
-    """Returns the servers of a profile, not yet placed; each replica is one of its own. What is https is not ours.
+    Each replica is a separate server. An ``https`` URL belongs to an external service and needs no server.
 
     Raises:
-        SettingsError: If a server would have to do what it cannot, or the size of a model is not known.
+        SettingsError: If one server would have to serve roles that it cannot combine, or if the size of a model is
+            unknown.
     """
     addresses: dict[tuple[str, int], dict[str, EndpointSettings]] = {}
     for role, endpoint in settings.roles.items():
@@ -116,36 +118,35 @@ def servers_of(settings: ProfileSettings) -> tuple[Server, ...]:
                 addresses.setdefault((host, parts.port or 80), {})[role] = endpoint
     if not addresses:
         reason = "all its URLs are https" if settings.roles else "all its models run in this process"
-        raise SettingsError(f"the profile {settings.name!r} has no server to plan: {reason}")
+        raise SettingsError(f"the profile {settings.name!r} needs no server: {reason}")
     hosts = sorted({host for host, _ in addresses})
     if len(hosts) > 1:
         raise SettingsError(
-            f"a plan is for one machine, but the servers are on {', '.join(hosts)}; plan them one by one"
+            f"a plan covers one machine, but the servers of the profile {settings.name!r} are on {', '.join(hosts)}; "
+            "write one profile per machine"
         )
     return tuple(_server(host, port, roles) for (host, port), roles in addresses.items())
 
 
 def _server(host: str, port: int, roles: dict[str, EndpointSettings]) -> Server:
-    loaded = sorted({endpoint.loaded_from for endpoint in roles.values()})
-    if len(loaded) > 1:
-        raise SettingsError(f"{host}:{port} would have to serve {' and '.join(loaded)}; a server loads one model")
-    facts = facts_of(loaded[0])
+    models = sorted({endpoint.loaded_from for endpoint in roles.values()})
+    if len(models) > 1:
+        raise SettingsError(
+            f"{host}:{port} would have to serve {' and '.join(models)}, but a server loads one model; give each model "
+            "its own port"
+        )
+    size = find_model_size(models[0])
     endpoints = tuple(roles.values())
-    if any(isinstance(one, EmbeddingsSettings) for one in endpoints) and len(endpoints) > 1:
-        raise SettingsError(f"{host}:{port} cannot embed and generate; give the embeddings a server of their own")
+    if any(isinstance(endpoint, EmbeddingsSettings) for endpoint in endpoints) and len(endpoints) > 1:
+        raise SettingsError(
+            f"{host}:{port} would have to compute embeddings and generate text; give the embeddings their own port"
+        )
     for role, endpoint in roles.items():
-        needs_sight = role.startswith("captioner") or (isinstance(endpoint, JudgeSettings) and endpoint.sees_image)
-        if needs_sight and not facts.sees_images:
-            raise SettingsError(f"{role}: the model {endpoint.model!r} sees no images")
-        if endpoint.context_length > facts.context_length:
-            raise SettingsError(
-                f"{role}: context_length {endpoint.context_length} is more than the {facts.context_length} tokens "
-                f"{endpoint.model!r} takes"
-            )
+        _require_capable(role, endpoint, size)
     names = tuple(dict.fromkeys(endpoint.model for endpoint in endpoints))
     return Server(
         name=_slug(f"{names[0].rstrip('/').rsplit('/', 1)[-1]}-{port}"),
-        model=loaded[0],
+        model=models[0],
         served_names=names,
         roles=tuple(roles),
         host=host,
@@ -154,8 +155,20 @@ def _server(host: str, port: int, roles: dict[str, EndpointSettings]) -> Server:
         sequences=sum(endpoint.max_concurrency for endpoint in endpoints),
         cache_tokens=sum(endpoint.max_concurrency * endpoint.context_length for endpoint in endpoints),
         embeds=isinstance(endpoints[0], EmbeddingsSettings),
-        facts=facts,
+        size=size,
     )
+
+
+def _require_capable(role: str, endpoint: EndpointSettings, size: ModelSize) -> None:
+    """Raises ``SettingsError`` if a model cannot take its role."""
+    needs_images = role.startswith("captioner") or (isinstance(endpoint, JudgeSettings) and endpoint.sees_image)
+    if needs_images and not size.accepts_images:
+        raise SettingsError(f"{role}: the model {endpoint.model!r} does not accept images; choose a vision model")
+    if endpoint.context_length > size.context_length:
+        raise SettingsError(
+            f"{role}: context_length is {endpoint.context_length}, but the model {endpoint.model!r} accepts at most "
+            f"{size.context_length} tokens; lower context_length"
+        )
 
 
 def _slug(text: str) -> str:

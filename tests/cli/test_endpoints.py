@@ -39,7 +39,7 @@ def test_a_plan_is_a_document_too(caslie: Command) -> None:
 def test_what_does_not_fit_ends_in_a_clear_no(caslie: Command, tmp_path: Path) -> None:
     ended = caslie("endpoints", "plan", "caslie-s-24gb", "--gpu-memory", "16", "--compose", tmp_path / "compose.yaml")
     assert ended.code == 1
-    assert "error: the profile 'caslie-s-24gb': it does not fit 1 x 16 GiB: caslie-s-8002 needs" in ended.err
+    assert "error: the profile 'caslie-s-24gb': the servers do not fit on 1 x 16 GiB: caslie-s-8002 needs" in ended.err
     assert "vllm serve" not in ended.out
     assert not (tmp_path / "compose.yaml").exists()
     refused = caslie("endpoints", "plan", "caslie-s-24gb", "--gpu-memory", "16", "--json")

@@ -8,7 +8,7 @@ import pytest
 from caslie_tools.profiles.checking import check_profile
 from caslie_tools.profiles.toml import load_profile_settings
 from tests.cli.conftest import finish, start
-from tests.serving.standing_in import SECRET, command_line, free_ports, lives, read_until_up
+from tests.serving.fake_servers import SECRET, command_line, free_ports, is_running, read_until_up
 from tests.vllm import environment, fleet
 from tests.vllm.servers import server_environment
 
@@ -55,7 +55,7 @@ async def test_up_checked_and_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         finally:
             process.kill()
     assert ended.code == 0, ended.err
-    assert [number for number in processes if lives(number)] == []
+    assert [number for number in processes if is_running(number)] == []
     logs = sorted((tmp_path / "logs").iterdir())
     assert [log.name.rpartition("-")[0] for log in logs] == [fleet.CAPTIONER, fleet.JUDGES[0]]
     assert SECRET not in ended.out + ended.err + "".join(log.read_text(encoding="utf-8") for log in logs)

@@ -1,4 +1,4 @@
-"""The guard by itself; tests/endpoints/test_processes.py has it at work."""
+"""The guard alone. `test_supervisor.py` tests it together with servers."""
 
 import signal
 import subprocess
@@ -9,16 +9,16 @@ from typing import IO
 
 import pytest
 
-from caslie_tools.serving import guard
+from caslie_tools.serving import process_guard
 
-FOREVER = "print('up', flush=True); import signal; signal.pause()"
-STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {FOREVER}"
+RUN_FOREVER = "print('up', flush=True); import signal; signal.pause()"
+STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {RUN_FOREVER}"
 
 
 @contextmanager
 def guarded(*command: str, grace: float = 10_000) -> "Iterator[subprocess.Popen[str]]":
     process = subprocess.Popen(
-        [sys.executable, "-IS", guard.__file__, str(grace), *command],
+        [sys.executable, "-IS", process_guard.__file__, str(grace), *command],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -36,8 +36,8 @@ def python(code: str) -> tuple[str, ...]:
     return (sys.executable, "-ISc", code)
 
 
-def ended(process: "subprocess.Popen[str]") -> int:
-    # Whatever it ran holds the other end of this pipe.
+def exit_code(process: "subprocess.Popen[str]") -> int:
+    # The pipe closes when the last process of the command has ended.
     assert stream(process.stdout).read() == ""
     return process.wait(60)
 
@@ -47,63 +47,63 @@ def stream(pipe: IO[str] | None) -> IO[str]:
     return pipe
 
 
-def started(process: "subprocess.Popen[str]") -> None:
+def wait_until_started(process: "subprocess.Popen[str]") -> None:
     assert stream(process.stdout).readline() == "up\n"
 
 
-def test_it_ends_as_its_command_did() -> None:
+def test_the_exit_code_is_that_of_the_command() -> None:
     with guarded(*python("raise SystemExit(7)")) as process:
-        assert ended(process) == 7
+        assert exit_code(process) == 7
     with guarded(*python("import os; os.abort()")) as process:
-        assert ended(process) == 128 + signal.SIGABRT
+        assert exit_code(process) == 128 + signal.SIGABRT
 
 
-def test_what_cannot_be_started_is_told() -> None:
+def test_a_command_that_cannot_be_started_is_reported() -> None:
     with guarded("/nowhere/vllm", "serve") as process:
         assert stream(process.stdout).read() == "/nowhere/vllm cannot be started: No such file or directory\n"
-        assert process.wait(60) == guard.NOT_STARTED
+        assert process.wait(60) == process_guard.NOT_STARTED
 
 
-def test_the_end_of_the_pipe_is_the_end_of_the_command() -> None:
-    with guarded(*python(FOREVER)) as process:
-        started(process)
+def test_closing_the_pipe_ends_the_command() -> None:
+    with guarded(*python(RUN_FOREVER)) as process:
+        wait_until_started(process)
         stream(process.stdin).close()
-        assert ended(process) == 128 + signal.SIGTERM
+        assert exit_code(process) == 128 + signal.SIGTERM
 
 
-def test_an_owner_that_is_gone_before_the_start_ends_it_too() -> None:
+def test_a_pipe_closed_before_the_start_ends_the_command() -> None:
     with guarded(*python(STUBBORN), grace=0) as process:
         stream(process.stdin).close()
         assert process.wait(60) in (128 + signal.SIGTERM, 128 + signal.SIGKILL)
 
 
-def test_what_ignores_it_is_killed_after_the_grace_period() -> None:
+def test_a_command_that_ignores_sigterm_is_killed_after_the_grace_period() -> None:
     with guarded(*python(STUBBORN), grace=0.05) as process:
-        started(process)
+        wait_until_started(process)
         stream(process.stdin).close()
-        assert ended(process) == 128 + signal.SIGKILL
+        assert exit_code(process) == 128 + signal.SIGKILL
 
 
 @pytest.mark.parametrize("stopping", [False, True])
-def test_an_interrupt_spares_the_grace_period(stopping: bool) -> None:
+def test_sigint_skips_the_grace_period(stopping: bool) -> None:
     with guarded(*python(STUBBORN)) as process:
-        started(process)
+        wait_until_started(process)
         if stopping:
             stream(process.stdin).close()
         process.send_signal(signal.SIGINT)
-        assert ended(process) == 128 + signal.SIGKILL
+        assert exit_code(process) == 128 + signal.SIGKILL
 
 
-def test_a_termination_signal_is_the_same_as_the_end_of_the_pipe() -> None:
-    with guarded(*python(FOREVER)) as process:
-        started(process)
+def test_sigterm_has_the_same_effect_as_closing_the_pipe() -> None:
+    with guarded(*python(RUN_FOREVER)) as process:
+        wait_until_started(process)
         process.send_signal(signal.SIGTERM)
-        assert ended(process) == 128 + signal.SIGTERM
+        assert exit_code(process) == 128 + signal.SIGTERM
 
 
-def test_signals_are_as_a_shell_would_have_them() -> None:
+def test_the_command_starts_with_default_signal_handlers() -> None:
     code = "import signal; print([signal.getsignal(n).name for n in (signal.SIGTERM, signal.SIGCHLD)])"
     with guarded("/bin/sh", "-c", "kill -PIPE $$; echo alive") as process:
-        assert ended(process) == 128 + signal.SIGPIPE
+        assert exit_code(process) == 128 + signal.SIGPIPE
     with guarded(*python(code)) as process:
         assert stream(process.stdout).read() == "['SIG_DFL', 'SIG_DFL']\n"
