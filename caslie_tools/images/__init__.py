@@ -1,1 +1,1 @@
-"""Pictures: loading them safely, fetching them from URLs, and turning them into vectors."""
+"""Images: loading them within limits, fetching them from URLs, and the interface of image embeddings."""

@@ -51,8 +51,8 @@ MISUSE = {
 PICTURES = {
     "none.png": "image 'none.png' does not exist; check its path",
     "store": "image 'store' is a folder; name a file in it",
-    "broken.json": "image 'broken.json' is not an image of a known format",
-    "cut.png": "image 'cut.png' is broken or cut off",
+    "broken.json": "image 'broken.json' is not an image in a supported format",
+    "cut.png": "image 'cut.png' is broken or truncated",
     "huge.png": "image 'huge.png' has more than 50,000,000 pixels",
     "http://127.0.0.1:9/x.png": "not on the public internet",
     "http://169.254.169.254/latest?token=secret": "not on the public internet",

@@ -69,7 +69,7 @@ async def test_dead_ones_are_recorded_and_become_none(server: PictureServer, tmp
     report = await fetch(server, tmp_path, "/dead.png", "/text.png", "/large.png")
     reasons = {failure.url.rpartition("/")[2]: failure.error for failure in report.failed}
     assert "status 404" in reasons["dead.png"]
-    assert "not an image of a known format" in reasons["text.png"]
+    assert "not an image in a supported format" in reasons["text.png"]
     assert "larger than 50,000 bytes" in reasons["large.png"]
     refused = await fetch_pictures([inner], tmp_path)  # without the tests' leave to look at this machine
     assert "not on the public internet" in refused.failed[0].error
