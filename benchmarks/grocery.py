@@ -74,14 +74,14 @@ class RememberedPictures:
         """The model's own."""
         return self.pictures.identity
 
-    def embed_pictures(self, images: Sequence[LoadedImage]) -> list[list[float]]:
+    def embed_images(self, images: Sequence[LoadedImage]) -> list[list[float]]:
         """Returns the vectors, made or remembered."""
         return [self._embed(image) for image in images]
 
     def _embed(self, image: LoadedImage) -> list[float]:
         path = self.folder / f"{image.sha256}.npy"
         if not path.exists():
-            np.save(path, np.array(self.pictures.embed_pictures([image])[0]))
+            np.save(path, np.array(self.pictures.embed_images([image])[0]))
         vector: list[float] = np.load(path, allow_pickle=False).tolist()
         return vector
 

@@ -259,7 +259,7 @@ class HashPictures:
         self.embedded: list[str] = []
         """SHA-256 of every picture that was embedded, in order."""
 
-    def embed_pictures(self, images: Sequence[LoadedImage]) -> list[list[float]]:
+    def embed_images(self, images: Sequence[LoadedImage]) -> list[list[float]]:
         self.embedded += [image.sha256 for image in images]
         return [self._embed(image) for image in images]
 

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from caslie_tools.exceptions import CaslieError, MissingExtraError, SettingsError
-from caslie_tools.images.embeddings import PictureEmbeddings
+from caslie_tools.images.embeddings import ImageEmbeddings
 from caslie_tools.profiles.named import load_profile
 from caslie_tools.profiles.profile import Profile
 from caslie_tools.settings import Settings
@@ -72,7 +72,7 @@ class TestProfiles:
         profile = load_profile("tests.doubles:light_profile")
         assert isinstance(profile, Profile)
         assert profile.name == "light"
-        assert isinstance(profile.pictures, PictureEmbeddings)
+        assert isinstance(profile.pictures, ImageEmbeddings)
 
     @pytest.mark.parametrize(
         ("name", "message"),

@@ -1,4 +1,4 @@
-"""The interface of a model that turns pictures into vectors."""
+"""The interface of a model that embeds images."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -7,14 +7,14 @@ from caslie_tools.images.loading import LoadedImage
 
 
 @runtime_checkable
-class PictureEmbeddings(Protocol):
-    """Turns pictures into vectors in which similar pictures are near. LangChain has no such interface."""
+class ImageEmbeddings(Protocol):
+    """Embeds images as vectors, so that similar images are close. LangChain defines no such interface."""
 
     @property
     def identity(self) -> str:
-        """Names the model: vectors of two identities are never compared."""
+        """Name and version of the model. Vectors of different identities are never compared."""
         ...
 
-    def embed_pictures(self, images: Sequence[LoadedImage]) -> list[list[float]]:
-        """Returns one unit vector per image, all of the same length."""
+    def embed_images(self, images: Sequence[LoadedImage]) -> list[list[float]]:
+        """Returns one unit vector per image. All vectors have the same length."""
         ...

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from langchain_core.embeddings import Embeddings
 
-from caslie_tools.images.embeddings import PictureEmbeddings
+from caslie_tools.images.embeddings import ImageEmbeddings
 from caslie_tools.roles.interfaces import Models
 from caslie_tools.store import CaptionStore
 from caslie_tools.tasks.fusion import WireFormat
@@ -23,7 +23,7 @@ class Profile:
     embeddings: Embeddings
     models: Callable[[CaptionStore], Models]
     """Builds the models for an open store."""
-    pictures: PictureEmbeddings | None = None
+    pictures: ImageEmbeddings | None = None
     """``None``: pictures are not searched by likeness."""
     check: Callable[[], Awaitable[None]] | None = None
     """Finds out whether the models are there, in the seconds that a start can afford; fails with a ``ModelError``."""

@@ -35,7 +35,7 @@ from caslie_tools.store.vectors import (
 )
 
 if TYPE_CHECKING:
-    from caslie_tools.images.embeddings import PictureEmbeddings
+    from caslie_tools.images.embeddings import ImageEmbeddings
 
 
 class EntryStore(VectorStore):
@@ -48,7 +48,7 @@ class EntryStore(VectorStore):
     Use :meth:`open` or :meth:`in_memory` to get one.
     """
 
-    def __init__(self, database: Database, embeddings: Embeddings, pictures: "PictureEmbeddings | None") -> None:
+    def __init__(self, database: Database, embeddings: Embeddings, pictures: "ImageEmbeddings | None") -> None:
         self._database = database
         self._text = TextSpace(embeddings, database)
         self._picture = None if pictures is None else PictureSpace(pictures, database)
@@ -67,7 +67,7 @@ class EntryStore(VectorStore):
         path: Path | str,
         embeddings: Embeddings,
         *,
-        pictures: "PictureEmbeddings | None" = None,
+        pictures: "ImageEmbeddings | None" = None,
         create: bool = True,
         busy_timeout_seconds: float = 5,
     ) -> Self:
@@ -95,7 +95,7 @@ class EntryStore(VectorStore):
             raise
 
     @classmethod
-    def in_memory(cls, embeddings: Embeddings, *, pictures: "PictureEmbeddings | None" = None) -> Self:
+    def in_memory(cls, embeddings: Embeddings, *, pictures: "ImageEmbeddings | None" = None) -> Self:
         """Makes a store that lasts as long as the object: a temporary directory, removed afterwards."""
         directory = Path(tempfile.mkdtemp(prefix="caslie-store-"))
         store = cls(Database(directory, create=True, durable=False), embeddings, pictures)

@@ -20,7 +20,7 @@ from caslie_tools.exceptions import CaslieError, ModelError, StoreError, StoreMo
 from caslie_tools.store.database import Database
 
 if TYPE_CHECKING:
-    from caslie_tools.images.embeddings import PictureEmbeddings
+    from caslie_tools.images.embeddings import ImageEmbeddings
     from caslie_tools.images.loading import LoadedImage
 
 SpaceName: TypeAlias = Literal["text", "picture"]
@@ -219,7 +219,7 @@ class PictureSpace(Space):
 
     name = "picture"
 
-    def __init__(self, pictures: "PictureEmbeddings", database: Database) -> None:
+    def __init__(self, pictures: "ImageEmbeddings", database: Database) -> None:
         super().__init__(pictures.identity, database)
         self.pictures = pictures
         self._recent: Recent[str, Vector] = Recent(_CACHED_QUERIES)
@@ -229,7 +229,7 @@ class PictureSpace(Space):
         self.ready()
         if not images:
             return np.zeros((0, 0), dtype=np.float32)
-        return unit_vectors(_answered(lambda: self.pictures.embed_pictures(images)), len(images))
+        return unit_vectors(_answered(lambda: self.pictures.embed_images(images)), len(images))
 
     def embed_query(self, image: "LoadedImage") -> Vector:
         """Embeds one picture; the latest ones are remembered."""

@@ -27,10 +27,10 @@ def _step(what: str) -> None:
 class SteppedPictures(HashPictures):
     """Embeds a picture when it may."""
 
-    def embed_pictures(self, images: Sequence[LoadedImage]) -> list[list[float]]:
+    def embed_images(self, images: Sequence[LoadedImage]) -> list[list[float]]:
         for image in images:
             _step(f"to embed {image.sha256[:8]}")
-        return super().embed_pictures(images)
+        return super().embed_images(images)
 
 
 def profile() -> Profile:

@@ -111,14 +111,14 @@ def test_processes_write_and_read_at_once(tmp_path: Path) -> None:
 
 
 class _Failing(HashPictures):
-    def embed_pictures(self, images: object) -> list[list[float]]:
+    def embed_images(self, images: object) -> list[list[float]]:
         raise MemoryError("no more")
 
 
 class _Shorter(HashPictures):
     """Vectors of another length than those stored, which only the transaction itself finds out."""
 
-    def embed_pictures(self, images: object) -> list[list[float]]:
+    def embed_images(self, images: object) -> list[list[float]]:
         return [[1.0, 0.0]]
 
 

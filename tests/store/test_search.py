@@ -116,7 +116,7 @@ def test_searches_agree_with_brute_force(store: CaptionStore) -> None:
         for n, colour in enumerate(list(COLOURS) * 12)
     ]
     store.put_products(items)
-    looks = dict(zip(PICTURES, np.array(pictures.embed_pictures(list(PICTURES.values()))), strict=True))
+    looks = dict(zip(PICTURES, np.array(pictures.embed_images(list(PICTURES.values()))), strict=True))
     query = np.array(embeddings.embed_query("red thing 3"))
     totals = {
         product.id: 0.7 * query @ np.array(embeddings.embed_query(product.text)) + 0.3 * looks["red"] @ looks[colour]
@@ -144,7 +144,7 @@ def test_nearest_pictures(mugs: CaptionStore) -> None:
 
 @pytest.mark.parametrize("kind", [list, np.array, tuple])
 def test_nearest_pictures_by_vector(mugs: CaptionStore, kind: type) -> None:
-    vector = kind(HashPictures().embed_pictures([PICTURES["red"]])[0])
+    vector = kind(HashPictures().embed_images([PICTURES["red"]])[0])
     assert mugs.nearest_pictures(vector, k=2) == mugs.nearest_pictures(PICTURES["red"], k=2)
     with pytest.raises(StoreError, match="length 3"):
         mugs.nearest_pictures(kind([1.0, 2.0, 3.0]), k=2)

@@ -54,7 +54,7 @@ def test_unusable_answers_are_refused_and_nothing_is_stored(answer: Any, says: s
 
 def test_our_own_errors_pass_unchanged() -> None:
     class Blind(HashPictures):
-        def embed_pictures(self, images: object) -> list[list[float]]:
+        def embed_images(self, images: object) -> list[list[float]]:
             raise ImageError("too dark")
 
     with (

@@ -55,7 +55,7 @@ class EfficientNetPictures:
         """Names the very weights and views."""
         return f"efficientnet-lite2-{_SHA256[:8]}-views5"
 
-    def embed_pictures(self, images: Sequence[LoadedImage]) -> list[list[float]]:
+    def embed_images(self, images: Sequence[LoadedImage]) -> list[list[float]]:
         """Returns one unit vector per picture."""
         return [self.see(image).vector.tolist() for image in images]
 

@@ -58,7 +58,7 @@ def test_the_classifier_knows_a_mug(pictures: EfficientNetPictures) -> None:
 
 
 def test_like_pictures_are_near(pictures: EfficientNetPictures) -> None:
-    kelp, reed, pan = pictures.embed_pictures(
+    kelp, reed, pan = pictures.embed_images(
         [sample_picture(name) for name in ("kelp-bottle", "reed-bottle", "forge-pan")]
     )
 
