@@ -165,19 +165,25 @@ class Caption(FrozenModel):
     """A caption with its provenance."""
 
     key: str
-    """SHA-256 (hex) of image, context, captioner and prompt version: see :func:`caption_key`."""
+    """SHA-256 (hex) of image, context, captioner and prompt version: see :func:`caption_key`. Empty for a given
+    caption, which the store does not hold."""
     text: str
     image: str
-    """SHA-256 (hex) of the image's bytes."""
+    """SHA-256 (hex) of the image's bytes. Empty for a given caption."""
     context: QueryContext
-    """What it was made for."""
+    """The context that the caption was made for."""
     captioner: str
-    """Identity of the model that made it."""
+    """Identity of the model that made the caption."""
     prompt_version: str
     evidence: tuple[Evidence, ...] = ()
     source: Literal["cache", "generated", "given"] = "generated"
-    """Reused from the store, made for this request, or supplied with the instance."""
+    """Reused from the store, made for this request, or given by the caller."""
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+    @classmethod
+    def given(cls, text: str, context: QueryContext) -> Self:
+        """Returns a caption that the caller supplied instead of a captioner."""
+        return cls(key="", text=text, image="", context=context, captioner="given", prompt_version="", source="given")
 
 
 def caption_key(image: str, context: QueryContext, captioner: str, prompt_version: str) -> str:

@@ -163,9 +163,7 @@ class JudgeCaption(_PipelineTool):
     async def _judge(self, text: str, question: str, product_id: str | None) -> GateDecision:
         product = await self.pipeline.store.aget_product(product_id) if product_id else Product(id="unknown")
         context = _context(question, product)
-        caption = Caption(
-            key="", text=text, image="", context=context, captioner="given", prompt_version="", source="given"
-        )
+        caption = Caption.given(text, context)
         return await self.pipeline.gate(caption, context)
 
 

@@ -15,6 +15,7 @@ from caslie_tools.domain import GateDecision, ImageRef
 from caslie_tools.exceptions import EndpointError, ImageError, InputError, ModelError, StoreError
 from caslie_tools.graphs.context import Context
 from caslie_tools.graphs.state import ImageState, State
+from caslie_tools.pipeline.captioning import NOTHING_TO_DESCRIBE
 from caslie_tools.pipeline.pipeline import ImageResult, Pipeline, Request
 from caslie_tools.pipeline.response import Timing
 from caslie_tools.tasks import get_task
@@ -133,7 +134,7 @@ class Nodes:
         if caption is None:
             return {
                 "item": _label(state),
-                "image_results": [_image_result(state, error="the captioner has nothing to say")],
+                "image_results": [_image_result(state, error=NOTHING_TO_DESCRIBE)],
             }
         return {"item": _label(state), "caption": caption}
 

@@ -9,14 +9,16 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from caslie_tools._concurrency import ConcurrencyLimit, SingleFlight, requested_by, run_together
+from caslie_tools._concurrency import ConcurrencyLimit, requested_by, run_together
 from caslie_tools.catalogue.reading import BadRow, read_catalogue
-from caslie_tools.domain import Caption, FrozenModel, ImageRef, Product, ProgressCallback, QueryContext, caption_key
+from caslie_tools.domain import FrozenModel, ImageRef, Product, ProgressCallback, QueryContext
 from caslie_tools.exceptions import ImageError, ModelError, UnknownProductError
 from caslie_tools.images.loading import LoadedImage
+from caslie_tools.pipeline.captioning import NOTHING_TO_DESCRIBE
 from caslie_tools.pipeline.pipeline import Pipeline
-from caslie_tools.roles.prompts import EC3_PROMPT_VERSION
+from caslie_tools.roles.interfaces import CaptionRequest
 from caslie_tools.store import digest_product
+from caslie_tools.tasks import PlacedImage
 
 _BATCH_IMAGES = 8
 """Of a batch that is read and stored together; large photos take some 40 MB each while they are looked at."""
@@ -143,8 +145,6 @@ class _Run:
         self.failed: dict[tuple[str, int], FailedItem] = {}
         """By product and position of the image."""
         self._reading = ConcurrencyLimit(_PARALLEL_READS)
-        self._captioning = ConcurrencyLimit(pipeline.settings.max_parallel_images)
-        self._making = SingleFlight[Caption | None]()
         self._kept: dict[str, bytes] = {}
         self._kept_bytes = 0
 
@@ -212,56 +212,48 @@ class _Run:
         return image
 
     async def _caption_images(self, product: Product) -> None:
+        stored = await self.store.aimages_of(product.id)
+        for position, sha256 in enumerate(stored[: len(product.images)]):
+            if sha256 is not None:
+                self.images += 1
+                await self._caption_image(product, position, stored)
+
+    async def _caption_image(self, product: Product, position: int, stored: list[str | None]) -> None:
         context = general_context(product)
-        images = await self.store.aimages_of(product.id)
-        for position, image in enumerate(images[: len(product.images)]):
-            if image is None:
-                continue
-            self.images += 1
-            if await asyncio.to_thread(self._captioned, image, context):
-                self.reused += 1
-                continue
-            try:
-                async with self._captioning():
-                    loaded = await self._load_again(product, position, images)
-                    key = caption_key(loaded.sha256, context, "", "")
-                    caption = await self._making(key, lambda: self._make(loaded, context))  # noqa: B023 (awaited here)
-            except (ImageError, ModelError) as error:
-                self._fail(product, position, str(error))
-                continue
-            if caption is None:
-                self._fail(product, position, "the captioner has nothing to say about it")
-            elif caption.source == "cache" or caption.key in self.made:  # another product shows the same image
-                self.reused += 1
-            else:
-                self.made.add(caption.key)
+        # The product is part of the request: only the load below decides which product a shared image is captioned for.
+        image = PlacedImage(ref=product.images[position], place=0, product=product.id, sha256=stored[position])
 
-    def _captioned(self, image: str, context: QueryContext) -> Caption | None:
-        # In this very context, not a similar one: or it would depend on the order which captions there are.
-        keys = (caption_key(image, context, name, EC3_PROMPT_VERSION) for name in self.pipeline.ec3.identities)
-        return next((caption for key in keys if (caption := self.store.get_caption(key))), None)
+        async def load() -> CaptionRequest:
+            loaded = await self._load_again(product, position, stored)
+            # Several products may show the image: always leave out the same one of what the image resembles.
+            first = next(iter(await self.store.aproducts_of(loaded.sha256)), None)
+            return CaptionRequest(image=loaded, context=context, product=first)
 
-    async def _load_again(self, product: Product, position: int, images: list[str | None]) -> LoadedImage:
-        known, ref = images[position], product.images[position]
-        data = self._kept.get(known or "")
+        try:
+            # Only in the exact context: otherwise the captions would depend on the order of the products. Stored at
+            # once: a caption that was paid for is kept, even if the run is interrupted.
+            caption = (await self.pipeline.captions.get(image, context, save=True, load=load)).caption
+        except (ImageError, ModelError) as error:
+            self._fail(product, position, str(error))
+            return
+        if caption is None:
+            self._fail(product, position, NOTHING_TO_DESCRIBE)
+        elif caption.source == "cache" or caption.key in self.made:  # made for another product with the same image
+            self.reused += 1
+        else:
+            self.made.add(caption.key)
+
+    async def _load_again(self, product: Product, position: int, stored: list[str | None]) -> LoadedImage:
+        """Loads an image that the first pass stored; stores it again if it has changed since then."""
+        expected, ref = stored[position], product.images[position]
+        data = self._kept.get(expected or "")
         loaded = await self.pipeline.loader.load(ref if data is None else ImageRef(data=data))
-        if loaded.sha256 != known:  # changed since it was stored, by this run or an interrupted one
-            changed: list[LoadedImage | str | None] = [*images]
+        if loaded.sha256 != expected:  # changed since this run or an interrupted run stored it
+            changed: list[LoadedImage | str | None] = [*stored]
             changed[position] = loaded
             await self.store.aput_products([(product, changed)])
-            images[position] = loaded.sha256
+            stored[position] = loaded.sha256
         return loaded
-
-    async def _make(self, image: LoadedImage, context: QueryContext) -> Caption | None:
-        if made := await asyncio.to_thread(self._captioned, image.sha256, context):
-            return made  # meanwhile, for another product
-        # Of several products that show it always the same one is left out of what it resembles.
-        product = next(iter(await self.store.aproducts_of(image.sha256)), None)
-        caption = await self.pipeline.make_caption(image, context, product=product)
-        if caption is not None:
-            # At once, not at the end of a batch: what was paid for is kept, whatever happens next.
-            await self.store.aput_captions([caption])
-        return caption
 
     def failures(self, products: Sequence[Product]) -> Iterator[FailedItem]:
         """What failed, in the order of the products and their images."""

@@ -8,13 +8,14 @@ from typing import Any, TypeAlias
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.utils import Input, Output
 
-from caslie_tools._concurrency import AsyncRunnable, SingleFlight, run_together
+from caslie_tools._concurrency import AsyncRunnable, run_together
 from caslie_tools.catalogue.indexing import context_free
 from caslie_tools.data.records import Record
-from caslie_tools.domain import Caption, FrozenModel, ImageRef, Prediction, QueryContext, caption_key
+from caslie_tools.domain import Caption, FrozenModel, ImageRef, Prediction, QueryContext
 from caslie_tools.evaluation.metrics import answers_right
 from caslie_tools.evaluation.outcomes import CaptionOutcome, Cost, Outcome, Treatment, TreatmentOutcome
 from caslie_tools.exceptions import ImageError, InputError, ModelError
+from caslie_tools.pipeline.captioning import NOTHING_TO_DESCRIBE
 from caslie_tools.pipeline.pipeline import Pipeline
 from caslie_tools.roles.availability import raise_if_judge_unavailable, raise_if_unavailable
 from caslie_tools.roles.interfaces import Models
@@ -44,10 +45,9 @@ class _Predicted(FrozenModel):
 class Trial:
     """Applies treatments to instances, over one pipeline.
 
-    What an outcome says of an instance does not depend on the others, nor on their order: a caption is reused
-    only in the very context it was made for. That is why evaluation has its own pipeline, with a ``reuse_threshold`` of
-    1. Treatments share what they have in common, EC3's captions and the answers to
-    equal texts; each one's cost is told as if it were the only one.
+    The outcome of an instance depends neither on other instances nor on their order: a caption is reused only in the
+    exact context it was made for. Treatments share EC3's captions and the answers to equal texts. The cost of each
+    treatment is reported as if it were the only one.
 
     Args:
         pipeline: Store, models and limits. Captions are stored there as they are made, so that a run that goes on after
@@ -60,7 +60,6 @@ class Trial:
         self.pipeline = _of_its_own(pipeline)
         self.treatments = tuple(dict.fromkeys(treatments))
         self._resolve = resolve or (lambda ref: ref)
-        self._making = SingleFlight[tuple[Caption | None, Cost]]()
 
     async def run(self, record: Record) -> Outcome:
         """Evaluates one instance; ``given`` is left out for a record without captions.
@@ -131,18 +130,19 @@ class Trial:
         if index >= self.pipeline.settings.max_images:
             return without("it is one image too many (CASLIE_MAX_IMAGES)")
         try:
-            image = self._where(image)
-            key = (image.sha256 or image.ref, image.product, context)
-            caption, cost = await self._making(key, lambda: self._make(image, context))
+            result = await self.pipeline.captions.get(self._where(image), context, save=True)
         except ImageError as error:
             return without(str(error))
         except ModelError as error:
             raise_if_unavailable(error)
             return without(str(error), captioner_calls=1)
+        caption = result.caption
+        if caption is not None and caption.source == "cache":
+            cost = Cost(cached_captions=1)
+        else:
+            cost = _cost(result.usage, captioner_calls=1)
         if caption is None:
-            return _ImageResult(
-                outcome=CaptionOutcome(image=index, error="the captioner has nothing to say"), cost=cost
-            )
+            return _ImageResult(outcome=CaptionOutcome(image=index, error=NOTHING_TO_DESCRIBE), cost=cost)
         return _ImageResult(outcome=CaptionOutcome(image=index, text=caption.text), caption=caption, cost=cost)
 
     def _where(self, image: PlacedImage) -> PlacedImage:
@@ -150,16 +150,6 @@ class Trial:
         if ref is None:
             raise ImageError("there is no image")
         return image.model_copy(update={"ref": ref})
-
-    async def _make(self, image: PlacedImage, context: QueryContext) -> tuple[Caption | None, Cost]:
-        """Finds or makes a caption and stores it; equal ones that meet are made once, and cost all of them the same."""
-        with track_usage() as usage:
-            caption = await self.pipeline.caption(image, context)
-        if caption is not None and caption.source == "cache":
-            return caption, Cost(cached_captions=1)
-        if caption is not None:
-            await self.pipeline.store.aput_captions([caption])
-        return caption, _cost(usage, captioner_calls=1)
 
     async def _gate(self, result: _ImageResult, image: PlacedImage, contexts: Sequence[QueryContext]) -> _ImageResult:
         if result.caption is None:
@@ -201,23 +191,20 @@ class _Timed(AsyncRunnable[Input, Output]):
 
 
 def _of_its_own(pipeline: Pipeline) -> Pipeline:
-    """The same pipeline, timed, stopping juries early, and reusing captions in their very context only."""
+    """Returns an equal pipeline whose models are timed and whose juries stop early."""
     models = Models(
         captioners=[_Timed(captioner) for captioner in pipeline.ec3.captioners],
         judges=[_Timed(judge) for judge in pipeline.cqe.judges],
         predictor=_Timed(pipeline.unim3.predictor),
     )
-    settings = pipeline.settings.model_copy(update={"reuse_threshold": 1.0, "early_stop": True})
+    settings = pipeline.settings.model_copy(update={"early_stop": True})
     return Pipeline(pipeline.store, models, settings)
 
 
 def _given(index: int, text: str | None, context: QueryContext) -> _ImageResult:
     if text is None:
         return _ImageResult(outcome=CaptionOutcome(image=index, error="the data has no caption of it"))
-    key = caption_key("", context, "given", "")
-    caption = Caption(
-        key=key, text=text, image="", context=context, captioner="given", prompt_version="", source="given"
-    )
+    caption = Caption.given(text, context)
     return _ImageResult(outcome=CaptionOutcome(image=index, text=text), caption=caption)
 
 

@@ -5,23 +5,21 @@ understand → recall → per image: find or make a caption → gate → fuse an
 """
 
 import asyncio
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import Field, JsonValue
 
-from caslie_tools._concurrency import ConcurrencyLimit, SingleFlight
 from caslie_tools.domain import Caption, FrozenModel, GateDecision, ImageRef, Prediction, QueryContext, Vote
 from caslie_tools.exceptions import InputError
 from caslie_tools.images.lazy import LazyImage
-from caslie_tools.images.loading import ImageLoader, LoadedImage
+from caslie_tools.images.loading import ImageLoader
+from caslie_tools.pipeline.captioning import CaptionProvider
 from caslie_tools.pipeline.cqe import CQE
 from caslie_tools.pipeline.ec3 import EC3
 from caslie_tools.pipeline.tuned_gate import TunedGate
 from caslie_tools.pipeline.unim3 import UniM3
-from caslie_tools.roles.interfaces import CaptionRequest, JudgeRequest, Models
-from caslie_tools.roles.prompts import EC3_PROMPT_VERSION
+from caslie_tools.roles.interfaces import JudgeRequest, Models
 from caslie_tools.settings import Settings
 from caslie_tools.store import CaptionStore
 from caslie_tools.tasks import PRODUCT_QA, Instance, PlacedImage, get_task, product_question
@@ -82,11 +80,8 @@ class Pipeline:
         paper = settings.mode == "paper"
         self.store = store
         self.loader = ImageLoader(settings.images)
-        self.ec3 = EC3(
-            models.captioners,
-            max_concurrency=settings.max_parallel_images,
-            timeout_seconds=settings.captioner_timeout_seconds,
-        )
+        self.ec3 = EC3(models.captioners, timeout_seconds=settings.captioner_timeout_seconds)
+        self.captions = CaptionProvider(store, self.ec3, self.loader, max_parallel_images=settings.max_parallel_images)
         self.cqe = CQE(
             models.judges,
             quorum=settings.quorum or (1 if paper else None),
@@ -97,9 +92,7 @@ class Pipeline:
         )
         self.unim3 = UniM3(models.predictor, timeout_seconds=settings.predictor_timeout_seconds)
         # Exact contexts only, also where two share their text: the reference makes a caption for every instance.
-        self._reuse_threshold = math.inf if paper or settings.reuse_threshold == 1 else settings.reuse_threshold
-        self._looking = ConcurrencyLimit(settings.max_parallel_images)
-        self._shared = SingleFlight[Caption | None]()
+        self._reuse_threshold = None if paper or settings.reuse_threshold == 1 else settings.reuse_threshold
 
     def validate(self, request: Request) -> Instance | None:
         """Checks a request; returns its instance, or ``None`` for a question whose products are yet to be found.
@@ -161,58 +154,18 @@ class Pipeline:
         return PRODUCT_QA.check(instance.model_copy(update={"images": tuple(images)}))
 
     async def caption(self, image: PlacedImage, context: QueryContext) -> Caption | None:
-        """Chooses a cached caption for the context, else makes one; ``None`` if there is nothing to say.
+        """Returns a stored caption for the context or a similar one, else makes a caption (EC3).
 
-        Equal images that meet are looked at once, also those that still wait for their turn.
+        A new caption is not stored yet: see :meth:`save_captions`. The result is ``None`` if there is no image, or if
+        the captioner found nothing to describe.
 
         Raises:
             ImageError: If the image cannot be read.
             ModelError: If every captioner failed.
         """
-        ref = image.ref
-        if ref is None:
+        if image.ref is None:
             return None
-        key = (image.sha256 or ref, image.product, context)
-        return await self._shared(key, lambda: self._caption(image, ref, context))
-
-    async def _caption(self, image: PlacedImage, ref: ImageRef, context: QueryContext) -> Caption | None:
-        async with self._looking():
-            if image.sha256 is not None and (cached := await self.find_caption(image.sha256, context)):
-                return cached
-            loaded = await self.loader.load(ref)
-            if loaded.sha256 != image.sha256 and (cached := await self.find_caption(loaded.sha256, context)):
-                return cached
-            return await self.make_caption(loaded, context, product=image.product)
-
-    async def find_caption(self, image: str, context: QueryContext) -> Caption | None:
-        """Chooses, among the image's cached captions, the one whose context is nearest and near enough.
-
-        Args:
-            image: SHA-256 (hex) of the image's bytes.
-            context: What the caption is for.
-        """
-        for captioner in self.ec3.identities:
-            found = await asyncio.to_thread(
-                self.store.find_caption,
-                image,
-                context,
-                captioner=captioner,
-                prompt_version=EC3_PROMPT_VERSION,
-                threshold=self._reuse_threshold,
-            )
-            if found is not None:
-                return found[0]
-        return None
-
-    async def make_caption(
-        self, image: LoadedImage, context: QueryContext, *, product: str | None = None
-    ) -> Caption | None:
-        """Makes a caption (EC3). It is not remembered yet.
-
-        Raises:
-            ModelError: If every captioner failed.
-        """
-        return await self.ec3.ainvoke(CaptionRequest(image=image, context=context, product=product))
+        return (await self.captions.get(image, context, reuse_threshold=self._reuse_threshold)).caption
 
     async def gate(
         self,

@@ -245,12 +245,12 @@ async def test_a_captioner_that_fails_on_one_picture_costs_that_picture_only(
     assert report.failed == ()
 
 
-async def test_a_picture_with_nothing_to_say_about_it_is_reported(shop: Shop, store: CaptionStore) -> None:
+async def test_an_image_without_anything_to_describe_is_reported(shop: Shop, store: CaptionStore) -> None:
     silent = captioner_of(lambda request: "" if request.product == "c" else "Fine.")
     report = await index_catalogue(shop.path, pipeline_with(store, silent))
     assert counts(report) == (3, 3, 2, 0, 0)
     assert [failure.item for failure in report.failed] == ["c: c.png"]
-    assert "nothing to say" in report.failed[0].reason
+    assert "found nothing to describe" in report.failed[0].reason
 
 
 async def test_all_pictures_are_stored_before_the_first_is_captioned(

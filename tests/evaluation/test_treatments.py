@@ -166,7 +166,7 @@ async def test_a_failing_captioner_leaves_the_text(tmp_path: Path) -> None:
     assert "every captioner failed" in treated.captions[0].error
     assert (treated.right, treated.error, treated.cost.captioner_calls) == (True, "", 1)
     silent = await run(tmp_path, MUG, ["every"], captioner=FunctionCaptioner(lambda request: ""))
-    assert "nothing to say" in silent.treatments["every"].captions[0].error
+    assert "found nothing to describe" in silent.treatments["every"].captions[0].error
 
 
 async def test_a_failing_predictor_is_wrong_under_that_treatment_and_says_why(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ class TestCaptioners:
         pipeline = pipeline_with(store, captioners=[FunctionCaptioner(lambda request: " \n")], judges=[judge])
         state = await build_graph(pipeline, retry=AT_ONCE).ainvoke({"question": WHITE, "products": ["lamp"]})
         assert judge.calls == 0
-        assert state["warnings"][0] == "lamp-1.png: the captioner has nothing to say"
+        assert state["warnings"][0] == "lamp-1.png: the captioner found nothing to describe"
 
 
 class TestImages:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from caslie_tools._concurrency import run_sync
-from caslie_tools.data.building.captions import Told, tell
+from caslie_tools.data.building.captions import CaptionedImage, caption_records
 from caslie_tools.data.building.card import data_card
 from caslie_tools.data.building.catalogue_tasks import category_classification
 from caslie_tools.data.building.checks import PlacedDraft, leak_checks
@@ -109,9 +109,9 @@ async def abuild_dataset(
         leaks=leak_checks(placed, shop, splits, options),
     )
     if pipeline is not None:
-        told = await tell(records, pipeline, progress=progress)
-        records = [_with_captions(record, of_record) for record, of_record in zip(records, told, strict=True)]
-        report = report.model_copy(update={"captions": _caption_report(told, pipeline, profile)})
+        captioned = await caption_records(records, pipeline, progress=progress)
+        records = [_with_captions(record, images) for record, images in zip(records, captioned, strict=True)]
+        report = report.model_copy(update={"captions": _caption_report(captioned, pipeline, profile)})
     await asyncio.to_thread(write_records, records, out / DATASET)
     await asyncio.to_thread(_write_card, data_card(report, about=about), out / CARD)
     await asyncio.to_thread(remove_others, _shown(placed), out)
@@ -206,23 +206,23 @@ def _shown(placed: Iterable[PlacedDraft]) -> set[str]:
     return {picture for one in placed for picture, _ in one.draft.pictures if picture}
 
 
-def _with_captions(record: Record, told: Sequence[Told]) -> Record:
-    if not told:
+def _with_captions(record: Record, images: Sequence[CaptionedImage]) -> Record:
+    if not images:
         return record
-    captions, kept = tuple(one.caption for one in told), tuple(one.kept for one in told)
+    captions, kept = tuple(image.caption for image in images), tuple(image.kept for image in images)
     return record.model_copy(update={"captions": captions, "kept": kept})
 
 
-def _caption_report(told: Sequence[Sequence[Told]], pipeline: Pipeline, profile: str) -> CaptionReport:
-    every = [one for of_record in told for one in of_record]
+def _caption_report(captioned: Sequence[Sequence[CaptionedImage]], pipeline: Pipeline, profile: str) -> CaptionReport:
+    images = [image for of_record in captioned for image in of_record]
     return CaptionReport(
         profile=profile,
         captioners=pipeline.ec3.identities,
-        captions=sum(one.caption is not None for one in every),
-        kept=sum(one.kept is True for one in every),
-        unjudged=sum(one.caption is not None and one.kept is None for one in every),
-        missing=sum(bool(one.error) for one in every),
-        errors=dict(sorted(Counter(one.error for one in every if one.error).items())),
+        captions=sum(image.caption is not None for image in images),
+        kept=sum(image.kept is True for image in images),
+        unjudged=sum(image.caption is not None and image.kept is None for image in images),
+        missing=sum(bool(image.error) for image in images),
+        errors=dict(sorted(Counter(image.error for image in images if image.error).items())),
     )
 
 
