@@ -36,7 +36,11 @@ from .settings import Settings as Settings
 from .store import CaptionStore as CaptionStore
 from .store import ProductHit as ProductHit
 from .tasks import TASKS as TASKS
+from .tasks import ImageSlot as ImageSlot
 from .tasks import Instance as Instance
+from .tasks import Metric as Metric
 from .tasks import Task as Task
 from .tasks import get_task as get_task
+from .tasks import register_task as register_task
+from .tasks import unregister_task as unregister_task
 from .toolkit import CaslieToolkit as CaslieToolkit

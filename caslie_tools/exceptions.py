@@ -12,6 +12,7 @@
     │   ├── ImageError             an image cannot be read
     │   │   └── ImageFetchError    an image's URL cannot be fetched, or must not be
     │   ├── InstanceError          a task instance does not fit its task
+    │   ├── TaskDefinitionError    a task cannot be defined, registered or removed
     │   ├── UnknownProductError    no such product in the store
     │   └── UnknownTaskError       no such task
     ├── StoreError                 the caption store cannot be used
@@ -86,6 +87,10 @@ class ImageFetchError(ImageError):
 
 class InstanceError(InputError):
     """A task instance does not fit its task."""
+
+
+class TaskDefinitionError(InputError):
+    """A task cannot be defined, registered or removed."""
 
 
 class UnknownProductError(InputError):

@@ -95,10 +95,12 @@ class Nodes:
 
     async def retrieve(self, state: State) -> Update:
         """Finds the products a question is about, with what the store knows of their images."""
-        instance = state.get("instance") or await self.pipeline.retrieve(state["request"])
+        instance = state.get("instance")
         warnings = []
-        if instance.task == "product_qa" and isinstance(instance.input, dict) and not instance.input["products"]:
-            warnings.append("no product of the store matches; index a catalogue or widen the filter")
+        if instance is None:
+            instance = await self.pipeline.retrieve(state["request"])
+            if isinstance(instance.input, dict) and instance.input.get("products") == []:
+                warnings.append("no product of the store matches; index a catalogue or widen the filter")
         left_out = len(instance.images) - self.pipeline.settings.max_images
         if left_out > 0:
             warnings.append(f"{left_out} of {len(instance.images)} images were left out (CASLIE_MAX_IMAGES)")

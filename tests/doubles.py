@@ -34,7 +34,7 @@ from caslie_tools.roles.prompts import EC3_PROMPT_VERSION
 from caslie_tools.store import CaptionStore
 from caslie_tools.tasks import FusedInstance, get_task
 from caslie_tools.tasks.answers import option_label
-from caslie_tools.tasks.product_qa import evidence
+from caslie_tools.tasks.evidence import evidence
 
 Asked = TypeVar("Asked")
 Answered = TypeVar("Answered")

@@ -315,7 +315,7 @@ class Test7CachesIgnoreWhatACaptionCameFrom:
 
 
 class Test8ItOnlyRunsOnTheDatasetsTestSplit:
-    @pytest.mark.parametrize("task", MMECINSTRUCT, ids=lambda task: task.short)
+    @pytest.mark.parametrize("task", MMECINSTRUCT, ids=lambda task: task.abbreviation)
     async def test_any_instance_with_pictures_of_ones_own_runs_in_an_empty_folder(
         self, tmp_path: Path, task: Any
     ) -> None:

@@ -168,11 +168,11 @@ def _task(name: Any) -> Task:
 
 def _output(raw: Mapping[str, Any], task: Task, instance: Instance) -> str:
     output = raw.get("output")
-    if output is None or (output == "" and task.answers != "text"):
+    if output is None or (output == "" and not task.is_open):
         raise InstanceError(f"{task.name}: it has no output")
     if not isinstance(output, str):
         raise InstanceError(f"{task.name}: output {_short(output)} is not a text")
-    if task.answers == "text":
+    if task.is_open:
         return output.strip()
     right = task.parse(output, instance)
     if right is None:

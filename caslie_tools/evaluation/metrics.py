@@ -135,8 +135,8 @@ def counted_answer(task: Task, answer: str | None, right: str) -> str:
     """Returns the label an answer counts as: its own, and for an invalid one a wrong one."""
     if answer is not None:
         return answer
-    if task.answers == "yes_no":
-        return "no" if right == "yes" else "yes"
+    if len(task.fixed_labels) == 2:
+        return next(label for label in task.fixed_labels if label != right)
     return ""  # none of the labels
 
 

@@ -226,7 +226,7 @@ def _outcome(record: Record, image_results: Sequence[_ImageResult], predicted: _
     prediction = predicted.prediction
     if prediction is None:
         return TreatmentOutcome(error=predicted.error, **seen)
-    if get_task(record.task).answers == "text":
+    if get_task(record.task).is_open:
         answer: str | None = "" if prediction.answerable is False else prediction.text
         right = answers_right(prediction.text, record.output, answerable=prediction.answerable)
     else:

@@ -22,7 +22,8 @@ from caslie_tools.pipeline.unim3 import UniM3
 from caslie_tools.roles.interfaces import JudgeRequest, Models
 from caslie_tools.settings import Settings
 from caslie_tools.store import CaptionStore
-from caslie_tools.tasks import PRODUCT_QA, Instance, PlacedImage, get_task, product_question
+from caslie_tools.tasks import PRODUCT_QA, Instance, PlacedImage, Task, get_task
+from caslie_tools.tasks.definition import QuestionForm
 from caslie_tools.tasks.fusion import fuse
 
 MAX_QUESTION_CHARACTERS = 4000
@@ -33,9 +34,9 @@ class Request(FrozenModel):
 
     task: str = PRODUCT_QA.name
     question: str = ""
-    """For ``product_qa``."""
+    """A question about products of the store, for a task that builds its instances from questions."""
     record: dict[str, JsonValue] | list[JsonValue] | None = None
-    """For the other tasks: the instance in the dataset's own form, or only its input."""
+    """The instance in the dataset's own form, or only its input. It takes the place of a question."""
     images: tuple[ImageRef | None, ...] = ()
     """The instance's images in order, or pictures the shopper brought along with a question."""
     products: tuple[str, ...] = ()
@@ -101,13 +102,12 @@ class Pipeline:
             InputError: If there is nothing to answer, or the instance does not fit its task.
         """
         task = get_task(request.task)
-        if task is not PRODUCT_QA:
-            if request.record is None:
-                raise InputError(f"{task.name} needs an instance: pass its input in the dataset's form")
+        if request.record is not None:
             record: Any = request.record
             instance = task.read(record if isinstance(record, dict) else {"input": record}, request.images)
             self._check_paths(image.ref for image in instance.images)
             return instance
+        _question_form(task)
         self._check_paths(request.images)
         question = request.question.strip()
         if not question:
@@ -124,10 +124,13 @@ class Pipeline:
         """Finds the products a question is about, and puts the question to them.
 
         Raises:
+            InputError: If the task does not build its instances from questions.
             UnknownProductError: If a product is not in the store.
             ImageError: If a picture the shopper brought cannot be read.
             FilterError: If the filter cannot be understood.
         """
+        task = get_task(request.task)
+        from_question = _question_form(task)
         pictures = [ref for ref in request.images if ref is not None]
         shown = [await self.loader.load(ref) for ref in pictures]
         if request.products:
@@ -141,7 +144,7 @@ class Pipeline:
                 where=request.where,
             )
             products = [hit.product for hit in hits]
-        instance = product_question(request.question.strip(), products, pictures)
+        instance = from_question(request.question.strip(), products, pictures)
         known = {product.id: await asyncio.to_thread(self.store.images_of, product.id) for product in products}
         seen: dict[str, int] = {}
         images = []
@@ -151,7 +154,7 @@ class Pipeline:
                 position = seen[image.product] = seen.get(image.product, -1) + 1
                 sha256 = known[image.product][position] if position < len(known[image.product]) else None
             images.append(image.model_copy(update={"sha256": sha256}))
-        return PRODUCT_QA.check(instance.model_copy(update={"images": tuple(images)}))
+        return task.check(instance.model_copy(update={"images": tuple(images)}))
 
     async def caption(self, image: PlacedImage, context: QueryContext) -> Caption | None:
         """Returns a stored caption for the context or a similar one, else makes a caption (EC3).
@@ -214,3 +217,9 @@ class Pipeline:
         if made:
             await asyncio.to_thread(self.store.put_captions, list(made.values()))
         return len(made)
+
+
+def _question_form(task: Task) -> QuestionForm:
+    if task.from_question is None:
+        raise InputError(f"{task.name} needs an instance: pass its input in the dataset's form")
+    return task.from_question

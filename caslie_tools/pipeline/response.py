@@ -5,7 +5,7 @@ from typing import Any
 from caslie_tools.domain import FrozenModel, Prediction, Product
 from caslie_tools.pipeline.pipeline import ImageResult
 from caslie_tools.tasks import Instance
-from caslie_tools.tasks.product_qa import SHOPPERS_PICTURE
+from caslie_tools.tasks.product_qa import catalogue_products
 
 
 class Timing(FrozenModel):
@@ -36,12 +36,7 @@ class Response(FrozenModel):
     @property
     def products(self) -> tuple[Product, ...]:
         """The products that were looked at, by id and text, for an open question."""
-        records = self.instance.input.get("products") if isinstance(self.instance.input, dict) else None
-        return tuple(
-            Product(id=str(record["id"]), title=str(record.get("title", "")))
-            for record in (records if isinstance(records, list) else [])
-            if isinstance(record, dict) and record["id"] != SHOPPERS_PICTURE
-        )
+        return catalogue_products(self.instance)
 
     def to_json(self) -> dict[str, Any]:
         """Returns what programs need of it, as plain JSON values; times in milliseconds, summed over images."""

@@ -17,9 +17,9 @@ from caslie_tools.roles.prompts import NOT_ANSWERABLE, caption_prompt, judge_pro
 from caslie_tools.roles.usage import record_tokens
 from caslie_tools.tasks import FusedInstance, get_task
 from caslie_tools.tasks.answers import parse_yes_no
+from caslie_tools.tasks.evidence import evidence
 from caslie_tools.tasks.fusion import WireFormat
 from caslie_tools.tasks.layouts import Layout, render
-from caslie_tools.tasks.product_qa import evidence
 
 _CITED = re.compile(r"\[(\d{1,4}(?:\s*,\s*\d{1,4})*)\]")
 

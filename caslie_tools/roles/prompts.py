@@ -9,7 +9,7 @@ import re
 
 from caslie_tools.domain import QueryContext
 from caslie_tools.tasks import FusedInstance
-from caslie_tools.tasks.product_qa import evidence
+from caslie_tools.tasks.evidence import evidence
 
 EC3_PROMPT_VERSION = "ec3-1"
 """Part of every caption's key: change it with the wording of :func:`caption_prompt`."""

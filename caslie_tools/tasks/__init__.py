@@ -1,54 +1,37 @@
-"""The tasks: seven of MMECInstruct's and open product questions.
+"""The tasks: the seven of MMECInstruct, open product questions, and tasks that users register.
 
-Adding a task is adding one :class:`Task` to :data:`TASKS`.
+A task is defined by one :class:`Task`. :func:`register_task` adds it. No module outside this package asks which task it
+has: what differs between tasks is a field of the definition. These are the exceptions, which name a task on purpose:
+
+- :mod:`caslie_tools.data.building` has one drafter for each built-in task, because a drafter knows which logs of a shop
+  support its task.
+- A request without a task is an open product question (``product_qa``), and so are the questions that the tools
+  ``caption_product_image`` and ``judge_caption`` get.
 """
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
-from caslie_tools.exceptions import UnknownTaskError
-from caslie_tools.tasks.definition import (
-    FusedCaption,
-    FusedInstance,
-    Instance,
-    Metric,
-    Picture,
-    Place,
-    PlacedImage,
-    Target,
-    Task,
-)
+from caslie_tools.tasks.definition import Decision, Metric, Task
+from caslie_tools.tasks.instances import FusedCaption, FusedInstance, Instance, PlacedImage
 from caslie_tools.tasks.mmecinstruct import MMECINSTRUCT
+from caslie_tools.tasks.places import ImageSlot, Place, Target
 from caslie_tools.tasks.product_qa import PRODUCT_QA, product_question
+from caslie_tools.tasks.registry import TASKS, get_task, register_task, unregister_task
 
 __all__ = [
     "MMECINSTRUCT",
     "PRODUCT_QA",
     "TASKS",
+    "Decision",
     "FusedCaption",
     "FusedInstance",
+    "ImageSlot",
     "Instance",
     "Metric",
-    "Picture",
     "Place",
     "PlacedImage",
     "Target",
     "Task",
     "get_task",
     "product_question",
+    "register_task",
+    "unregister_task",
 ]
-
-TASKS: Mapping[str, Task] = MappingProxyType({task.name: task for task in (*MMECINSTRUCT, PRODUCT_QA)})
-"""Every task by name."""
-
-
-def get_task(name: str) -> Task:
-    """Returns a task by its name or the paper's abbreviation.
-
-    Raises:
-        UnknownTaskError: If there is none.
-    """
-    for task in TASKS.values():
-        if name in (task.name, task.short):
-            return task
-    raise UnknownTaskError(f"there is no task {name!r}; choose one of: {', '.join(TASKS)}")

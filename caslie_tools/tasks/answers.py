@@ -1,15 +1,15 @@
-"""Reads a closed answer out of a model's words.
+"""Parses labels from a model's answer.
 
-Strict on purpose: an answer that only might be meant is no answer. The reference code takes the first letters of
-whatever comes back (``not helpful`` becomes a class of its own); here anything but a plain answer is ``None``.
+Parsing is strict: an ambiguous answer gives ``None``. The reference implementation takes the first letters of any
+answer, so that ``not helpful`` becomes a class of its own.
 """
 
 import re
 from collections.abc import Sequence
 from typing import Literal
 
-# What may come before an answer ("**", "Answer:", "The correct option is") and right after it (end or punctuation, but
-# not what goes on as a word, "I'm", or as another answer, "yes/no", "A, B").
+# _BEFORE allows "**", "Answer:" and "The correct option is". _AFTER allows the end of the text or punctuation, but not
+# the rest of a word ("I'm") or a second answer ("yes/no", "A, B").
 _BEFORE = r"^[\W_]*(?i:(?:the\s+)?(?:correct\s+|final\s+)?(?:answer|option)(?:\s+is)?(?![^\W_])[\W_]*)?"
 _AFTER = r"(?=$|\s*[^\w\s]|\s*\n)(?!['\u2019/&-]\w)"
 
@@ -20,7 +20,7 @@ _OPTION_LABEL = re.compile(r"^\s*([A-Z])\s*[:.)]\s*")
 
 
 def parse_yes_no(answer: str) -> Literal["yes", "no"] | None:
-    """Returns ``yes`` or ``no`` if that is what the answer says, else ``None``."""
+    """Returns ``yes`` or ``no`` if the answer is clearly one of them, else ``None``."""
     match = _YES_NO.match(answer.strip())
     if match is None:
         return None
@@ -28,7 +28,7 @@ def parse_yes_no(answer: str) -> Literal["yes", "no"] | None:
 
 
 def option_label(option: str) -> str | None:
-    """Returns the letter of an option such as ``B: Kettles``, or ``None`` if it has none."""
+    """Returns the letter of an option such as ``B: Kettles``, or ``None`` if the option has no letter."""
     match = _OPTION_LABEL.match(option)
     return match[1] if match else None
 
@@ -39,7 +39,7 @@ def option_text(option: str) -> str:
 
 
 def parse_label(answer: str, options: Sequence[str]) -> str | None:
-    """Returns the letter of the option the answer names, by letter or by the option's own text, else ``None``."""
+    """Returns the letter of the option that the answer names, by its letter or its text, else ``None``."""
     labels = {label: _plain(option_text(option)) for option in options if (label := option_label(option))}
     match = _LONE_LETTER.match(answer) or _LETTER.match(answer)
     if match and match[1].upper() in labels:

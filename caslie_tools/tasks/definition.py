@@ -1,180 +1,109 @@
-"""What a task is: data, from which everything task-specific is derived.
+"""Task definitions.
 
-A :class:`Task` declares how its input looks, which picture belongs to which text, what a caption of that picture must
-help with (EC3), what the judges are asked (CQE), where a kept caption goes (uniM3), the answers there are and the
-metric. Nothing outside :mod:`caslie_tools.tasks` asks which task it has before it.
+A :class:`Task` declares the form of its input, the places of its images, its answers and its metric. All code that
+handles tasks works from these declarations; it does not ask which task it has.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal, TypeAlias
 
-from pydantic import Field, JsonValue, TypeAdapter, ValidationError, field_validator
+from pydantic import TypeAdapter, ValidationError
 
-from caslie_tools.domain import Caption, FrozenModel, ImageRef, QueryContext
-from caslie_tools.exceptions import InstanceError
+from caslie_tools.domain import ImageRef, Product
+from caslie_tools.exceptions import InstanceError, TaskDefinitionError
 from caslie_tools.tasks.answers import option_label, parse_label, parse_yes_no
+from caslie_tools.tasks.instances import FusedInstance, Instance, PlacedImage, parse_json
+from caslie_tools.tasks.places import ImageSlot, Place
 
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 
-class PlacedImage(FrozenModel):
-    """An image of an instance and the text it belongs to."""
+Decision: TypeAlias = Literal[
+    "choice", "answerability", "relevance", "substitution", "relation", "sentiment", "next_item"
+]
+"""What a closed answer decides. A predictor without a language model has one method for each kind of decision:
 
-    ref: ImageRef | None
-    """``None`` for an image that is known to be missing: normal input, not an error."""
-    place: int = Field(ge=0)
-    """Index into the task's places for this instance."""
-    product: str | None = None
-    """Id of the catalogue product it shows, if it is one."""
-    sha256: str | None = None
-    """SHA-256 (hex) of its bytes, where the store knows it: a cached caption is found without reading the image."""
+- ``choice``: which option fits the texts best, or whether they agree with the instruction (yes or no).
+- ``answerability``: whether the input's other texts answer its ``question``.
+- ``relevance``: how well a product fits the input's ``query``: exact, substitute, complement or irrelevant.
+- ``substitution``: whether a product is a substitute for what the input's ``query`` asks for.
+- ``relation``: whether ``product 1`` and ``product 2`` are bought together, viewed together, or similar.
+- ``sentiment``: how the writer of the input's ``review`` feels, in five steps from very positive to very negative.
+- ``next_item``: which option continues the list that is the input.
+"""
 
-
-class Instance(FrozenModel):
-    """One task instance, in the dataset's own form."""
-
-    task: str
-    input: dict[str, JsonValue] | list[JsonValue]
-    options: tuple[str, ...] = ()
-    instruction: str = ""
-    """Empty for the task's own."""
-    images: tuple[PlacedImage, ...] = ()
-    output: str | None = None
-    """The right answer, where it is known."""
-
-    @field_validator("input", "options", mode="before")
-    @classmethod
-    def _from_json_text(cls, value: object) -> object:
-        return _from_json(value) if isinstance(value, str) else value
-
-
-class FusedCaption(FrozenModel):
-    """A kept caption and where it went."""
-
-    caption: Caption
-    place: str
-    """The place's name, such as ``product 1``."""
-    product: str | None = None
-
-
-class FusedInstance(FrozenModel):
-    """What uniM3 sees: the instance with the kept captions in its text."""
-
-    task: str
-    instruction: str
-    input: dict[str, JsonValue] | list[JsonValue]
-    options: tuple[str, ...] = ()
-    captions: tuple[FusedCaption, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """Where in an instance a caption goes."""
-
-    part: Literal["input", "options"]
-    path: tuple[str | int, ...]
-    """Keys and indexes from the part to the place; the last is the key to set, or the text to append to."""
-    append: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """A picture's place in one instance: the text it belongs to and where its caption goes."""
-
-    name: str
-    context: QueryContext
-    target: Target
-
-
-@dataclass(frozen=True, kw_only=True)
-class Picture:
-    """Declares the place of a picture, or of one picture per item of a list.
-
-    ``focus``, ``known`` and ``name`` are templates over the input's fields; with ``each`` also over ``item``,
-    ``number`` (from 1) and ``label`` (an option's letter).
-    """
-
-    name: str
-    focus: str
-    """What the caption must help with: the question, the query, the review ..."""
-    known: str
-    """The text that says what is pictured."""
-    aim: str
-    """Ends the sentence "a caption that helps with ..."."""
-    question: str
-    """The judges' yes/no question."""
-    key: str = ""
-    """The key a caption is set under; empty to append it to the item's own text."""
-    each: Literal["", "input", "options", "products"] = ""
-    """One place for each item of: the input itself, the options, the input's ``products``."""
-
-    def places(self, task: str, instance: Instance) -> list[Place]:
-        """Returns this declaration's places in one instance."""
-        fields = (
-            {key: _text(value) for key, value in instance.input.items()} if isinstance(instance.input, dict) else {}
-        )
-        if not self.each:
-            return [self._place(task, fields, Target(part="input", path=(self.key,)))]
-        items, part, above = self._items(instance)
-        return [
-            self._place(
-                task,
-                fields | {"item": _text(item), "number": str(index + 1), "label": option_label(str(item)) or ""},
-                Target(part=part, path=(*above, index, *([self.key] if self.key else [])), append=not self.key),
-            )
-            for index, item in enumerate(items)
-        ]
-
-    def _items(self, instance: Instance) -> tuple[Sequence[Any], Literal["input", "options"], tuple[str, ...]]:
-        if self.each == "options":
-            return instance.options, "options", ()
-        if isinstance(instance.input, list):
-            return instance.input, "input", ()
-        items = instance.input.get(self.each)
-        return (items if isinstance(items, list) else []), "input", (self.each,)
-
-    def _place(self, task: str, fields: Mapping[str, str], target: Target) -> Place:
-        context = QueryContext(
-            task=task,
-            aim=self.aim,
-            focus=self.focus.format_map(fields),
-            known=self.known.format_map(fields),
-            question=self.question,
-        )
-        return Place(name=self.name.format_map(fields), context=context, target=target)
+QuestionForm: TypeAlias = Callable[[str, Sequence[Product], Sequence[ImageRef]], Instance]
+"""Builds an instance from a question, the products it is about, and the shopper's own images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A task's headline metric (spec: MMECInstruct's own)."""
+    """The main metric of a task."""
 
     name: Literal["f1", "macro_f1", "accuracy", "recall@1"]
     positive: str | None = None
-    """The class an ``f1`` is of."""
+    """The label that ``f1`` is computed for; ``None`` for the other metrics."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One task, declared."""
+    """The definition of one task.
+
+    Raises:
+        TaskDefinitionError: If the fields contradict each other.
+    """
 
     name: str
-    short: str
-    """The paper's abbreviation, or the name's initials."""
+    """Lowercase letters, digits and underscores."""
+    abbreviation: str
+    """A second, short name, such as the paper's abbreviation. Same characters as ``name``."""
     instruction: str
+    """What a model is asked to do. An instance may bring its own instruction."""
     input: TypeAdapter[Any]
-    """What the input must look like, in the dataset's own form."""
-    pictures: tuple[Picture, ...]
+    """Validates the input, in the dataset's own form. None of its fields may have the name ``input``."""
+    image_slots: tuple[ImageSlot, ...]
     answers: Literal["letter", "yes_no", "text"]
+    """The letter of an option, ``yes`` or ``no``, or free text. With free text the question is open."""
     options: tuple[str, ...] | Literal["given"] = ()
-    """The fixed options, or ``given`` if every instance brings its own."""
+    """The fixed options, such as ``A: positive``; or ``given`` if every instance has its own options."""
     metric: Metric | None = None
+    """``None`` for an open question: its score is the share of right answers."""
+    decision: Decision = "choice"
+    """What a closed answer decides."""
+    input_description: str = ""
+    """Describes the input to an agent that calls the tool ``predict_product_task``. If it is empty, the names of the
+    fields are listed."""
+    from_question: QuestionForm | None = None
+    """Builds the instance of a request that asks a question about products of the store. ``None`` if a request must
+    bring an instance."""
+
+    def __post_init__(self) -> None:
+        problem = next(self._problems(), None)
+        if problem is not None:
+            raise TaskDefinitionError(f"the task {self.name!r} cannot be defined: {problem}")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the answer is free text instead of a label."""
+        return self.answers == "text"
+
+    @property
+    def fixed_labels(self) -> tuple[str, ...]:
+        """The labels that all instances share; empty if every instance has its own options, or the question is open."""
+        if self.answers == "yes_no":
+            return ("yes", "no")
+        return _labels(self.options) if self.answers == "letter" and self.options != "given" else ()
 
     def check(self, instance: Instance) -> Instance:
-        """Returns the instance, validated, with the task's instruction and options filled in.
+        """Validates an instance.
+
+        Returns:
+            The instance with the task's instruction and options where it has none of its own.
 
         Raises:
             InstanceError: If the input has another form, options are missing or unreadable, or an image belongs to
-                no text.
+                no place.
         """
         try:
             self.input.validate_python(instance.input)
@@ -183,33 +112,39 @@ class Task:
         options = instance.options or (self.options if self.options != "given" else ())
         if self.options == "given" and not options:
             raise InstanceError(f"{self.name}: options are missing; give them as a list such as ['A: ...', 'B: ...']")
-        if self.answers == "letter":
-            labels = [option_label(option) for option in options]
-            if None in labels or len(set(labels)) != len(labels):
-                raise InstanceError(f"{self.name}: every option starts with a letter of its own, such as 'A: ...'")
+        if self.answers == "letter" and not _are_lettered(options):
+            raise InstanceError(f"{self.name}: every option must start with its own letter, such as 'A: ...'")
         checked = instance.model_copy(
             update={"options": tuple(options), "instruction": instance.instruction or self.instruction}
         )
         places = len(self.places(checked))
         for image in checked.images:
             if image.place >= places:
-                raise InstanceError(f"{self.name}: image {image.place + 1} belongs to no text; there are {places}")
+                raise InstanceError(
+                    f"{self.name}: image {image.place + 1} belongs to no text; the instance has {places} for images"
+                )
         return checked
 
     def places(self, instance: Instance) -> list[Place]:
-        """Returns the places of an instance's pictures, in the dataset's order of images."""
-        return [place for picture in self.pictures for place in picture.places(self.name, instance)]
+        """Returns the places of an instance's images, in the dataset's order of images.
+
+        Raises:
+            InstanceError: If an image slot names a field that the input does not have.
+        """
+        return [place for slot in self.image_slots for place in slot.places(self.name, instance)]
 
     def read(self, record: Mapping[str, Any], images: Sequence[ImageRef | None] = ()) -> Instance:
-        """Reads an instance from the dataset's own form (fields ``input``, ``options`` ... as JSON or JSON text).
+        """Reads an instance from the dataset's own form.
+
+        The fields ``input``, ``options``, ``images`` and so on are JSON values or JSON text.
 
         Args:
             record: The record, or only its input.
-            images: Its images in the dataset's order, instead of the record's own. If the task has one place for
-                pictures, all of them belong to it.
+            images: Images in the dataset's order, instead of the record's own images. If the instance has one place,
+                all images belong to it.
 
         Raises:
-            InstanceError: If it is not an instance of this task.
+            InstanceError: If the record is not an instance of this task.
         """
         if "input" not in record:
             record = {"input": record}
@@ -231,45 +166,63 @@ class Task:
         return self.check(bare.model_copy(update={"images": placed}))
 
     def labels(self, instance: Instance | FusedInstance) -> tuple[str, ...]:
-        """Returns the closed set of answers; empty for an open question."""
-        if self.answers == "text":
-            return ()
-        if self.answers == "yes_no":
-            return ("yes", "no")
-        return tuple(label for option in instance.options if (label := option_label(option)))
+        """Returns the labels that an answer can have; empty for an open question."""
+        return _labels(instance.options) if self.answers == "letter" else self.fixed_labels
 
     def parse(self, answer: str, instance: Instance | FusedInstance) -> str | None:
-        """Returns the label an answer names; ``None`` if it names none, or if the question is open."""
-        if self.answers == "text":
+        """Returns the label that an answer names; ``None`` if it names no label, or if the question is open."""
+        if self.is_open:
             return None
         return parse_yes_no(answer) if self.answers == "yes_no" else parse_label(answer, instance.options)
+
+    def describe_input(self) -> str:
+        """Returns a description of the input for an agent, such as ``{'query', 'product title'}``."""
+        if self.input_description:
+            return self.input_description
+        schema = self.input.json_schema()
+        fields = ", ".join(repr(name) for name in schema.get("properties", {}))
+        return f"{{{fields}}}" if fields else "a list" if schema.get("type") == "array" else "an object"
+
+    def _problems(self) -> Iterator[str]:
+        for name in (self.name, self.abbreviation):
+            if not _NAME.fullmatch(name):
+                yield f"{name!r} must start with a lowercase letter and hold only lowercase letters, digits and _"
+        if self.answers == "letter" and self.options != "given" and not _are_lettered(self.options):
+            yield "every option must start with its own letter, such as 'A: ...'; or options must be 'given'"
+        if self.is_open != (self.metric is None):
+            yield "an open question has no metric" if self.is_open else "a metric is missing"
+        elif self.metric is not None and (self.metric.name == "f1") != (self.metric.positive is not None):
+            yield "the metric f1 needs a positive label, and no other metric has one"
+        elif self.metric is not None and self.metric.positive not in (None, *self.fixed_labels):
+            yield f"the positive label {self.metric.positive!r} is not a label of every instance"
+        for slot in self.image_slots:
+            if slot.each == "options" and slot.key:
+                yield f"the image slot {slot.name!r} cannot have a key, because an option is a text"
+            elif not slot.each and not slot.key:
+                yield f"the image slot {slot.name!r} needs a key to write captions under"
+        keys = [(slot.each, slot.key) for slot in self.image_slots]
+        if len(set(keys)) != len(keys):
+            yield "two image slots would write captions to the same place; give them different keys"
+
+
+def _labels(options: Sequence[str]) -> tuple[str, ...]:
+    return tuple(label for option in options if (label := option_label(option)))
+
+
+def _are_lettered(options: Sequence[str]) -> bool:
+    labels = _labels(options)
+    return 0 < len(options) == len(set(labels))
 
 
 def _json_list(record: Mapping[str, Any], field: str) -> list[Any]:
     value = record.get(field) or []
     try:
-        value = _from_json(value) if isinstance(value, str) else value
+        value = parse_json(value) if isinstance(value, str) else value
     except ValueError as error:
         raise InstanceError(f"{field} is not JSON: {_reason(error)}") from error
     if not isinstance(value, list | tuple):
         raise InstanceError(f"{field} is not a list")
     return list(value)
-
-
-def _text(value: object) -> str:
-    """A field's value as a model should read it."""
-    if isinstance(value, Mapping):
-        return "\n".join(f"{key}: {_text(item)}" for key, item in value.items() if key != "id" and item is not None)
-    if isinstance(value, list | tuple):
-        return "\n".join(_text(item) for item in value)
-    return str(value)
-
-
-def _from_json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
 
 
 def _reason(error: ValueError) -> str:

@@ -1,7 +1,7 @@
-"""Fuses kept captions into an instance's text (uniM3's input), and nothing of the others.
+"""Fusion: writes kept captions into the text of an instance, which is the input of uniM3.
 
-Two wire formats. ``corrected``, ours: a caption that was not kept leaves no trace. ``paper``: byte for byte what the
-published models were tuned on, where a rejected caption is a ``null`` under its key.
+There are two wire formats. In ``corrected``, a rejected caption leaves no trace. In ``paper``, a rejected caption is a
+``null`` under its key: this is, byte for byte, what the published models were tuned on.
 """
 
 import copy
@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 from caslie_tools.domain import Caption
-from caslie_tools.tasks.definition import FusedCaption, FusedInstance, Instance, Place, Task
+from caslie_tools.tasks.definition import Task
+from caslie_tools.tasks.instances import FusedCaption, FusedInstance, Instance
+from caslie_tools.tasks.places import Place
 
 WireFormat: TypeAlias = Literal["corrected", "paper"]
 
@@ -17,16 +19,16 @@ WireFormat: TypeAlias = Literal["corrected", "paper"]
 def fuse(
     task: Task, instance: Instance, captions: Sequence[Caption | None], *, wire: WireFormat = "corrected"
 ) -> FusedInstance:
-    """Fuses an instance's kept captions into it.
+    """Fuses the kept captions of an instance into its text.
 
     Args:
         task: The instance's task.
-        instance: A checked instance.
-        captions: One for each of ``instance.images``: the caption if it was kept, else ``None``.
-        wire: The form of a caption that was not kept.
+        instance: A checked instance. It is not changed.
+        captions: One entry for each of ``instance.images``: the caption if it is kept, else ``None``.
+        wire: How a rejected caption is written.
 
     Returns:
-        A new fused instance; ``instance`` stays as it is.
+        A new fused instance.
     """
     places = task.places(instance)
     parts: dict[str, Any] = {"input": copy.deepcopy(instance.input), "options": list(instance.options)}
@@ -40,7 +42,7 @@ def fuse(
     pictured = {image.place for image in instance.images}
     for index, (place, kept) in enumerate(zip(places, texts, strict=True)):
         if kept or (wire == "paper" and index in pictured):
-            _put(parts, place, " ".join(dict.fromkeys(kept)) or None)  # equal pictures say it once
+            _write(parts, place, " ".join(dict.fromkeys(kept)) or None)  # equal captions are written once
     return FusedInstance(
         task=instance.task,
         instruction=instance.instruction,
@@ -50,7 +52,7 @@ def fuse(
     )
 
 
-def _put(parts: dict[str, Any], place: Place, text: str | None) -> None:
+def _write(parts: dict[str, Any], place: Place, text: str | None) -> None:
     container: Any = parts[place.target.part]
     *above, last = place.target.path
     for step in above:

@@ -1,18 +1,21 @@
-"""Prompt layouts of the tuned CASLIE models: raw text for a completions call, never a chat message.
+"""Prompt layouts of the tuned CASLIE models: raw text for a completions call, not a chat message.
 
-The layout is Alpaca's (Taori et al., 2023); for the Mistral base the whole is wrapped in its instruction marks
-(paper, implementation details; byte for byte what the published weights were tuned on). The others, CASLIE-L and
-CASLIE-S, take it as it is: no wrapping of theirs is known, although their bases are chat models, so none is invented.
-``llama-2`` and ``llama-3`` wrap it as one user message of those chat models (Meta's model cards), for models you tuned
-on them yourself. No layout holds a beginning-of-sequence token: the server's tokenizer adds the one there must be.
+- ``alpaca`` is the Alpaca layout (Taori et al., 2023). Use it for CASLIE-L and CASLIE-S: the paper describes no other
+  layout for them, although their bases are chat models.
+- ``mistral`` is the Alpaca layout between the instruction marks of Mistral, for CASLIE-M (paper, implementation
+  details). It is, byte for byte, what the published weights were tuned on.
+- ``llama-2`` and ``llama-3`` are the Alpaca layout as one user message of these chat models (Meta's model cards). Use
+  them for models that you tuned on these bases yourself.
+
+No layout holds a beginning-of-sequence token, because the server's tokenizer adds it.
 """
 
 import json
 import re
 from typing import Final, Literal, TypeAlias
 
-from caslie_tools.tasks.definition import FusedInstance
 from caslie_tools.tasks.fusion import WireFormat
+from caslie_tools.tasks.instances import FusedInstance
 
 Layout: TypeAlias = Literal["alpaca", "mistral", "llama-2", "llama-3"]
 
@@ -21,7 +24,7 @@ _PREAMBLE = (
     "Write a response that appropriately completes the request."
 )
 
-# What a tokenizer may take for a mark of its own. In JSON it occurs only inside a text, where it can be escaped.
+# Marks that tokenizers treat as special. In JSON they can only occur inside a string, where they can be escaped.
 _MARK = re.compile(r"\[(?=/?INST\])|<(?=/?s>|\|)")
 
 
@@ -30,9 +33,10 @@ def render(instance: FusedInstance, layout: Layout = "alpaca", *, wire: WireForm
 
     Args:
         instance: The fused instance.
-        layout: The model's layout.
-        wire: ``paper`` keeps an empty options block, as the published models were tuned on; ``corrected`` leaves it
-            out, leaves text in its own script instead of escaping it, and escapes the tokenizers' marks in it.
+        layout: The layout that the model was tuned on.
+        wire: ``paper`` writes an empty options block and escapes non-ASCII text, as in the tuning data of the published
+            models. ``corrected`` omits an empty options block, does not escape non-ASCII text, and escapes the special
+            marks of tokenizers.
     """
     blocks = [
         _PREAMBLE,

@@ -1,14 +1,19 @@
-"""The seven tasks of MMECInstruct (paper, section on the dataset), in the dataset's own form."""
+"""The seven tasks of the dataset MMECInstruct (paper, section on the dataset), in the dataset's own form.
+
+Instructions, aims and questions are parts of prompts. If one of them changes, captions that were made before are not
+found again, and scores change.
+"""
 
 from typing import Annotated
 
 from pydantic import Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
-from caslie_tools.tasks.definition import Metric, Picture, Task
+from caslie_tools.tasks.definition import Metric, Task
+from caslie_tools.tasks.places import ImageSlot
 
 CAPTION_KEY = "product information extracted from image"
-"""The key of a caption in the single-product tasks; the published models were tuned on these very words."""
+"""The key that captions are written under in the tasks about one product. The published models were tuned on it."""
 
 Text = Annotated[str, Field(min_length=1)]
 
@@ -23,14 +28,14 @@ class Answerability(TypedDict):
 
 @with_config(extra="forbid")
 class Titled(TypedDict):
-    """A product's title; empty when it is withheld."""
+    """A product's title; empty if it is withheld."""
 
     title: str
 
 
 Relation = TypedDict("Relation", {"product 1": str, "product 2": str})
 QueryAndProduct = TypedDict("QueryAndProduct", {"query": Text, "product title": str})
-# Closed, as the classes are: an input must not bring the key of a caption along.
+# Like the classes, these forbid other keys: an input must not already hold a caption under the caption's key.
 with_config(extra="forbid")(Relation)
 with_config(extra="forbid")(QueryAndProduct)
 
@@ -42,8 +47,8 @@ class Review(TypedDict):
     review: Text
 
 
-def _other(own: int, other: int) -> Picture:
-    return Picture(
+def _related_product(own: int, other: int) -> ImageSlot:
+    return ImageSlot(
         name=f"product {own}",
         focus=f"{{product {other}}}",
         known=f"{{product {own}}}",
@@ -56,11 +61,11 @@ def _other(own: int, other: int) -> Picture:
 MMECINSTRUCT: tuple[Task, ...] = (
     Task(
         name="answerability_prediction",
-        short="ap",
+        abbreviation="ap",
         instruction="Tell whether the product's question can be answered from the document. Answer yes or no.",
         input=TypeAdapter(Answerability),
-        pictures=(
-            Picture(
+        image_slots=(
+            ImageSlot(
                 name="product",
                 focus="{question}",
                 known="{document}",
@@ -71,14 +76,15 @@ MMECINSTRUCT: tuple[Task, ...] = (
         ),
         answers="yes_no",
         metric=Metric(name="f1", positive="yes"),
+        decision="answerability",
     ),
     Task(
         name="category_classification",
-        short="cc",
+        abbreviation="cc",
         instruction="Choose the category the product belongs to. Answer with the letter of the option.",
         input=TypeAdapter(Titled),
-        pictures=(
-            Picture(
+        image_slots=(
+            ImageSlot(
                 name="product",
                 focus="{title}",
                 known="{title}",
@@ -93,25 +99,27 @@ MMECINSTRUCT: tuple[Task, ...] = (
     ),
     Task(
         name="product_relation_prediction",
-        short="prp",
+        abbreviation="prp",
         instruction="Choose how the two products relate. Answer with the letter of the option.",
         input=TypeAdapter(Relation),
-        pictures=(_other(1, 2), _other(2, 1)),
+        image_slots=(_related_product(1, 2), _related_product(2, 1)),
         answers="letter",
+        # Word for word as in the dataset.
         options=(
             "A: Users who buy product 1 may also buy product 2.",
             "B: Users who view product 1 may also view product 2.",
             "C: The product 1 is similar with the product 2.",
         ),
         metric=Metric(name="macro_f1"),
+        decision="relation",
     ),
     Task(
         name="product_substitute_identification",
-        short="psi",
+        abbreviation="psi",
         instruction="Tell whether the product is a substitute for what the query asks for. Answer yes or no.",
         input=TypeAdapter(QueryAndProduct),
-        pictures=(
-            Picture(
+        image_slots=(
+            ImageSlot(
                 name="product",
                 focus="{query}",
                 known="{product title}",
@@ -122,14 +130,15 @@ MMECINSTRUCT: tuple[Task, ...] = (
         ),
         answers="yes_no",
         metric=Metric(name="f1", positive="yes"),
+        decision="substitution",
     ),
     Task(
         name="multiclass_product_classification",
-        short="mpc",
+        abbreviation="mpc",
         instruction="Choose how well the product fits the query. Answer with the letter of the option.",
         input=TypeAdapter(QueryAndProduct),
-        pictures=(
-            Picture(
+        image_slots=(
+            ImageSlot(
                 name="product",
                 focus="{query}",
                 known="{product title}",
@@ -146,14 +155,15 @@ MMECINSTRUCT: tuple[Task, ...] = (
             "D: The product is irrelevant to the query.",
         ),
         metric=Metric(name="accuracy"),
+        decision="relevance",
     ),
     Task(
         name="sentiment_analysis",
-        short="sa",
+        abbreviation="sa",
         instruction="Choose the reviewer's sentiment. Answer with the letter of the option.",
         input=TypeAdapter(Review),
-        pictures=(
-            Picture(
+        image_slots=(
+            ImageSlot(
                 name="review",
                 focus="{review}",
                 known="{review}",
@@ -165,14 +175,15 @@ MMECINSTRUCT: tuple[Task, ...] = (
         answers="letter",
         options=("A: very positive", "B: positive", "C: neutral", "D: negative", "E: very negative"),
         metric=Metric(name="macro_f1"),
+        decision="sentiment",
     ),
     Task(
         name="sequential_recommendation",
-        short="sr",
+        abbreviation="sr",
         instruction="Choose the product the shopper will buy next. Answer with the letter of the option.",
         input=TypeAdapter(Annotated[list[Text], Field(min_length=1)]),
-        pictures=(
-            Picture(
+        image_slots=(
+            ImageSlot(
                 name="purchase {number}",
                 each="input",
                 focus="{item}",
@@ -180,7 +191,7 @@ MMECINSTRUCT: tuple[Task, ...] = (
                 aim="predicting the shopper's next purchase from this product, which the shopper bought before",
                 question="Does the information from the image of this past purchase help to predict the next one?",
             ),
-            Picture(
+            ImageSlot(
                 name="candidate {label}",
                 each="options",
                 focus="{item}",
@@ -192,5 +203,7 @@ MMECINSTRUCT: tuple[Task, ...] = (
         answers="letter",
         options="given",
         metric=Metric(name="recall@1"),
+        decision="next_item",
+        input_description="a list of '1st: title' strings, oldest first",
     ),
 )

@@ -170,11 +170,11 @@ class TestPredict:
     def test_every_example_by_name_and_by_abbreviation(self, caslie: Command, instance: Path) -> None:
         task = get_task(instance.stem)
         by_name = caslie("predict", task.name, instance, "--json")
-        by_short = caslie("predict", task.short, instance, "--json")
-        assert by_name.code == by_short.code == 0
+        by_abbreviation = caslie("predict", task.abbreviation, instance, "--json")
+        assert by_name.code == by_abbreviation.code == 0
         document = by_name.document
         assert document["task"] == task.name
-        assert document["label"] == by_short.document["label"]
+        assert document["label"] == by_abbreviation.document["label"]
         assert document["label"]
         assert document["warnings"] == []
         assert len(document["captions"]) == len(json.loads(instance.read_text())["images"])

@@ -35,7 +35,7 @@ EXPECTED = [
     ("bad record", 22, "2 votes for 1 images"),
     ("bad record", 23, "votes holds 'perhaps'"),
     ("bad record", 24, "2 products for 1 images"),
-    ("bad record", 25, "a letter of its own"),
+    ("bad record", 25, "its own letter"),
     ("bad record", 26, "half a character"),
     ("bad record", 27, "a number out of range"),
     ("bad record", 28, "images is not JSON"),

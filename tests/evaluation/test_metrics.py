@@ -55,7 +55,7 @@ def test_every_metric_is_perfect_for_perfect_answers() -> None:
     )
 
 
-@pytest.mark.parametrize("task", [AP, CC, MPC, SA], ids=lambda task: task.short)
+@pytest.mark.parametrize("task", [AP, CC, MPC, SA], ids=lambda task: task.abbreviation)
 def test_a_right_answer_that_becomes_invalid_lowers_the_score(task: Task) -> None:
     gold = ["yes", "no", "yes", "no"] if task is AP else ["A", "B", "C", "A"]
     answers: list[str | None] = ["yes", "yes", "yes", "no"] if task is AP else ["A", "C", "C", "B"]

@@ -11,7 +11,7 @@ from caslie_tools.exceptions import CaslieError, FilterError, InputError, Unknow
 from caslie_tools.graphs import Context, build_graph
 from caslie_tools.store import CaptionStore
 from caslie_tools.tasks import MMECINSTRUCT
-from caslie_tools.tasks.product_qa import SHOPPERS_PICTURE
+from caslie_tools.tasks.product_qa import SHOPPERS_IMAGE
 from tests.doubles import FunctionCaptioner, FunctionJudge, draw_picture, jury, light_captioner
 from tests.graphs.conftest import pipeline_with
 from tests.paths import INSTANCES
@@ -71,7 +71,7 @@ class TestOpenQuestions:
         graph = build_graph(pipeline_with(store))
         photo = ImageRef(data=draw_picture("FOUND ON THE SHELF", "green"))
         state = await graph.ainvoke({"question": "What is this?", "images": [photo], "max_products": 1})
-        assert [record["id"] for record in state["instance"].input["products"]] == ["bottle", SHOPPERS_PICTURE]
+        assert [record["id"] for record in state["instance"].input["products"]] == ["bottle", SHOPPERS_IMAGE]
         own = state["image_results"][-1]
         assert own.image.product is None
         assert "FOUND ON THE SHELF" in own.caption.text

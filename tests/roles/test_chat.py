@@ -13,8 +13,7 @@ from caslie_tools.pipeline.cqe import CQE
 from caslie_tools.roles.chat import ChatCaptioner, ChatJudge, ChatPredictor, CompletionPredictor, model_identity
 from caslie_tools.roles.interfaces import JudgeRequest
 from caslie_tools.roles.prompts import DATA_NOTICE, NOT_ANSWERABLE, caption_prompt, data_block, judge_prompt
-from caslie_tools.tasks import PRODUCT_QA, FusedInstance, product_question
-from caslie_tools.tasks.definition import PlacedImage
+from caslie_tools.tasks import PRODUCT_QA, FusedInstance, PlacedImage, product_question
 from caslie_tools.tasks.fusion import fuse
 from caslie_tools.tasks.layouts import render
 from tests.doubles import RecordingChatModel, RecordingLLM, caption_request, draw_picture

@@ -4,8 +4,7 @@ from typing import Any
 import pytest
 
 from caslie_tools.domain import Caption, Product, QueryContext
-from caslie_tools.tasks import PRODUCT_QA, FusedInstance, get_task, product_question
-from caslie_tools.tasks.definition import Instance, PlacedImage
+from caslie_tools.tasks import PRODUCT_QA, FusedInstance, Instance, PlacedImage, get_task, product_question
 from caslie_tools.tasks.fusion import fuse
 from tests.tasks.test_tasks import RECORDS, REFS
 

@@ -7,10 +7,20 @@ import pytest
 
 from caslie_tools.domain import Caption, ImageRef, Product, QueryContext
 from caslie_tools.exceptions import InstanceError, UnknownTaskError
-from caslie_tools.tasks import MMECINSTRUCT, PRODUCT_QA, TASKS, FusedInstance, Task, get_task, product_question
-from caslie_tools.tasks.definition import Instance, PlacedImage
+from caslie_tools.tasks import (
+    MMECINSTRUCT,
+    PRODUCT_QA,
+    TASKS,
+    FusedInstance,
+    Instance,
+    PlacedImage,
+    Task,
+    get_task,
+    product_question,
+)
+from caslie_tools.tasks.evidence import evidence
 from caslie_tools.tasks.fusion import fuse
-from caslie_tools.tasks.product_qa import CAPTION_KEY, SHOPPERS_PICTURE, evidence
+from caslie_tools.tasks.product_qa import CAPTION_KEY, SHOPPERS_IMAGE
 from tests.paths import INSTANCES
 
 RECORDS: dict[str, dict[str, Any]] = {
@@ -42,13 +52,13 @@ def contexts(short: str) -> dict[str, QueryContext]:
 
 
 def test_there_are_the_seven_tasks_and_product_qa() -> None:
-    assert [task.short for task in TASKS.values()] == ["ap", "cc", "prp", "psi", "mpc", "sa", "sr", "pqa"]
+    assert [task.abbreviation for task in TASKS.values()] == ["ap", "cc", "prp", "psi", "mpc", "sa", "sr", "pqa"]
     assert list(TASKS.values()) == [*MMECINSTRUCT, PRODUCT_QA]
 
 
-@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.short)
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.abbreviation)
 def test_a_task_is_found_by_its_name_and_its_abbreviation(task: Task) -> None:
-    assert get_task(task.name) is get_task(task.short) is task
+    assert get_task(task.name) is get_task(task.abbreviation) is task
 
 
 def test_an_unknown_task_is_refused_with_the_names_there_are() -> None:
@@ -155,7 +165,7 @@ class TestImages:
         assert self.places("cc", REFS[:1], images=["https://shop.example/a.png"]) == [("product", REFS[0])]
 
     def test_one_too_many_is_refused(self) -> None:
-        with pytest.raises(InstanceError, match="image 3 belongs to no text; there are 2"):
+        with pytest.raises(InstanceError, match="image 3 belongs to no text; the instance has 2"):
             self.places("prp", REFS[:3])
 
 
@@ -163,8 +173,8 @@ class TestImages:
     ("short", "record", "message"),
     [
         ("cc", {"input": {"title": "Kettle"}}, "options are missing; give them"),
-        ("cc", {"input": {"title": "Kettle"}, "options": ["Toasters", "Kettles"]}, "a letter of its own"),
-        ("cc", {"input": {"title": "Kettle"}, "options": ["A: Toasters", "A: Kettles"]}, "a letter of its own"),
+        ("cc", {"input": {"title": "Kettle"}, "options": ["Toasters", "Kettles"]}, "its own letter"),
+        ("cc", {"input": {"title": "Kettle"}, "options": ["A: Toasters", "A: Kettles"]}, "its own letter"),
         ("cc", {"input": {"title": "Kettle"}, "options": "A: Toasters"}, "options is not JSON"),
         ("cc", {"input": {"title": "Kettle"}, "options": {"A": "Toasters"}}, "options is not a list"),
         ("cc", {"input": {"title": "Kettle"}, "options": [1, 2]}, "options > 0: Input should be a valid string"),
@@ -240,18 +250,32 @@ class TestProductQuestion:
             ("m1", "volume_ml", "350"),
             ("m1", "caption", "a red mug"),
             ("j1", "title", "Jug"),
-            (SHOPPERS_PICTURE, "caption", "b a photo"),
+            (SHOPPERS_IMAGE, "caption", "b a photo"),
         ]
         assert found[4].image == "a" * 64
 
-    def test_there_is_no_evidence_in_an_instance_of_another_form(self) -> None:
-        assert evidence(FusedInstance(task="sr", instruction="", input=["1: Tent"])) == []
+    def test_products_that_are_not_a_list_give_no_evidence(self) -> None:
         assert evidence(FusedInstance(task="pqa", instruction="", input={"products": "none"})) == []
+
+
+def test_the_evidence_of_another_input_is_its_texts_then_the_kept_captions() -> None:
+    task = get_task("ap")
+    read = task.read(RECORDS["ap"], [ImageRef(data=b"1")])
+    kept = Caption(
+        key="", text="a red mug", image="1" * 64, context=QueryContext(task="ap"), captioner="c", prompt_version="1"
+    )
+    found = evidence(fuse(task, read, [kept]))
+    assert [(item.product, item.field, item.quote) for item in found] == [
+        (None, "document", "Sturdy lid.\nFits well."),
+        (None, "caption", "a red mug"),
+    ]
+    listed = evidence(FusedInstance(task="sr", instruction="", input=["1: Tent"]))
+    assert [(item.field, item.quote) for item in listed] == [("item 1", "1: Tent")]
 
 
 def test_an_image_without_a_place_is_refused() -> None:
     lost = Instance(task="cc", input={"title": "Kettle"}, options=("A: x",), images=(PlacedImage(ref=None, place=1),))
-    with pytest.raises(InstanceError, match="image 2 belongs to no text; there are 1"):
+    with pytest.raises(InstanceError, match="image 2 belongs to no text; the instance has 1"):
         get_task("cc").check(lost)
 
 

@@ -24,7 +24,7 @@ from caslie_tools.backends.embedded.facts import (
 from caslie_tools.backends.embedded.sentence_embeddings import MiniLMEmbeddings
 from caslie_tools.domain import Answer, Citation
 from caslie_tools.tasks import FusedInstance
-from caslie_tools.tasks.product_qa import evidence
+from caslie_tools.tasks.evidence import evidence
 
 NOT_ANSWERED: Final = "The products' texts and images do not answer this."
 

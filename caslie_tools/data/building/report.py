@@ -113,7 +113,7 @@ def report_of(
 
 
 def _label(one: PlacedDraft) -> str:
-    if TASKS[one.draft.task].answers == "text":
+    if TASKS[one.draft.task].is_open:
         return "answered" if one.draft.output else "not answerable"
     return one.draft.output
 

@@ -42,9 +42,9 @@ INPUTS: dict[str, tuple[Any, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("task", MMECINSTRUCT, ids=lambda task: task.short)
+@pytest.mark.parametrize("task", MMECINSTRUCT, ids=lambda task: task.abbreviation)
 async def test_every_task_gets_a_label_of_its_own_and_probabilities(predictor: EmbeddedPredictor, task: Any) -> None:
-    data, options = INPUTS[task.short]
+    data, options = INPUTS[task.abbreviation]
     prediction = await UniM3(predictor).ainvoke(fuse(task, task.read({"input": data, "options": list(options)}), []))
 
     assert prediction.valid
