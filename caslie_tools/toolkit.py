@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Annotated, Any, Literal, TypeVar
 
 from langchain_core.tools import BaseTool, BaseToolkit, ToolException
-from pydantic import BaseModel, ConfigDict, Field, SkipValidation
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation, create_model
 
 from caslie_tools._concurrency import run_sync
 from caslie_tools.domain import Caption, Citation, GateDecision, ImageRef, Product, QueryContext
@@ -20,7 +20,7 @@ from caslie_tools.graphs.run import CaslieGraph, run_graph
 from caslie_tools.pipeline.pipeline import ImageResult, Pipeline
 from caslie_tools.pipeline.response import Response
 from caslie_tools.store import ProductHit
-from caslie_tools.tasks import MMECINSTRUCT, PRODUCT_QA, PlacedImage, product_question
+from caslie_tools.tasks import TASKS, PlacedImage, Task, get_task, product_question
 
 T = TypeVar("T")
 
@@ -62,27 +62,29 @@ class AnswerArguments(BaseModel):
     where: Where = None
 
 
-class PredictArguments(BaseModel):
-    """Arguments of ``predict_product_task``."""
-
-    task: Literal[
-        "answerability_prediction",
-        "category_classification",
-        "product_relation_prediction",
-        "product_substitute_identification",
-        "multiclass_product_classification",
-        "sentiment_analysis",
-        "sequential_recommendation",
-    ] = Field(description="Which task")
-    input: dict[str, Any] | list[str] = Field(
-        description="The task's input: {'title'} for category; {'query', 'product title'} for substitute and "
-        "relevance; {'product 1', 'product 2'} for relation; {'review'} for sentiment; {'question', 'document'} for "
-        "answerability; a list of '1st: title' strings, oldest first, for sequential_recommendation"
+def predict_arguments() -> type[BaseModel]:
+    """Builds the arguments of ``predict_product_task``, for the tasks that are registered now."""
+    tasks = _record_tasks()
+    by_input: dict[str, list[str]] = {}
+    for task in tasks:
+        by_input.setdefault(task.describe_input(), []).append(task.name)
+    inputs = "; ".join(f"{' and '.join(users)}: {described}" for described, users in by_input.items())
+    with_options = " and ".join(task.name for task in tasks if task.options == "given")
+    names: Any = Literal[tuple(task.name for task in tasks)]
+    return create_model(
+        "PredictArguments",
+        __doc__="Arguments of ``predict_product_task``.",
+        task=(names, Field(description="Which task")),
+        input=(dict[str, Any] | list[str], Field(description=f"The task's input. {inputs}")),
+        options=(
+            list[str],
+            Field(default_factory=list, description=f"For {with_options}: options such as 'A: Kettles'"),
+        ),
+        image_urls=(
+            list[str],
+            Field(default_factory=list, description="http(s) URLs of the images, in the task's order"),
+        ),
     )
-    options: list[str] = Field(
-        default_factory=list, description="For category and sequential_recommendation: options such as 'A: Kettles'"
-    )
-    image_urls: list[str] = Field(default_factory=list, description="http(s) URLs of the images, in the task's order")
 
 
 class _PipelineTool(BaseTool):
@@ -202,13 +204,16 @@ class AnswerProductQuestion(_GraphTool):
 
 
 class PredictProductTask(_GraphTool):
-    """Solves one of the seven tasks. Artifact: ``Response``."""
+    """Solves an instance of a task that is registered when the tool is made. Artifact: ``Response``."""
 
     name: str = "predict_product_task"
-    description: str = "Solve one of seven e-commerce tasks for given texts and images: " + ", ".join(
-        task.name for task in MMECINSTRUCT
+    description: str = Field(
+        default_factory=lambda: (
+            "Solve one of these e-commerce tasks for given texts and images: "
+            + ", ".join(task.name for task in _record_tasks())
+        )
     )
-    args_schema: Any = PredictArguments
+    args_schema: Any = Field(default_factory=predict_arguments)
 
     async def _arun(
         self,
@@ -258,7 +263,12 @@ async def _with_tool_errors(work: Coroutine[Any, Any, T]) -> T:
 
 def _context(question: str, product: Product) -> QueryContext:
     instance = product_question(question, [product])
-    return PRODUCT_QA.places(instance)[0].context
+    return get_task(instance.task).places(instance)[0].context
+
+
+def _record_tasks() -> list[Task]:
+    """Returns the tasks whose requests bring a record; questions have their own tool."""
+    return [task for task in TASKS.values() if task.from_question is None]
 
 
 def _web_image(url: str) -> ImageRef:

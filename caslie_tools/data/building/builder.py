@@ -125,12 +125,14 @@ def build_dataset(catalogue: Path, out: Path, **choices: Any) -> BuildReport:
 
 def _supported(options: BuildOptions, logs: Mapping[str, Path]) -> list[str]:
     for task in options.tasks:
+        if task not in DRAFTERS:
+            raise DataError(f"{task} cannot be built from logs; choose from {', '.join(DRAFTERS)}")
         needed, _ = DRAFTERS[task]
         if needed and needed not in logs:
             raise DataError(
                 f"{task} is built from a log of {needed}, and there is none; pass it, or leave the task out"
             )
-    return [task for task in options.tasks or TASKS if not DRAFTERS[task][0] or DRAFTERS[task][0] in logs]
+    return [task for task in options.tasks or DRAFTERS if not DRAFTERS[task][0] or DRAFTERS[task][0] in logs]
 
 
 def _check_held_out(options: BuildOptions, shop: Shop, splits: Splitter) -> None:

@@ -53,6 +53,7 @@ def category_classification(shop: Shop, splits: Splitter, options: BuildOptions)
                 output=LETTERS[asked.index(category)],
                 pictures=pictures,
                 products=(product.id,),
+                categories=tuple(shop.categories[path] for path in asked),
                 logged=False,
             )
 

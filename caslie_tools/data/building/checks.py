@@ -11,8 +11,6 @@ from caslie_tools.data.building.splits import Splitter
 from caslie_tools.domain import FrozenModel
 from caslie_tools.tasks.answers import option_text
 
-_HISTORIES = "sequential_recommendation"
-
 
 @dataclass(frozen=True, kw_only=True)
 class PlacedDraft:
@@ -67,7 +65,7 @@ def leak_checks(placed: Sequence[PlacedDraft], shop: Shop, splits: Splitter, opt
         return (
             (_tested(one.split), user)
             for one in placed
-            if (one.draft.task == _HISTORIES) is histories
+            if one.draft.is_history is histories
             for user in one.draft.users
         )
 
@@ -122,12 +120,7 @@ def _held_out(placed: Iterable[PlacedDraft], shop: Shop, splits: Splitter) -> li
     held = {product for product in shop.products if splits.held_out(product)}
     others = [one for one in placed if one.split != "ood"]
     names = {name for category, name in shop.categories.items() if splits.holds_out(category)}
-    options = {
-        option_text(option)
-        for one in others
-        if one.draft.task == "category_classification"
-        for option in one.draft.options
-    }
+    options = {category for one in others for category in one.draft.categories}
     return [
         LeakCheck(
             what="held-out products outside the out-of-domain split",

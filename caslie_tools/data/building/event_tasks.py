@@ -100,6 +100,7 @@ def _history(
         products=(*before, *asked),
         users=(user,),
         times=tuple(bought[item] for item in (*before, target)),
+        is_history=True,
     )
 
 

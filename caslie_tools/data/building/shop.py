@@ -35,6 +35,10 @@ class Draft:
     """When each row that makes its answer was written; ``None`` where the log does not say."""
     logged: bool = True
     """Whether a log's row stands behind it; what only the catalogue tells has no time."""
+    is_history: bool = False
+    """Whether it is the purchase history of its users."""
+    categories: tuple[str, ...] = ()
+    """The categories among its options, by their short names."""
     weak: bool = False
     """Whether its answer was concluded from behaviour, not given by a person."""
 
