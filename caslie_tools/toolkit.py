@@ -68,8 +68,8 @@ def predict_arguments() -> type[BaseModel]:
     by_input: dict[str, list[str]] = {}
     for task in tasks:
         by_input.setdefault(task.describe_input(), []).append(task.name)
-    inputs = "; ".join(f"{' and '.join(users)}: {described}" for described, users in by_input.items())
-    with_options = " and ".join(task.name for task in tasks if task.options == "given")
+    inputs = "; ".join(f"{', '.join(users)}: {described}" for described, users in by_input.items())
+    with_options = ", ".join(task.name for task in tasks if task.options == "given")
     names: Any = Literal[tuple(task.name for task in tasks)]
     return create_model(
         "PredictArguments",
