@@ -202,14 +202,28 @@ Verdict = Literal["yes", "no", "abstain"]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
+JudgeFailure = Literal["unavailable", "timeout", "refused", "missing_dependency", "error"]
+"""Why a judge could not vote: its server cannot be reached, it exceeded its time limit, its server refused the request,
+an optional dependency is not installed, or any other error."""
+
+
 class Vote(FrozenModel):
-    """One judge's answer: does this caption help?"""
+    """One judge's answer to the question whether a caption helps."""
 
     judge: str
     verdict: Verdict
     probability: Probability | None = None
-    """P(yes), where the judge has one."""
+    """P(yes), if the judge reports one."""
     reason: str = ""
+    failure: JudgeFailure | None = None
+    """Why the judge could not vote. ``None`` for a judge that answered, also for one that answered neither yes nor
+    no. A failed judge abstains."""
+
+    @model_validator(mode="after")
+    def _a_failed_judge_abstains(self) -> Self:
+        if self.failure is not None and self.verdict != "abstain":
+            raise ValueError("a judge that failed abstains")
+        return self
 
 
 class GateDecision(FrozenModel):
@@ -236,6 +250,11 @@ class GateDecision(FrozenModel):
         yes = sum(vote.verdict == "yes" for vote in self.votes)
         no = sum(vote.verdict == "no" for vote in self.votes)
         return abs(yes - no) <= 1
+
+    @property
+    def jury_failed(self) -> bool:
+        """Whether every judge that was asked failed, so that the decision rests on no vote at all."""
+        return bool(self.votes) and all(vote.failure is not None for vote in self.votes)
 
 
 class Citation(FrozenModel):

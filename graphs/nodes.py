@@ -16,6 +16,7 @@ from caslie_tools.exceptions import EndpointError, ImageError, InputError, Model
 from caslie_tools.graphs.context import Context
 from caslie_tools.graphs.state import ImageState, State
 from caslie_tools.pipeline.captioning import NOTHING_TO_DESCRIBE
+from caslie_tools.pipeline.failed_votes import failed_jury_warnings
 from caslie_tools.pipeline.pipeline import ImageResult, Pipeline, Request
 from caslie_tools.pipeline.response import Timing
 from caslie_tools.tasks import get_task
@@ -188,6 +189,7 @@ class Nodes:
         warnings = [f"{result.image.ref}: {result.error}" for result in image_results if result.error]
         if image_results and all(result.error for result in image_results):
             warnings.append("no image could be captioned; this is answered from text only")
+        warnings += failed_jury_warnings([result.decision for result in image_results if result.decision])
         return {"prediction": prediction, "image_results": Overwrite(image_results), "warnings": warnings}
 
     async def save_captions(self, state: State) -> Update:

@@ -180,3 +180,9 @@ def test_everything_is_frozen_and_survives_json() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         caption.text = "blue"  # type: ignore[misc]
     assert caption.created_at.tzinfo is not None
+
+
+def test_a_vote_with_a_failure_is_an_abstention() -> None:
+    assert Vote(judge="j", verdict="abstain", failure="timeout").failure == "timeout"
+    with pytest.raises(ValidationError, match="a judge that failed abstains"):
+        Vote(judge="j", verdict="yes", failure="timeout")

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from caslie_tools.catalogue.indexing import IndexReport
 from caslie_tools.cli.console import plain
+from caslie_tools.domain import Vote
 from caslie_tools.pipeline.pipeline import ImageResult
 from caslie_tools.pipeline.response import Response
 from caslie_tools.store import ProductHit
@@ -109,10 +110,14 @@ def _caption(result: ImageResult) -> str:
 def _votes(result: ImageResult) -> str:
     if result.decision is None:
         return ""
-    votes = [f"{plain(vote.judge)} {vote.verdict}" for vote in result.decision.votes]
+    votes = [f"{plain(vote.judge)} {_vote(vote)}" for vote in result.decision.votes]
     if result.decision.unasked:
         votes.append(f"[dim]{result.decision.unasked} not needed[/dim]")
     return "\n".join(votes)
+
+
+def _vote(vote: Vote) -> str:
+    return vote.verdict if vote.failure is None else f"[red]failed ({vote.failure.replace('_', ' ')})[/red]"
 
 
 def _verdict(result: ImageResult) -> str:

@@ -68,7 +68,8 @@ class Trial:
 
         Raises:
             EndpointUnavailableError: If a model cannot be reached: it says nothing about the instance.
-            MissingExtraError: If an optional dependency of a model is not installed.
+            MissingExtraError: If an optional dependency of a captioner or the predictor is not installed.
+            ModelError: If an optional dependency of a judge is not installed.
             StoreError: If the store cannot be written.
         """
         image_results = await self._image_results(record)

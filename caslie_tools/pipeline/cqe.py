@@ -15,6 +15,7 @@ from langchain_core.runnables import RunnableConfig
 from caslie_tools._concurrency import AsyncRunnable, ConcurrencyLimit
 from caslie_tools.domain import GateDecision, Vote
 from caslie_tools.exceptions import InputError
+from caslie_tools.pipeline.failed_votes import describe_failures, failed_vote
 from caslie_tools.pipeline.tuned_gate import TaskGate, TunedGate
 from caslie_tools.roles.interfaces import Judge, JudgeRequest
 
@@ -112,9 +113,8 @@ class CQE(AsyncRunnable[JudgeRequest, GateDecision]):
             async with self._bound(), asyncio.timeout(self.timeout_seconds):
                 vote = await judge.ainvoke(request, config)
             return vote.model_copy(update={"judge": judge.get_name()})
-        except Exception as error:  # noqa: BLE001 (a failing judge must not decide, nor stop the others)
-            # The type only: a client's message may hold an address or a key.
-            return Vote(judge=judge.get_name(), verdict="abstain", reason=f"failed: {type(error).__name__}")
+        except Exception as error:  # noqa: BLE001 (a failing judge must neither decide nor stop the others)
+            return failed_vote(judge.get_name(), error)
 
     def _decide(self, votes: Sequence[Vote], tuned: TaskGate | None) -> GateDecision:
         yes, no = _count(votes)
@@ -125,6 +125,8 @@ class CQE(AsyncRunnable[JudgeRequest, GateDecision]):
         if tuned is not None and tuned.keeps_all is not None:
             kept, thin = tuned.keeps_all, False
             reason = f"tuned gate: {'every caption is' if kept else 'no caption is'} kept for this task"
+        elif votes and all(vote.failure is not None for vote in votes):
+            reason = f"no judge could run: {describe_failures(votes)}"
         elif valid + unasked < self.quorum:
             reason = f"{valid} valid votes of {len(votes)}, {self.quorum} needed"
         else:

@@ -202,6 +202,12 @@ async def test_neither_does_a_judge_that_is_not_there(tmp_path: Path) -> None:
         await run(tmp_path, MUG, ["gated"], judges=[*jury("yes", "yes"), gone])
 
 
+async def test_a_judge_with_a_missing_dependency_makes_no_outcome(tmp_path: Path) -> None:
+    missing = FunctionJudge(raising(MissingExtraError("local", "Judging")), name="local")
+    with pytest.raises(ModelError, match=r"the judge local cannot run: Judging needs .*caslie-tools\[local\]"):
+        await run(tmp_path, MUG, ["gated"], judges=[*jury("yes", "yes"), missing])
+
+
 async def test_a_judge_that_fails_otherwise_abstains(tmp_path: Path) -> None:
     failing = FunctionJudge(raising(ValueError("?")), name="failing")
     outcome = await run(tmp_path, MUG, ["gated"], judges=[*jury("yes", "yes"), failing])

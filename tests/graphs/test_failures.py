@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from caslie_tools.domain import ImageRef, Product
-from caslie_tools.exceptions import EndpointTimeoutError, EndpointUnavailableError, ModelError
+from caslie_tools.exceptions import EndpointTimeoutError, EndpointUnavailableError, MissingExtraError, ModelError
 from caslie_tools.graphs import build_graph
 from caslie_tools.store import CaptionStore
 from tests.doubles import (
@@ -160,6 +160,23 @@ class TestJudgesAndPredictor:
         assert not result.kept
         assert result.decision.abstentions == 2  # the third could not make the quorum any more
         assert "hunter2" not in repr(state)
+
+    async def test_a_jury_that_cannot_run_is_a_warning_with_the_judges_and_what_to_do(
+        self, store: CaptionStore
+    ) -> None:
+        judges = [
+            FunctionJudge(raising(EndpointUnavailableError("down")), name="near"),
+            FunctionJudge(raising(MissingExtraError("local", "Judging")), name="far"),
+            FunctionJudge(lambda request: "yes", name="not asked any more"),
+        ]
+        graph = build_graph(pipeline_with(store, judges=judges), retry=AT_ONCE)
+        state = await graph.ainvoke({"question": WHITE, "products": ["jacket"]})
+        assert all(result.decision.jury_failed and not result.kept for result in state["image_results"])
+        (warning,) = state["warnings"]
+        assert warning == (
+            "no judge could run, so 2 of 2 captions were not used: near (unavailable), far (missing dependency); "
+            "check that their servers run; Judging needs an optional dependency: pip install 'caslie-tools[local]'"
+        )
 
     async def test_a_predictor_that_is_down_is_tried_again_and_then_an_error(self, store: CaptionStore) -> None:
         predictor = FunctionPredictor(raising(ConnectionError(SECRET)), name="oracle")

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caslie_tools.domain import GateDecision, Verdict, Vote
-from caslie_tools.exceptions import InputError
+from caslie_tools.exceptions import (
+    EndpointRefusedError,
+    EndpointTimeoutError,
+    EndpointUnavailableError,
+    InputError,
+    MissingExtraError,
+    ModelError,
+)
 from caslie_tools.pipeline.cqe import CQE
 from caslie_tools.roles.interfaces import JudgeRequest
 from tests.doubles import FixedJudge, FunctionJudge, judge_request, jury, raising
@@ -121,11 +128,14 @@ class TestEarlyStop:
 
 
 class TestAbstaining:
-    async def test_a_judge_that_fails_abstains_and_the_vote_says_why_without_its_message(self) -> None:
+    async def test_a_judge_that_fails_abstains_and_its_vote_leaves_out_the_message(self) -> None:
         broken = FunctionJudge(raising(ConnectionError("https://api.example/?key=hunter2")), name="broken")
         decision = await CQE([broken, *jury("yes", "yes")]).ainvoke(judge_request())
         assert decision.kept
-        assert decision.votes[0] == Vote(judge="broken", verdict="abstain", reason="failed: ConnectionError")
+        assert not decision.jury_failed
+        assert decision.votes[0] == Vote(
+            judge="broken", verdict="abstain", reason="failed: ConnectionError", failure="unavailable"
+        )
         assert "hunter2" not in decision.model_dump_json()
 
     async def test_a_judge_that_hangs_abstains(self) -> None:
@@ -136,8 +146,45 @@ class TestAbstaining:
         hanging = FunctionJudge(hang, name="hanging")
         decision = await CQE([hanging, *jury("yes", "yes")], timeout_seconds=0.01).ainvoke(judge_request())
         assert decision.kept
-        assert decision.votes[0] == Vote(judge="hanging", verdict="abstain", reason="failed: TimeoutError")
+        assert decision.votes[0] == Vote(
+            judge="hanging", verdict="abstain", reason="failed: TimeoutError", failure="timeout"
+        )
         assert hanging.running == 0
+
+    @pytest.mark.parametrize(
+        ("error", "failure"),
+        [
+            (EndpointUnavailableError("down"), "unavailable"),
+            (EndpointTimeoutError("slow"), "timeout"),
+            (EndpointRefusedError("no such model"), "refused"),
+            (MissingExtraError("local", "Judging"), "missing_dependency"),
+            (ModelError("out of memory"), "error"),
+            (ValueError("?"), "error"),
+        ],
+    )
+    async def test_a_vote_has_the_kind_of_its_judge_s_failure(self, error: Exception, failure: str) -> None:
+        decision = await CQE([FunctionJudge(raising(error))]).ainvoke(judge_request())
+        assert decision.votes[0].failure == failure
+
+    async def test_the_kind_of_a_failure_may_come_from_its_cause(self) -> None:
+        def fail(request: JudgeRequest) -> Verdict:
+            try:
+                raise ConnectionRefusedError("10.0.0.1")
+            except ConnectionRefusedError as error:
+                raise RuntimeError("the client gave up") from error
+
+        decision = await CQE([FunctionJudge(fail)]).ainvoke(judge_request())
+        assert (decision.votes[0].failure, decision.votes[0].reason) == ("unavailable", "failed: RuntimeError")
+
+    async def test_a_missing_dependency_is_reported_with_what_to_install(self) -> None:
+        missing = FunctionJudge(raising(MissingExtraError("local", "Judging")))
+        decision = await CQE([missing]).ainvoke(judge_request())
+        assert decision.votes[0].reason == str(MissingExtraError("local", "Judging"))
+
+    async def test_a_judge_that_abstains_has_not_failed(self) -> None:
+        decision = await CQE(jury("abstain")).ainvoke(judge_request())
+        assert decision.votes[0].failure is None
+        assert not decision.jury_failed
 
     async def test_a_judge_that_answers_nonsense_abstains(self) -> None:
         class Odd(FunctionJudge):
@@ -148,10 +195,13 @@ class TestAbstaining:
         assert not decision.kept
         assert (decision.votes[0].judge, decision.votes[0].verdict) == ("odd", "abstain")
 
-    async def test_when_every_judge_fails_nothing_is_kept(self) -> None:
-        decision = await CQE([FunctionJudge(raising(OSError()))] * 5).ainvoke(judge_request())
+    async def test_when_every_judge_fails_nothing_is_kept_and_the_reason_names_the_judges(self) -> None:
+        errors = [OSError(), ConnectionError(), TimeoutError(), OSError(), OSError()]
+        judges = [FunctionJudge(raising(error), name=f"judge-{number}") for number, error in enumerate(errors, start=1)]
+        decision = await CQE(judges).ainvoke(judge_request())
         assert (decision.kept, decision.margin, decision.abstentions, decision.unasked) == (False, 0, 3, 2)
-        assert decision.reason == "0 valid votes of 3, 3 needed"
+        assert decision.jury_failed
+        assert decision.reason == "no judge could run: judge-1 (error), judge-2 (unavailable), judge-3 (timeout)"
 
     async def test_a_cancelled_request_is_cancelled_and_not_a_vote(self) -> None:
         async def hang(request: JudgeRequest) -> Verdict:

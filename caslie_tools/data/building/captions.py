@@ -45,6 +45,7 @@ async def caption_records(
     Raises:
         EndpointUnavailableError: If a model cannot be reached. Its missing answers must not become data.
         MissingExtraError: If an optional dependency of a captioner is not installed.
+        ModelError: If an optional dependency of a judge is not installed.
         StoreError: If the store cannot be written.
     """
     captioned: list[tuple[CaptionedImage, ...]] = []
@@ -85,8 +86,9 @@ def _verdict(decision: GateDecision, quorum: int) -> bool | None:
 
     Raises:
         EndpointUnavailableError: If a judge cannot be reached.
+        ModelError: If an optional dependency of a judge is not installed.
     """
     raise_if_judge_unavailable(decision.votes)
-    failed = [vote for vote in decision.votes if vote.reason.startswith("failed: ")]
+    failed = [vote for vote in decision.votes if vote.failure is not None]
     possible = len(decision.votes) - decision.abstentions + decision.unasked
     return None if possible < quorum <= possible + len(failed) else decision.kept

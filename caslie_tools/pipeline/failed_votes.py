@@ -1,0 +1,49 @@
+"""Votes of judges that failed, and what to report about them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from caslie_tools.domain import GateDecision, JudgeFailure, Vote
+from caslie_tools.exceptions import MissingExtraError
+from caslie_tools.roles.availability import classify_failure, find_cause
+
+# The reason of a vote with a missing dependency says what to install.
+_ADVICE: Final[Mapping[JudgeFailure, str]] = {
+    "unavailable": "check that their servers run",
+    "timeout": "raise CASLIE_JUDGE_TIMEOUT_SECONDS, or reduce the load on their servers",
+    "refused": "check their models and settings with `caslie endpoints check`",
+    "error": "their votes name the errors",
+}
+
+
+def failed_vote(judge: str, error: Exception) -> Vote:
+    """Returns the abstention of a judge that raised an error.
+
+    Args:
+        judge: The judge's name.
+        error: What it raised. The vote repeats only the type of the error, because the message of a client may contain
+            an address or a key; but it repeats the whole message of a :class:`MissingExtraError`, which names the
+            command that installs the dependency.
+    """
+    missing = find_cause(error, MissingExtraError)
+    reason = f"failed: {type(error).__name__}" if missing is None else str(missing)
+    return Vote(judge=judge, verdict="abstain", reason=reason, failure=classify_failure(error))
+
+
+def describe_failures(votes: Iterable[Vote]) -> str:
+    """Returns the failed judges and why each of them failed, as part of a sentence."""
+    failures = dict.fromkeys((vote.judge, vote.failure) for vote in votes if vote.failure is not None)
+    return ", ".join(f"{judge} ({failure.replace('_', ' ')})" for judge, failure in failures)
+
+
+def failed_jury_warnings(decisions: Sequence[GateDecision]) -> list[str]:
+    """Returns a warning if no judge could run for some captions: how many, the judges, and what to do."""
+    failed = [decision for decision in decisions if decision.jury_failed and decision.decided_by == "jury"]
+    if not failed:
+        return []
+    votes = [vote for decision in failed for vote in decision.votes]
+    advice = dict.fromkeys(_ADVICE.get(vote.failure, vote.reason) for vote in votes if vote.failure is not None)
+    return [
+        f"no judge could run, so {len(failed)} of {len(decisions)} captions were not used: "
+        f"{describe_failures(votes)}; {'; '.join(advice)}"
+    ]
