@@ -82,11 +82,12 @@ def _score(connection: sqlite3.Connection, ranked: Ranked, aspects: Sequence[Asp
 
 
 def _best_entry(connection: sqlite3.Connection, product: str, aspect: Aspect) -> tuple[int, float] | None:
+    # `CROSS JOIN` fixes the order: from the product's few images, not from all entries of a kind.
     rows = connection.execute(
         """SELECT id, vector FROM entries WHERE ? = 'text' AND kind = 'product' AND key = ?
         UNION ALL
         SELECT shown.id, shown.vector FROM product_images
-        JOIN entries AS shown ON shown.image = product_images.image AND shown.kind = ?
+        CROSS JOIN entries AS shown ON shown.image = product_images.image AND shown.kind = ?
         WHERE product_images.product = ?""",
         (aspect.space, product, "caption" if aspect.space == "text" else "image", product),
     )

@@ -1,0 +1,169 @@
+"""How SQLite goes about the store's queries: by an index wherever one serves, and none is left out."""
+
+import ast
+import re
+import sqlite3
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from caslie_tools.domain import Product, QueryContext
+from caslie_tools.store import CaptionStore, database
+from tests.doubles import HashEmbeddings, HashPictures
+from tests.store.conftest import caption, picture, shown
+
+PACKAGE = Path(database.__file__).parent
+
+_Place = tuple[str, int]
+_Query = tuple[str, tuple[Any, ...]]
+
+
+class _Recording(sqlite3.Connection):
+    """Notes every statement with one set of its parameters, and every line that runs one."""
+
+    statements: dict[str, tuple[Any, ...]] = {}  # noqa: RUF012 (shared by all connections, which is the point)
+    places: set[_Place] = set()  # noqa: RUF012 (as above)
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        self._note(sql, parameters)
+        return super().execute(sql, parameters)
+
+    def executemany(self, sql: str, parameters: Any, /) -> sqlite3.Cursor:
+        rows = list(parameters)
+        self._note(sql, rows[0] if rows else None)
+        return super().executemany(sql, rows)
+
+    def _note(self, sql: str, parameters: Any) -> None:
+        frame = sys._getframe(2)
+        self.places.add((frame.f_code.co_filename, frame.f_lineno))
+        if parameters is not None:
+            self.statements.setdefault(" ".join(sql.split()), tuple(parameters))
+
+
+def _use_everything(path: Path) -> None:
+    """Calls whatever the store offers, each in all the ways that lead to other queries."""
+    red, blue, grey = picture("red"), picture("blue"), picture("grey")
+    said = caption(red, "a red thing", "which colour")
+    with CaptionStore.open(path, HashEmbeddings(), pictures=HashPictures()) as store:
+        for price in (1, 2):
+            store.put_products(
+                [
+                    shown(Product(id="1", title="mug", price=price), red, blue, None),
+                    shown(Product(id="2", title="bowl", attributes={"set": True}), red),
+                    shown(Product(id="3", title="cup"), grey),
+                    shown(Product(id="4", title="mug")),  # has no picture to be near to
+                ]
+            )
+            store.put_captions([said, caption(blue, ""), caption(grey, f"grey {price}")])
+        store.put_observation(red.sha256, "eye", {"seen": 1})
+        store.add_texts(["one", "two", "three"], [{"price": 1}, {"price": 2}, {}], ids=["a", "b", "c"])
+        filters: list[Any] = [
+            None,
+            "price < 5",
+            "not (price < 5 or brand <> 'x') and title like '%u%'",
+            "price in (1, 2) or title not in ('x') or title is null",
+            {"$not": {"price": {"$between": [1, 3]}, "brand": {"$exists": True}}},
+            {"brand": {"$in": []}},
+            {"title": {"$in": []}, "set": {"$nin": []}},
+        ]
+        for where in filters:
+            store.product_ids(where)
+            store.search_products("mug", where=where)
+            store.search_products(picture=red, where=where)
+            store.search_products("mug", picture=blue, k=1, where=where)
+            store.nearest_pictures(red, k=3, where=where)
+            store.nearest_pictures(red, k=3, where=where, exclude_products=["1", "2"], exclude_images=[grey.sha256])
+            store.similarity_search("mug", k=99, filter=where)
+            store.max_marginal_relevance_search("mug", filter=where)
+        store.get_products(["1", "2"])
+        store.get_by_ids(["product:1", f"caption:{said.key}", "a"])
+        store.product_digest("1")
+        store.images_of("1")
+        store.products_of(red.sha256)
+        store.get_caption(said.key)
+        context = QueryContext(task="product_qa", focus="which colour is it")
+        store.find_caption(red.sha256, context, captioner="camera", prompt_version="1", threshold=0.1)
+        for arguments in ({}, {"product_id": "1"}, {"image": red.sha256}):
+            store.captions(**arguments)
+        store.get_observation(red.sha256, "eye")
+        store.stats()
+        store.checkpoint()
+        store.delete_products(["1", "3"])
+        store.delete(["a"])
+        store.delete()
+        store.similarity_search("mug")
+    with CaptionStore.open(path, HashEmbeddings(), pictures=HashPictures()) as store:  # from the snapshots
+        store.search_products("mug", picture=red)
+
+
+@pytest.fixture(scope="module")
+def recorded(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Path, dict[str, tuple[Any, ...]], set[_Place]]]:
+    path = tmp_path_factory.mktemp("plans") / "store"
+    connect = sqlite3.connect
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlite3, "connect", lambda *args, **kwargs: connect(*args, **kwargs, factory=_Recording))
+        _use_everything(path)
+    yield path, dict(_Recording.statements), set(_Recording.places)
+    _Recording.statements.clear()
+    _Recording.places.clear()
+
+
+def test_every_query_of_the_store_is_looked_at(recorded: tuple[Path, dict[str, tuple[Any, ...]], set[_Place]]) -> None:
+    _, _, places = recorded
+    missing = []
+    for file in sorted(PACKAGE.glob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("execute", "executemany"):
+                lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+                if not any((str(file), line) in places for line in lines):
+                    missing.append(f"{file.name}:{node.lineno}")
+    assert missing == []
+
+
+WHOLE = {
+    "SELECT id FROM products ORDER BY id": "lists all products",
+    "SELECT json FROM captions ORDER BY image": "lists all captions",
+    "SELECT count(*) FROM products": "counts",
+    "SELECT count(*) FROM images": "counts",
+    "SELECT count(*) FROM captions": "counts",
+    "SELECT count(*) FROM observations": "counts",
+    "SELECT count(*) FROM entries WHERE kind = 'document'": "counts",
+    "SELECT count(*) FROM entries WHERE space = 'text'": "counts",
+    "SELECT count(*) FROM entries WHERE space = 'picture'": "counts",
+    "DELETE FROM entries WHERE kind = 'document'": "removes all documents",
+}
+"""The queries that may read a whole table, or all of one kind, and why."""
+
+_FILTER = "FROM entries AS e WHERE e.kind "
+"""A filter asks every product and document in turn."""
+
+
+def _reads_too_much(step: str) -> bool:
+    """Whether a step of a plan goes through a whole table, or through everything of one kind or space."""
+    return (
+        "AUTOMATIC" in step  # an index made for this one query, from the whole table
+        or (step.startswith("SCAN") and not re.match(r"SCAN (CONSTANT|\(|matching|sqlite_)", step))
+        or re.search(r"\((kind|space)=\?\)$", step) is not None
+    )
+
+
+def test_no_query_reads_a_whole_table_where_an_index_serves(
+    recorded: tuple[Path, dict[str, tuple[Any, ...]], set[_Place]],
+) -> None:
+    path, statements, _ = recorded
+    connection = sqlite3.connect(path / "store.sqlite")
+    costly = {}
+    for sql, parameters in statements.items():
+        if sql.split()[0] in ("SELECT", "WITH", "INSERT", "DELETE", "UPDATE"):
+            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+            if any(map(_reads_too_much, plan)) and _FILTER not in sql:
+                costly[sql] = plan
+    connection.close()
+    assert len(statements) > 60
+    assert {sql: plan for sql, plan in costly.items() if sql not in WHOLE} == {}
+    assert set(WHOLE) <= set(statements)
