@@ -52,9 +52,7 @@ class EntryStore(VectorStore):
         self._database = database
         self._text = TextSpace(embeddings, database)
         self._picture = None if pictures is None else PictureSpace(pictures, database)
-        self._indexes: dict[SpaceName, VectorIndex] = {
-            name: VectorIndex(name, database.directory, database.store_id) for name in SPACE_NAMES
-        }
+        self._indexes: dict[SpaceName, VectorIndex] = {name: VectorIndex(name, database) for name in SPACE_NAMES}
         self._discard: weakref.finalize[..., Any] = weakref.finalize(self, database.close)
         with database.read() as connection:
             for space in (self._text, self._picture):
@@ -125,6 +123,7 @@ class EntryStore(VectorStore):
         Only saves time at the next opening: nothing stored depends on it.
 
         Raises:
+            StoreBusyError: Another writer kept the store locked.
             StoreError: The directory cannot be written to.
         """
         with self._searching("text", "picture"):

@@ -1,8 +1,13 @@
 """One vector space's FAISS index: derived from SQLite, caught up before every search, kept on disk as a snapshot.
 
 The snapshot only saves time. It carries a checksum, the store it belongs to and how far it has read; it is written
-beside its place and swapped in, and whenever it is missing, damaged, foreign or ahead of the database the index is
-built again from the vectors in SQLite.
+beside its place and swapped in, and whenever it is missing, damaged, foreign or of another history than the database
+the index is built again from the vectors in SQLite.
+
+Ids alone do not tell one history from another: after a database was restored from a copy, the same ids are given again
+to other vectors. So a snapshot has a random name, and the database is told the name before the snapshot is swapped in.
+A database that knows the name holds everything that the snapshot has read, as it read it: the name was written later.
+A copy that was made before, and a database that lost its newest writes, do not know it.
 """
 
 import hashlib
@@ -13,14 +18,15 @@ import sqlite3
 import tempfile
 import threading
 import time
+import uuid
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from caslie_tools.exceptions import StoreError
+from caslie_tools.store.database import Database
 from caslie_tools.store.vectors import SpaceName, Vector
 
 Ids = NDArray[np.int64]
@@ -28,6 +34,10 @@ Ids = NDArray[np.int64]
 
 logger = logging.getLogger(__name__)
 
+_FORMAT: Final = 2
+_LONGEST_HEADER: Final = 4_096
+_KNOWN_SNAPSHOTS: Final = 16
+"""How many names of snapshots the database keeps: processes that save at once swap in any order."""
 _BATCH: Final = 8_192
 _TEMPORARY: Final = ".tmp"
 _ABANDONED_AFTER_SECONDS: Final = 3_600
@@ -38,15 +48,14 @@ class VectorIndex:
 
     Args:
         space: Which space.
-        directory: Where the snapshot is.
-        store_id: The store it must belong to.
+        database: The store's; the snapshot is in its directory.
     """
 
-    def __init__(self, space: SpaceName, directory: Path, store_id: str) -> None:
+    def __init__(self, space: SpaceName, database: Database) -> None:
         self.lock = threading.RLock()
-        self.path = directory / f"{space}.faiss"
+        self.path = database.directory / f"{space}.faiss"
         self._space = space
-        self._store_id = store_id
+        self._database = database
         self._index: Any = None
         self._dimension = 0
         self._last_entry = 0
@@ -104,23 +113,28 @@ class VectorIndex:
         """Writes the snapshot and swaps it in.
 
         Raises:
-            StoreError: The directory cannot be written to. Nothing is lost: the snapshot only saves time.
+            StoreBusyError: Another writer kept the store locked.
+            StoreError: The directory cannot be written to.
+
+        Nothing is lost by either: the snapshot only saves time.
         """
         if self._index is None:
             return
         payload = _faiss().serialize_index(self._index).tobytes()
+        snapshot = uuid.uuid4().hex
         header = self._header() | {
+            "snapshot": snapshot,
             "last_entry": self._last_entry,
             "last_removal": self._last_removal,
-            "sha256": hashlib.sha256(payload).hexdigest(),
         }
         try:
             self._sweep()
             descriptor, name = tempfile.mkstemp(_TEMPORARY, f"{self.path.name}.", self.path.parent)
             try:
                 with os.fdopen(descriptor, "wb") as file:
-                    file.write(json.dumps(header).encode() + b"\n")
+                    file.write(_sealed(header, _checksum(header, payload)))
                     file.write(payload)
+                self._make_known(snapshot)
                 os.replace(name, self.path)  # noqa: PTH105 (`name` is a text)
             except BaseException:
                 with suppress(OSError):
@@ -131,7 +145,25 @@ class VectorIndex:
         self._unsaved = 0
 
     def _header(self) -> dict[str, Any]:
-        return {"format": 1, "store": self._store_id, "space": self._space, "dimension": self._dimension}
+        return {
+            "format": _FORMAT,
+            "store": self._database.store_id,
+            "space": self._space,
+            "dimension": self._dimension,
+        }
+
+    def _make_known(self, snapshot: str) -> None:
+        with self._database.write() as connection:
+            known = [*self._known(connection), snapshot][-_KNOWN_SNAPSHOTS:]
+            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (self._meta_name, " ".join(known)))
+
+    def _known(self, connection: sqlite3.Connection) -> list[str]:
+        row = connection.execute("SELECT value FROM meta WHERE name = ?", (self._meta_name,)).fetchone()
+        return row[0].split() if row else []
+
+    @property
+    def _meta_name(self) -> str:
+        return f"{self._space}_snapshots"
 
     def _start_empty(self, connection: sqlite3.Connection) -> None:
         self._index = _faiss().IndexIDMap(_faiss().IndexFlatIP(self._dimension))
@@ -142,15 +174,10 @@ class VectorIndex:
 
     def _load(self, connection: sqlite3.Connection) -> bool:
         try:
-            with self.path.open("rb") as file:
-                header = json.loads(file.readline(4_096))
-                payload = file.read()
-            if header | self._header() != header or hashlib.sha256(payload).hexdigest() != header["sha256"]:
-                raise ValueError("it is damaged or belongs to another store")
-            last_entry, last_removal = int(header["last_entry"]), int(header["last_removal"])
-            if last_entry > _latest(connection, "entries") or last_removal > _latest(connection, "removals"):
-                # Of a database restored from a backup, or, with nothing wrong at all, of this transaction.
-                logger.info("building the index %s again: it is ahead of the database", self.path)
+            header, payload = self._read()
+            if header["snapshot"] not in self._known(connection):
+                # Of a database restored from a copy, or, with nothing wrong at all, later than this transaction.
+                logger.info("building the index %s again: it is not of what the database holds", self.path)
                 return False
             index = _faiss().deserialize_index(np.frombuffer(payload, dtype=np.uint8))
         except FileNotFoundError:
@@ -158,8 +185,25 @@ class VectorIndex:
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             logger.warning("building the index %s again: %s", self.path, error)
             return False
-        self._index, self._last_entry, self._last_removal, self._unsaved = index, last_entry, last_removal, 0
+        self._index, self._last_entry, self._last_removal = index, header["last_entry"], header["last_removal"]
+        self._unsaved = 0
         return True
+
+    def _read(self) -> tuple[dict[str, Any], bytes]:
+        with self.path.open("rb") as file:
+            line, payload = file.readline(_LONGEST_HEADER), file.read()
+        header = json.loads(line)
+        if not isinstance(header, dict):
+            raise ValueError("it is damaged")
+        checksum = header.pop("sha256")
+        # The line to the last byte: JSON has many spellings of one thing.
+        if line != _sealed(header, checksum) or checksum != _checksum(header, payload):
+            raise ValueError("it is damaged")
+        if header | self._header() != header:
+            raise ValueError("it belongs to another store or was written by another version")
+        if [type(header[name]) for name in ("snapshot", "last_entry", "last_removal")] != [str, int, int]:
+            raise ValueError("its description is not of this version")
+        return header, payload
 
     def _add_new(self, connection: sqlite3.Connection) -> None:
         rows = connection.execute(
@@ -198,10 +242,14 @@ def _faiss() -> Any:
     return faiss
 
 
-def _latest(connection: sqlite3.Connection, table: str) -> int:
-    # The highest id ever given, also if its row is gone.
-    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
-    return row[0] if row else 0
+def _checksum(header: dict[str, Any], payload: bytes) -> str:
+    digest = hashlib.sha256(json.dumps(header).encode() + b"\n")
+    digest.update(payload)
+    return digest.hexdigest()
+
+
+def _sealed(header: dict[str, Any], checksum: object) -> bytes:
+    return json.dumps(header | {"sha256": checksum}).encode() + b"\n"
 
 
 def _selection(allowed: Ids | None, excluded: Ids | None) -> Any:

@@ -1,14 +1,20 @@
 """The FAISS files: derived, checked, and never believed more than SQLite."""
 
 import json
+import random
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from caslie_tools.exceptions import StoreError
 from caslie_tools.store import CaptionStore
+from caslie_tools.store.database import Database
+from caslie_tools.store.vector_index import VectorIndex
+from caslie_tools.store.vectors import to_blob
 from tests.doubles import HashEmbeddings
 
 Reopen = Callable[..., CaptionStore]
@@ -70,6 +76,9 @@ def test_a_missing_snapshot_is_built_again(snapshot: Path, reopen: Reopen) -> No
         lambda data: data.replace(b'"last_entry": 50', b'"last_entry": 51'),
         lambda data: data.replace(b'"dimension": 256', b'"dimension": 255'),
         lambda data: data.replace(b'"space": "text"', b'"space": "picture"'),
+        lambda data: data.replace(b'"format": 2', b'"format": 1'),
+        lambda data: data.replace(b'"last_removal": 0', b'"last_removal": 0.0'),
+        lambda data: data.replace(b', "sha256"', b',  "sha256"'),
         lambda data: b"x" * 10_000,
     ],
 )
@@ -107,6 +116,159 @@ def test_a_snapshot_ahead_of_a_restored_database_is_not_used(snapshot: Path, reo
     assert len(store.similarity_search("later", k=99)) == 50
     store.add_texts(["after"], ids=["after"])
     assert store.similarity_search("after", k=1)[0].id == "after"
+
+
+# --- another history: the same ids with other vectors -----------------------------------------------------------------
+
+
+def _restore(path: Path, database: bytes) -> None:
+    for file in path.glob("store.sqlite*"):
+        file.unlink()
+    (path / "store.sqlite").write_bytes(database)
+
+
+def _named(prefix: str, count: int) -> list[str]:
+    return [f"{prefix}{number}" for number in range(count)]
+
+
+def test_a_snapshot_of_another_history_is_not_used(path: Path, reopen: Reopen) -> None:
+    with reopen() as store:
+        store.add_texts(_named("first", 100))
+        store.checkpoint()
+    copy = (path / "store.sqlite").read_bytes()
+    with reopen() as store:
+        store.add_texts(_named("lost", 100))
+        store.checkpoint()
+    _restore(path, copy)
+    with reopen() as store:
+        store.add_texts(_named("second", 150))  # more than were lost, so that the snapshot is not ahead
+    expected = [*_named("first", 100), *_named("second", 150)]
+    with reopen() as store:
+        assert _all_found(store, expected)
+        assert len(store.similarity_search("lost1", k=999)) == 250
+        store.checkpoint()
+    assert _all_found(reopen(), expected)
+
+
+def test_histories_that_differ_in_one_old_vector_are_told_apart(path: Path, reopen: Reopen) -> None:
+    """As if a catalogue were indexed again after a restore, with one title put right: all newer vectors agree."""
+    with reopen() as store:
+        store.add_texts(["kept"])
+    copy = (path / "store.sqlite").read_bytes()
+    with reopen() as store:
+        store.add_texts(["mistyped", *WORDS * 4])
+        store.checkpoint()
+    _restore(path, copy)
+    with reopen() as store:
+        store.add_texts(["corrected", *WORDS * 4])
+    assert _all_found(reopen(), ["kept", "corrected", *WORDS])
+
+
+def test_removals_of_another_history_are_not_taken_for_this_ones(path: Path, reopen: Reopen) -> None:
+    with reopen() as store:
+        store.add_texts(WORDS, ids=WORDS)
+        store.checkpoint()
+    copy = (path / "store.sqlite").read_bytes()
+    with reopen() as store:
+        store.delete(WORDS[:20])
+        store.checkpoint()
+    _restore(path, copy)
+    with reopen() as store:
+        store.delete(WORDS[-30:])
+    store = reopen()
+    assert _all_found(store, WORDS[:20])
+    assert len(store.similarity_search("word1", k=99)) == 20
+
+
+def test_a_snapshot_of_lost_writes_is_not_used(path: Path, reopen: Reopen) -> None:
+    with reopen() as store:
+        store.add_texts(_named("first", 100))
+    with reopen() as store:
+        store.add_texts(_named("lost", 100))
+        without_log = (path / "store.sqlite").read_bytes()
+        assert (path / "store.sqlite-wal").stat().st_size > 100_000
+        store.checkpoint()
+    _restore(path, without_log)
+    with reopen() as store:
+        assert store.stats().documents == 100
+        store.add_texts(_named("second", 150))
+    store = reopen()
+    assert _all_found(store, [*_named("first", 100), *_named("second", 150)])
+    assert len(store.similarity_search("lost1", k=999)) == 250
+
+
+def test_a_copy_of_the_whole_directory_keeps_its_snapshot(
+    snapshot: Path, reopen: Reopen, path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    copy = tmp_path / "copy"
+    shutil.copytree(path, copy)
+    with reopen() as store:
+        store.add_texts(["later"])
+        store.checkpoint()
+    with CaptionStore.open(copy, HashEmbeddings()) as store:
+        assert _all_found(store)
+    assert caplog.records == []
+
+
+def test_the_database_knows_only_the_latest_snapshots(snapshot: Path, reopen: Reopen, path: Path) -> None:
+    store = reopen()
+    for _ in range(20):
+        store.checkpoint()
+    with sqlite3.connect(path / "store.sqlite") as connection:
+        ((known,),) = connection.execute("SELECT value FROM meta WHERE name = 'text_snapshots'").fetchall()
+    connection.close()
+    names = known.split()
+    assert len(names) == len(set(names)) == 16
+    assert json.loads(snapshot.read_bytes().partition(b"\n")[0])["snapshot"] == names[-1]
+
+
+# --- damage, bit by bit -----------------------------------------------------------------------------------------------
+
+
+def _with_flipped(data: bytes, bit: int) -> bytes:
+    return data[: bit // 8] + bytes([data[bit // 8] ^ 1 << bit % 8]) + data[bit // 8 + 1 :]
+
+
+def test_no_byte_of_the_header_can_change_unnoticed(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    database = Database(path, create=True, durable=False)
+    with database.write() as connection:
+        connection.execute("INSERT INTO spaces VALUES ('text', 'any', 4, NULL)")
+        connection.executemany(
+            "INSERT INTO entries (space, kind, key, vector) VALUES ('text', 'document', ?, ?)",
+            [(str(number), to_blob(vector)) for number, vector in enumerate(np.eye(4, dtype=np.float32))],
+        )
+        connection.execute("DELETE FROM entries WHERE key = '1'")
+    index = VectorIndex("text", database)
+    with database.read() as connection:
+        index.catch_up(connection)
+        index.save()
+    sound = index.path.read_bytes()
+    chance = random.Random(7)  # noqa: S311 (a seeded choice of bits, no secret)
+    for byte in range(sound.index(b"\n") + 1):
+        bit = byte * 8 + chance.randrange(8)
+        index.path.write_bytes(_with_flipped(sound, bit))
+        caplog.clear()
+        index = VectorIndex("text", database)
+        with database.read() as connection:
+            index.catch_up(connection)
+        assert "again" in caplog.text
+        assert index.search(np.array([1, 0.5, 0.25, 0], dtype=np.float32), 9) == [(1, 1), (3, 0.25), (4, 0)]
+    database.close()
+
+
+def test_a_store_finds_everything_after_any_flipped_bit(
+    snapshot: Path, reopen: Reopen, caplog: pytest.LogCaptureFixture
+) -> None:
+    chance = random.Random(7)  # noqa: S311 (a seeded choice of bits, no secret)
+    sound = snapshot.read_bytes()
+    header = (sound.index(b"\n") + 1) * 8
+    for bit in [*chance.sample(range(header), 25), *chance.sample(range(header, len(sound) * 8), 5)]:
+        snapshot.write_bytes(_with_flipped(sound, bit))
+        with reopen() as store:
+            assert _all_found(store, WORDS[::7])
+            assert len({found.id for found in store.similarity_search("word1", k=99)}) == 50
+    assert len(caplog.records) == 30
 
 
 def test_a_kill_between_writing_and_swapping_leaves_the_old_snapshot(snapshot: Path, reopen: Reopen) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,7 +30,7 @@ def index(tmp_path_factory: pytest.TempPathFactory, vectors: Vectors) -> Iterato
             "INSERT INTO entries (space, kind, key, vector) VALUES ('text', 'document', ?, ?)",
             [(str(number), to_blob(vector)) for number, vector in enumerate(vectors)],
         )
-    index = VectorIndex("text", Path(directory), database.store_id)
+    index = VectorIndex("text", database)
     with database.read() as connection:
         index.catch_up(connection)
     yield index
