@@ -23,6 +23,7 @@ from caslie_tools.store.asynchronous import asynchronous
 from caslie_tools.store.database import Database
 from caslie_tools.store.filters import Where, compile_filter
 from caslie_tools.store.retriever import StoreRetriever
+from caslie_tools.store.selection import Selections
 from caslie_tools.store.vector_index import VectorIndex
 from caslie_tools.store.vectors import (
     SPACE_NAMES,
@@ -53,6 +54,7 @@ class EntryStore(VectorStore):
         self._text = TextSpace(embeddings, database)
         self._picture = None if pictures is None else PictureSpace(pictures, database)
         self._indexes: dict[SpaceName, VectorIndex] = {name: VectorIndex(name, database) for name in SPACE_NAMES}
+        self._selections = Selections()
         self._discard: weakref.finalize[..., Any] = weakref.finalize(self, database.close)
         with database.read() as connection:
             for space in (self._text, self._picture):
@@ -346,7 +348,7 @@ class EntryStore(VectorStore):
         vector = embed()  # before the lock: a model may take its time
         with self._searching("text") as connection:
             require_dimension(connection, "text", vector)
-            allowed = None if condition is None else entries.allowed(connection, "text", condition)
+            allowed = None if condition is None else entries.allowed(connection, self._selections, "text", condition)
             hits = self._indexes["text"].search(vector, k, allowed=allowed)
             found = [(documents.of_entry(connection, entry), score, entry) for entry, score in hits]
             return [

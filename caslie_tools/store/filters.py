@@ -38,6 +38,7 @@ PRODUCT_FIELDS: Final = {
 _COMPARISONS: Final = {"$eq": "=", "$ne": "<>", "$lt": "<", "$lte": "<=", "$gt": ">", "$gte": ">="}
 _OPPOSITES: Final = {"$eq": "$ne", "$lt": "$gte", "$lte": "$gt"} | {"$ne": "$eq", "$gte": "$lt", "$gt": "$lte"}
 _OPERATORS: Final = (*_COMPARISONS, "$in", "$nin", "$like", "$between", "$exists")
+_ALL: Final = "SELECT id AS entry FROM entries WHERE kind IN ('product', 'document')"
 _MAX_CONDITIONS: Final = 100
 _MAX_DEPTH: Final = 30
 _MAX_TEXT: Final = 1_000
@@ -45,10 +46,10 @@ _MAX_TEXT: Final = 1_000
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition on the row ``e`` of the table ``entries``."""
+    """A query for the entries, of products and plain documents, for which a filter holds."""
 
     sql: str
-    """Fixed text with placeholders: no part of a filter ever becomes part of it."""
+    """Fixed text with placeholders, of the one column ``entry``: no part of a filter ever becomes part of it."""
     parameters: tuple[str | int | float, ...] = ()
 
 
@@ -71,7 +72,7 @@ def compile_filter(where: Where, *, products_only: bool = False) -> Condition | 
         where = parse_filter(where) if where.strip() else None
     if where is None or where == {}:
         return None
-    return _Compiler(products_only).mapping(where, negated=False, depth=0)
+    return _complete(_Compiler(products_only).mapping(where, negated=False, depth=0))
 
 
 def product_facts(product: Product) -> Iterator[tuple[str, str, str | int | float]]:
@@ -111,20 +112,32 @@ def _as_float(value: int) -> float:
         return math.inf if value > 0 else -math.inf
 
 
+@dataclass(frozen=True)
+class _Part:
+    """A query for a part of a filter, with the subqueries that it names."""
+
+    sql: str
+    parameters: tuple[str | int | float, ...] = ()
+    compound: bool = False
+    """Whether it consists of several queries, so that another can only join it by a name."""
+    named: tuple[Condition, ...] = ()
+
+
 class _Compiler:
     def __init__(self, products_only: bool) -> None:
         self._products_only = products_only
         self._conditions = 0
+        self._names = 0
 
-    def mapping(self, where: object, *, negated: bool, depth: int) -> Condition:
+    def mapping(self, where: object, *, negated: bool, depth: int) -> _Part:
         if depth > _MAX_DEPTH:
             raise FilterError(f"the filter is nested more than {_MAX_DEPTH} deep: simplify it")
         if not isinstance(where, Mapping) or not where:
             raise FilterError(f"a filter is a text or a mapping of names to conditions, not {_shown(where)}")
         parts = [self._part(name, value, negated, depth) for name, value in where.items()]
-        return _joined(parts, "OR" if negated else "AND")
+        return self._joined(parts, "UNION" if negated else "INTERSECT")
 
-    def _part(self, name: object, value: object, negated: bool, depth: int) -> Condition:
+    def _part(self, name: object, value: object, negated: bool, depth: int) -> _Part:
         if not isinstance(name, str) or not name:
             raise FilterError(f"a filter names a product's field or attribute, not {_shown(name)}")
         if name == "$not":
@@ -133,7 +146,7 @@ class _Compiler:
             if not isinstance(value, Sequence) or isinstance(value, str) or not value:
                 raise FilterError(f"{name} takes a list of filters, not {_shown(value)}")
             parts = [self.mapping(part, negated=negated, depth=depth + 1) for part in value]
-            return _joined(parts, "AND" if (name == "$and") is not negated else "OR")
+            return self._joined(parts, "INTERSECT" if (name == "$and") is not negated else "UNION")
         if name.startswith("$"):
             raise FilterError(
                 f"unknown operator {_shown(name)} (supported: $and, $or, $not; after a name {', '.join(_OPERATORS)})"
@@ -142,9 +155,11 @@ class _Compiler:
             return self._leaf(name, "$eq", value, negated)
         if not value:
             raise FilterError(f"no condition is given for {_shown(name)}")
-        return _joined([self._leaf(name, *item, negated) for item in value.items()], "OR" if negated else "AND")
+        return self._joined(
+            [self._leaf(name, *item, negated) for item in value.items()], "UNION" if negated else "INTERSECT"
+        )
 
-    def _leaf(self, name: str, operator: object, value: object, negated: bool) -> Condition:
+    def _leaf(self, name: str, operator: object, value: object, negated: bool) -> _Part:
         self._conditions += 1
         if self._conditions > _MAX_CONDITIONS:
             raise FilterError(f"the filter has more than {_MAX_CONDITIONS} conditions: use $in for a list of values")
@@ -168,10 +183,12 @@ class _Compiler:
             if not isinstance(value, bool):
                 raise FilterError(f"{_shown(name)}: $exists takes true or false, not {_shown(value)}")
             there = _fact(name, "1")
-            return there if value is not negated else Condition(f"NOT {there.sql}", there.parameters)
+            if value is not negated:
+                return there
+            return _Part(f"{_ALL} EXCEPT {there.sql}", there.parameters, compound=True)
         raise FilterError(f"{_shown(name)}: unknown operator {_shown(operator)} (supported: {', '.join(_OPERATORS)})")
 
-    def _membership(self, name: str, operator: str, value: object, negated: bool) -> Condition:
+    def _membership(self, name: str, operator: str, value: object, negated: bool) -> _Part:
         if isinstance(value, str | Mapping) or not isinstance(value, Sequence | set | frozenset | tuple):
             raise FilterError(f"{_shown(name)}: {operator} takes a list of values, not {_shown(value)}")
         if len(value) > _MAX_TEXT:
@@ -182,22 +199,40 @@ class _Compiler:
             kind, operand = self._operand(name, operator, item)
             by_kind.setdefault(kind, []).append(operand)
         if not by_kind:  # nothing is in an empty list, and every value there is outside of it
-            return Condition("0") if inside else _fact(name, "1")
+            return _Part("SELECT 0 AS entry WHERE 0") if inside else _fact(name, "1")
         parts = [
             _fact(
                 name, f"type = ? AND value {'' if inside else 'NOT '}IN ({', '.join('?' * len(group))})", kind, *group
             )
             for kind, group in by_kind.items()
         ]
-        return _joined(parts, "OR")
+        return self._joined(parts, "UNION")
 
-    def _range(self, name: str, value: object, negated: bool) -> Condition:
+    def _range(self, name: str, value: object, negated: bool) -> _Part:
         if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 2:
             raise FilterError(f"{_shown(name)}: $between takes a list of two values, not {_shown(value)}")
         (low_kind, low), (high_kind, high) = (self._operand(name, "$between", bound) for bound in value)
         if low_kind != high_kind or low_kind == "truth value":
             raise FilterError(f"{_shown(name)}: $between takes two numbers or two texts")
         return _fact(name, f"type = ? AND value {'NOT ' * negated}BETWEEN ? AND ?", low_kind, low, high)
+
+    def _joined(self, parts: Sequence[_Part], operator: str) -> _Part:
+        if len(parts) == 1:
+            return parts[0]
+        # SQLite has no parentheses around compound queries, and nested ones overflow its parser: each gets a name.
+        queries: list[str] = []
+        parameters: list[str | int | float] = []
+        named: list[Condition] = []
+        for part in parts:
+            named += part.named
+            if part.compound:
+                self._names += 1
+                named.append(Condition(f"part{self._names} AS ({part.sql})", part.parameters))
+                queries.append(f"SELECT entry FROM part{self._names}")  # noqa: S608 (a number)
+            else:
+                queries.append(part.sql)
+                parameters += part.parameters
+        return _Part(f" {operator} ".join(queries), tuple(parameters), compound=True, named=tuple(named))
 
     def _operand(self, name: str, operator: object, value: object) -> tuple[str, str | int | float]:
         typed = _typed(value)
@@ -215,20 +250,19 @@ class _Compiler:
         return typed
 
 
-def _fact(name: str, test: str, *parameters: str | int | float) -> Condition:
+def _fact(name: str, test: str, *parameters: str | int | float) -> _Part:
     try:
         name.encode()
     except UnicodeEncodeError as error:
         raise FilterError(f"the name {name!a} is not valid Unicode") from error
     # `test` is one of the fixed texts above.
-    return Condition(f"e.id IN (SELECT entry FROM facts WHERE name = ? AND {test})", (name, *parameters))  # noqa: S608
+    return _Part(f"SELECT entry FROM facts WHERE name = ? AND {test}", (name, *parameters))  # noqa: S608
 
 
-def _joined(parts: Sequence[Condition], operator: str) -> Condition:
-    if len(parts) == 1:
-        return parts[0]
-    sql = f" {operator} ".join(part.sql for part in parts)
-    return Condition(f"({sql})", tuple(value for part in parts for value in part.parameters))
+def _complete(part: _Part) -> Condition:
+    named = f"WITH {', '.join(query.sql for query in part.named)} " if part.named else ""
+    parameters = tuple(value for query in part.named for value in query.parameters)
+    return Condition(f"{named}{part.sql}", (*parameters, *part.parameters))
 
 
 def _shown(value: object) -> str:

@@ -1,6 +1,6 @@
 """Products in the store: writing them, and finding them by words and pictures."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache, partial
 from sqlite3 import Connection
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from caslie_tools.store.entry_store import EntryStore
 from caslie_tools.store.filters import Condition, Where, compile_filter
 from caslie_tools.store.ranking import Aspect, Ranked, rank_products
 from caslie_tools.store.results import Match, PictureHit, ProductHit
-from caslie_tools.store.vector_index import Ids
+from caslie_tools.store.selection import Ids
 from caslie_tools.store.vectors import SPACE_NAMES, PictureSpace, Vector, from_blob, require_dimension, unit_vectors
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class ProductStore(EntryStore):
         condition = compile_filter(where, products_only=True)
         with self._database.read() as connection:
             if condition is not None:
-                return sorted(entries.matching_products(connection, condition))
+                return sorted(entries.matching_products(connection, self._selections, condition))
             return [product_id for (product_id,) in connection.execute("SELECT id FROM products ORDER BY id")]
 
     def product_digest(self, product_id: str) -> str | None:
@@ -159,12 +159,14 @@ class ProductStore(EntryStore):
                     index=self._indexes[space],
                     vector=vector,
                     weight=weight,
-                    allowed=None if condition is None else entries.allowed(connection, space, condition),
+                    allowed=None
+                    if condition is None
+                    else entries.allowed(connection, self._selections, space, condition),
                 )
                 for space, (vector, weight) in queries.items()
             ]
-            # Asked for only where a hit's image may belong to products that do not pass.
-            passing = None if condition is None else cache(partial(entries.matching_products, connection, condition))
+            # Asked only where a hit's image may belong to products that do not pass.
+            passing = None if condition is None else self._passing(connection, condition)
             return [_hit(connection, ranked) for ranked in rank_products(connection, aspects, k, passing)]
 
     def nearest_pictures(
@@ -197,19 +199,18 @@ class ProductStore(EntryStore):
             vector = self._picture_vector(picture)
         with self._searching("picture") as connection:
             require_dimension(connection, "picture", vector)
-            allowed, passing = None, None
+            allowed = None
             if condition is not None:
-                condition = _without(condition, exclude_products)
-                allowed = entries.allowed(connection, "picture", condition)
-                passing = entries.matching_products(connection, condition)
-            excluded = _excluded(connection, set(exclude_images), set(exclude_products))
+                allowed = entries.allowed(connection, self._selections, "picture", condition)
+            passes = self._passing(connection, condition, exclude_products)
+            excluded = _excluded(connection, set(exclude_images), set(exclude_products), passes)
             hits = []
             for entry, score in self._indexes["picture"].search(vector, k, allowed=allowed, excluded=excluded):
                 image = connection.execute("SELECT key FROM entries WHERE id = ?", (entry,)).fetchone()[0]
                 showing = tuple(
                     products.require(connection, product)
                     for product in products.products_of(connection, image)
-                    if product not in exclude_products and (passing is None or product in passing)
+                    if passes(product)
                 )
                 hits.append(PictureHit(image=image, score=score, products=showing))
             return hits
@@ -224,6 +225,17 @@ class ProductStore(EntryStore):
     adelete_products = asynchronous(delete_products)
     asearch_products = asynchronous(search_products)
     anearest_pictures = asynchronous(nearest_pictures)
+
+    def _passing(
+        self, connection: Connection, condition: Condition | None, excluded: Collection[str] = ()
+    ) -> Callable[[str], bool]:
+        """Makes a function that tells whether a product passes a filter and is not left out."""
+        left_out = frozenset(excluded)
+        if condition is None:
+            return lambda product: product not in left_out
+        # Asked for only where an image is met.
+        found = cache(partial(entries.matching, connection, self._selections, condition))
+        return cache(lambda product: product not in left_out and entries.passes(connection, found(), product))
 
     @property
     def has_pictures(self) -> bool:
@@ -258,15 +270,13 @@ def _hit(connection: Connection, ranked: Ranked) -> ProductHit:
     return ProductHit(product=product, score=ranked.score, matched=tuple(matched))
 
 
-def _without(condition: Condition, excluded: Collection[str]) -> Condition:
-    marks = ", ".join("?" * len(excluded))
-    return Condition(f"{condition.sql} AND e.key NOT IN ({marks})", (*condition.parameters, *excluded))
-
-
-def _excluded(connection: Connection, images: set[str], excluded_products: set[str]) -> Ids:
+def _excluded(
+    connection: Connection, images: set[str], excluded_products: set[str], passes: Callable[[str], bool]
+) -> Ids:
+    """The pictures to leave out: those named, and those that of all products only excluded ones would be shown with."""
     for product in excluded_products:
         for image in products.images_of(connection, product):
-            if image is not None and excluded_products.issuperset(products.products_of(connection, image)):
+            if image is not None and not any(passes(showing) for showing in products.products_of(connection, image)):
                 images = images | {image}
     rows = (connection.execute("SELECT id FROM entries WHERE kind = 'image' AND key = ?", (image,)) for image in images)
     return np.array([entry for found in rows for (entry,) in found], dtype=np.int64)

@@ -1,12 +1,13 @@
 """From entries to products: the best products by words, by picture or by both."""
 
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from caslie_tools.store import products
-from caslie_tools.store.vector_index import Ids, VectorIndex
+from caslie_tools.store.selection import IdSet
+from caslie_tools.store.vector_index import VectorIndex
 from caslie_tools.store.vectors import SpaceName, Vector, cosine, from_blob
 
 _FIRST_FETCH: Final = 32
@@ -22,7 +23,7 @@ class Aspect:
     vector: Vector
     """Of the query."""
     weight: float
-    allowed: Ids | None
+    allowed: IdSet | None
     """Entries to look among, instead of all."""
 
 
@@ -36,7 +37,7 @@ class Ranked:
 
 
 def rank_products(
-    connection: sqlite3.Connection, aspects: Sequence[Aspect], k: int, passing: Callable[[], Collection[str]] | None
+    connection: sqlite3.Connection, aspects: Sequence[Aspect], k: int, passing: Callable[[str], bool] | None
 ) -> list[Ranked]:
     """Finds the ``k`` products with the highest weighted sum of their best cosines, exactly.
 
@@ -49,7 +50,7 @@ def rank_products(
         connection: The transaction the indexes have been caught up in.
         aspects: The spaces searched.
         k: How many products at most.
-        passing: Tells the products a filter lets pass, if there is one: an image may belong to others too.
+        passing: Tells whether a filter lets a product pass, if there is one: an image may belong to others too.
     """
     fetch = max(_FIRST_FETCH, _GROWTH * k)
     found: dict[str, Ranked] = {}
@@ -95,11 +96,9 @@ def _best_entry(connection: sqlite3.Connection, product: str, aspect: Aspect) ->
     return max(scored, key=lambda pair: (pair[1], -pair[0]), default=None)
 
 
-def _products_of_entry(
-    connection: sqlite3.Connection, entry: int, passing: Callable[[], Collection[str]] | None
-) -> list[str]:
+def _products_of_entry(connection: sqlite3.Connection, entry: int, passing: Callable[[str], bool] | None) -> list[str]:
     kind, key, image = connection.execute("SELECT kind, key, image FROM entries WHERE id = ?", (entry,)).fetchone()
     if kind == "product":
         return [key]
     showing = products.products_of(connection, image) if image is not None else []
-    return showing if passing is None else [product for product in showing if product in passing()]
+    return showing if passing is None else [product for product in showing if passing(product)]

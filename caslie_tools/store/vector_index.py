@@ -23,14 +23,11 @@ from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from caslie_tools.exceptions import StoreError
 from caslie_tools.store.database import Database
+from caslie_tools.store.selection import Ids, IdSet
 from caslie_tools.store.vectors import SpaceName, Vector
-
-Ids = NDArray[np.int64]
-"""Ids of entries, of shape (count,)."""
 
 logger = logging.getLogger(__name__)
 
@@ -80,14 +77,14 @@ class VectorIndex:
         self._remove_old(connection)
 
     def search(
-        self, vector: Vector, count: int, *, allowed: Ids | None = None, excluded: Ids | None = None
+        self, vector: Vector, count: int, *, allowed: IdSet | None = None, excluded: Ids | None = None
     ) -> list[tuple[int, float]]:
         """Finds the nearest entries among those allowed.
 
         Args:
             vector: A unit vector.
             count: How many at most.
-            allowed: Ids to look among, instead of all.
+            allowed: Entries to look among, instead of all.
             excluded: Ids to leave out.
 
         Returns:
@@ -96,7 +93,7 @@ class VectorIndex:
         if self._index is None or count < 1:
             return []
         if allowed is not None and excluded is not None:
-            allowed = np.setdiff1d(allowed, excluded)
+            allowed = allowed.without(excluded)
         available = self._index.ntotal if allowed is None else len(allowed)
         count = min(count, available)
         if not count:
@@ -252,13 +249,11 @@ def _sealed(header: dict[str, Any], checksum: object) -> bytes:
     return json.dumps(header | {"sha256": checksum}).encode() + b"\n"
 
 
-def _selection(allowed: Ids | None, excluded: Ids | None) -> Any:
+def _selection(allowed: IdSet | None, excluded: Ids | None) -> Any:
     # Made anew for each search: an `IndexIDMap` changes the selector for as long as it searches. The parameters keep
     # the selector alive, and the selector its array.
     if allowed is not None:
-        mask = np.zeros(int(allowed.max()) + 1, dtype=bool)
-        mask[allowed] = True
-        selector = _faiss().IDSelectorBitmap(np.packbits(mask, bitorder="little"))
+        selector = _faiss().IDSelectorBitmap(allowed.bits)
     elif excluded is not None and len(excluded):
         selector = _faiss().IDSelectorNot(_faiss().IDSelectorBatch(excluded))
     else:

@@ -3,19 +3,22 @@
 import itertools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from caslie_tools.domain import Product
 from caslie_tools.exceptions import FilterError
-from caslie_tools.store import CaptionStore
-from caslie_tools.store.filters import compile_filter
-from tests.doubles import HashEmbeddings
-from tests.store.conftest import shown
+from caslie_tools.store import CaptionStore, entries
+from caslie_tools.store.filters import Condition, compile_filter
+from caslie_tools.store.selection import IdSet, Selections
+from tests.doubles import HashEmbeddings, HashPictures
+from tests.store.conftest import caption, picture, shown
 
 PRODUCTS = [
     Product(
@@ -185,8 +188,9 @@ LEAVES = st.one_of(
     st.builds(lambda value: {"$exists": value}, st.booleans()),
     st.builds(lambda value: {"$like": value}, SCALARS),
 )
-TOKENS = {"e", "id", "IN", "SELECT", "entry", "FROM", "facts", "WHERE", "name", "type", "value", "AND", "OR", "NOT"}
-TOKENS |= {"LIKE", "BETWEEN", "'text'", "0", "1"} | set(".()=?<>,")
+TOKENS = {"SELECT", "entry", "FROM", "facts", "WHERE", "name", "type", "value", "AND", "NOT", "IN", "LIKE", "BETWEEN"}
+TOKENS |= {"WITH", "AS", "INTERSECT", "UNION", "EXCEPT", "id", "entries", "kind", "'product'", "'document'", "'text'"}
+TOKENS |= {"0", "1"} | set("()=?<>,")
 FILTERS = st.recursive(
     st.dictionaries(NAMES, LEAVES, min_size=1, max_size=2),
     lambda inner: st.one_of(
@@ -269,7 +273,8 @@ def test_a_filter_means_what_it_says_or_is_refused(catalogue: CaptionStore, wher
     except FilterError:
         return
     assert condition is not None
-    assert set(re.findall(r"\w+|'\w+'|[^\w\s]+?", condition.sql)) <= TOKENS
+    words = set(re.findall(r"\w+|'\w+'|[^\w\s]+?", condition.sql))
+    assert {word for word in words if not re.fullmatch(r"part\d+", word)} <= TOKENS
     assert condition.sql.count("?") == len(condition.parameters)
     assert catalogue.stats() == before
     if "$like" not in _names(where):  # SQLite's own, not to be written again here
@@ -285,6 +290,145 @@ def test_any_text_is_understood_or_refused(catalogue: CaptionStore, text: str) -
     except FilterError:
         return
     assert set(found) <= {product.id for product in PRODUCTS}
+
+
+DOCUMENTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "cheap": {"price": 3, "brand": "Forge", "kg": 7},
+    "texts": {"price": "3", "kg": "one", "id": "apple", "organic": None},
+    "truths": {"organic": True, "kg": False, "category": ["Tools"]},
+}
+
+
+@pytest.fixture(scope="module")
+def mixed() -> Iterator[CaptionStore]:
+    """Products and documents, of which one claims to be a product; each product with a picture and its caption."""
+    with CaptionStore.in_memory(HashEmbeddings(), pictures=HashPictures()) as store:
+        pictures = {product.id: picture("red", product.id) for product in PRODUCTS}
+        store.put_products([shown(product, pictures[product.id], picture("blue")) for product in PRODUCTS])
+        store.put_captions([caption(pictures[product.id], product.id, captioner=product.id) for product in PRODUCTS])
+        store.add_texts(list(DOCUMENTS), list(DOCUMENTS.values()), ids=list(DOCUMENTS))
+        yield store
+
+
+@given(FILTERS)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_filter_means_the_same_for_products_documents_captions_and_pictures(
+    mixed: CaptionStore, where: dict[str, Any]
+) -> None:
+    if "$like" in _names(where):
+        return
+    for _ in range(2):  # the second time from memory
+        try:
+            found = mixed.similarity_search("x", k=99, filter=where)
+        except FilterError:
+            return
+        products = {product.id for product in PRODUCTS if _holds(where, _facts(product)) is True}
+        # A list can be asked for, but not be compared.
+        plain = {name for name, metadata in DOCUMENTS.items() if _holds(where, metadata) is True}
+        if "category" not in str(where):
+            assert {hit.id for hit in found if hit.id in DOCUMENTS} == plain
+        assert {hit.metadata["products"][0] for hit in found if hit.metadata.get("kind") == "product"} == products
+        assert {hit.page_content for hit in found if hit.metadata.get("kind") == "caption"} == products
+        try:
+            assert mixed.product_ids(where) == sorted(products)
+        except FilterError:  # a type that no product's field can have
+            return
+        pictures = mixed.nearest_pictures(picture("red"), k=99, where=where, exclude_products=["pear"])
+        showing = {shown_by.id for hit in pictures for shown_by in hit.products}
+        assert showing == products - {"pear"}
+        assert len(pictures) == len(showing) + bool(showing)  # each its own, and the one that all share
+
+
+def test_a_filter_may_be_nested_as_deep_as_allowed(catalogue: CaptionStore) -> None:
+    where: dict[str, Any] = {"kg": {"$in": ["two", 1, True]}}
+    for depth in range(30):
+        where = {"$or" if depth % 2 else "$and": [where, {"price": {"$gt": depth}, "title": {"$exists": True}}]}
+    assert catalogue.product_ids(where) == ["saw"]
+    with pytest.raises(FilterError, match="nested"):
+        catalogue.product_ids({"$or": [where]})
+
+
+def test_a_filter_may_have_as_many_conditions_as_allowed(catalogue: CaptionStore) -> None:
+    leaf = {"kg": {"$nin": ["one", 2, True]}}
+    assert catalogue.product_ids({"$or": [leaf] * 100}) == ["pear"]
+    assert catalogue.product_ids({"$and": [leaf] * 100}) == ["pear"]
+    assert catalogue.product_ids({"$and": [{"brand": {"$exists": False}}] * 100}) == ["gift", "pear"]
+
+
+# --- remembered, but never longer than it holds -----------------------------------------------------------------------
+
+
+def test_what_a_filter_lets_pass_is_up_to_date_after_any_write_by_anyone(
+    path: Path, reopen: Callable[..., CaptionStore]
+) -> None:
+    red, blue = picture("red"), picture("blue")
+    reader, writer = reopen(), reopen()
+
+    def found() -> tuple[str, ...]:
+        by_words = [hit.product.id for hit in reader.search_products("mug", k=99, where="price < 5")]
+        by_looks = [name.id for hit in reader.nearest_pictures(red, k=99, where="price < 5") for name in hit.products]
+        documents = [hit.id or "" for hit in reader.similarity_search("mug", k=99, filter="price < 5")]
+        assert sorted(by_words) == reader.product_ids("price < 5")
+        return " ".join(sorted(by_words)), " ".join(sorted(by_looks)), " ".join(sorted(documents))
+
+    assert found() == ("", "", "")
+    writer.put_products([shown(Product(id="1", price=1), red), shown(Product(id="2", price=9), red)])
+    assert found() == found() == ("1", "1", "product:1")
+    writer.put_products([shown(Product(id="2", price=2), red)])
+    assert found() == found() == ("1 2", "1 2", "product:1 product:2")
+    writer.put_products([shown(Product(id="1", price=1))])  # its picture is gone, all else is the same
+    assert found() == found() == ("1 2", "2", "product:1 product:2")
+    writer.put_products([shown(Product(id="1", price=1), blue)])
+    assert found() == found() == ("1 2", "1 2", "product:1 product:2")
+    said = caption(blue, "a mug")
+    writer.put_captions([said])
+    assert found() == found() == ("1 2", "1 2", f"caption:{said.key} product:1 product:2")
+    writer.add_texts(["a"], [{"price": 3}], ids=["a"])
+    assert found() == found() == ("1 2", "1 2", f"a caption:{said.key} product:1 product:2")
+    writer.delete(["a"])
+    writer.delete_products(["1"])
+    assert found() == found() == ("2", "2", "product:2")
+
+
+def test_a_transaction_that_began_earlier_neither_takes_nor_leaves_newer_sets(store: CaptionStore) -> None:
+    condition = compile_filter("price < 5")
+    assert condition is not None
+    selections = Selections()
+    store.put_products([shown(Product(id="1", price=1))])
+    with store._database.read() as early:
+        early.execute("SELECT count(*) FROM entries").fetchone()  # from here on it sees this state
+        store.put_products([shown(Product(id="2", price=2))])
+        for _ in range(2):
+            assert len(entries.matching(early, selections, condition)) == 1
+            with store._database.read() as late:
+                assert len(entries.matching(late, selections, condition)) == 2
+
+
+def test_only_the_latest_sets_are_remembered(store: CaptionStore) -> None:
+    selections = Selections()
+    made = []
+
+    def make(number: int) -> IdSet:
+        made.append(number)
+        return IdSet(np.array([number]))
+
+    with store._database.read() as connection:
+        for number in [*range(100), 99, 0]:
+            got = selections.get(connection, Condition(str(number)), "matching", lambda number=number: make(number))  # type: ignore[misc]
+            assert got.ids().tolist() == [number]
+    assert made == [*range(100), 0]
+
+
+def test_a_set_of_ids() -> None:
+    ids = np.array([9, 1, 64, 9])
+    found = IdSet(ids)
+    assert (len(found), found.ids().tolist()) == (3, [1, 9, 64])
+    assert [entry for entry in range(200) if entry in found] == [1, 9, 64]
+    assert found.without(np.array([9, 500])).ids().tolist() == [1, 64]
+    assert found.without(np.array([2], dtype=np.int64)) is found
+    nothing = IdSet(np.zeros(0, dtype=np.int64))
+    assert (len(nothing), nothing.ids().tolist(), 0 in nothing) == (0, [], False)
 
 
 # --- before the top-k ------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from caslie_tools.store.database import Database
+from caslie_tools.store.selection import IdSet
 from caslie_tools.store.vector_index import VectorIndex
 from caslie_tools.store.vectors import Vector, Vectors, to_blob, unit_vectors
 
@@ -47,7 +48,7 @@ def _nearest(vectors: Vectors, query: Vector, count: int, among: np.ndarray) -> 
 def test_hits_are_those_of_comparing_with_all(index: VectorIndex, vectors: Vectors, count: int, selection: str) -> None:
     among, options = np.arange(COUNT), {}
     if selection in ("allowed", "both"):
-        among, options = CHOSEN, {"allowed": CHOSEN + 1}
+        among, options = CHOSEN, {"allowed": IdSet(CHOSEN + 1)}
     if selection in ("excluded", "both"):
         among, options = np.setdiff1d(among, CHOSEN[::2]), options | {"excluded": CHOSEN[::2] + 1}
     for query in unit_vectors(np.random.default_rng(count).standard_normal((5, DIMENSION)), 5):
