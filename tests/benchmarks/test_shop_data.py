@@ -8,7 +8,7 @@ from benchmarks.shop_data import AISLES, PRINTED, Fact, Item, build, facts, quer
 from caslie_tools.data.reading import read_records
 from caslie_tools.data.records import Record
 from caslie_tools.domain import Product
-from tests.conftest import GROCERY
+from tests.paths import GROCERY
 
 
 def item(title: str, category: str, *, brand: str = "", printed: tuple[str, ...] = (), **attributes: str) -> Item:

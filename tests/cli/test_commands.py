@@ -8,8 +8,9 @@ import pytest
 
 import caslie_tools
 from caslie_tools.tasks import TASKS, get_task
-from tests.cli.conftest import ROOT, Command
+from tests.cli.conftest import Command
 from tests.doubles import draw_picture
+from tests.paths import ROOT
 
 INSTANCES = sorted((ROOT / "examples" / "instances").glob("*.json"))
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from caslie_tools.sample import DEMO_QUESTIONS
-from tests.conftest import GROCERY, EmbeddedCommand
+from tests.conftest import EmbeddedCommand
+from tests.paths import GROCERY
 
 
 def said(text: str) -> str:

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from caslie_tools.profiles.profile import Profile
-from tests.cli.conftest import ROOT, Command, finish, one_line, start
+from tests.cli.conftest import Command, finish, one_line, start
 from tests.doubles import HashEmbeddings, draw_picture, light_profile, write_catalogue
+from tests.paths import ROOT
 from tests.shop import DATABASE
 
 INSTANCE = ROOT / "examples" / "instances" / "category_classification.json"

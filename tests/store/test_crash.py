@@ -13,7 +13,8 @@ from caslie_tools.domain import Product
 from caslie_tools.exceptions import ModelError, StoreModelError
 from caslie_tools.store import CaptionStore
 from tests.doubles import HashEmbeddings, HashPictures
-from tests.store.conftest import ROOT, shown
+from tests.paths import ROOT
+from tests.store.conftest import shown
 from tests.store.writer import pictures, product
 
 
