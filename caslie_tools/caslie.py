@@ -45,10 +45,8 @@ class Caslie:
         checkpointer: BaseCheckpointSaver[Any] | None = None,
     ) -> None:
         settings = settings or Settings.load()
-        own = {"mode": profile.mode, "gate": profile.gate}
-        unset = {name: value for name, value in own.items() if value and name not in settings.model_fields_set}
-        settings = settings.model_copy(update=unset)
-        self.settings = settings
+        # What the user sets wins over the profile, and the profile over the defaults of `Settings`.
+        self.settings = settings = settings.with_defaults(**profile.pipeline.model_dump(), gate=profile.gate)
         self.profile = profile
         self.store = store
         self.pipeline = Pipeline(store, profile.models(store), settings)

@@ -7,9 +7,21 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableError
 
+from caslie_tools.domain import FrozenModel
 from caslie_tools.exceptions import SettingsError
 from caslie_tools.images.loading import ImageLimits
 from caslie_tools.tasks.fusion import WireFormat
+
+
+class PipelineDefaults(FrozenModel):
+    """Values of some settings that suit the models of a profile. They apply where the user sets none.
+
+    See the attributes of :class:`Settings` with the same names. ``None`` keeps the default of ``Settings``.
+    """
+
+    wire_format: WireFormat | None = None
+    quorum: int | None = Field(default=None, ge=1)
+    reuse_threshold: float | None = Field(default=None, ge=0, le=1)
 
 
 class Settings(BaseSettings):
@@ -24,9 +36,9 @@ class Settings(BaseSettings):
     """A profile by name, or ``module:function`` for one of your own."""
     store: Path = Path(".caslie/store")
     """Folder of the caption store."""
-    mode: WireFormat = "corrected"
-    """``paper`` reproduces the published behaviour where it is sound: fused text byte for byte, majority of any number
-    of valid votes, a caption for every context (none reused from a similar one)."""
+    wire_format: WireFormat = "corrected"
+    """Form of the fused text. ``paper``: byte for byte what the published models were tuned on, with a ``null`` for a
+    rejected caption. ``corrected``: a rejected caption leaves no trace."""
     check_models: bool = True
     """Whether a start asks the model servers if they are there and serve the models, and fails if they do not."""
     allow_local_paths: bool = True
@@ -35,8 +47,8 @@ class Settings(BaseSettings):
     products_per_question: int = Field(default=4, ge=1, le=50)
     """Candidate products looked at when a question names none."""
     reuse_threshold: float = Field(default=0.86, ge=0, le=1)
-    """Cosine of two contexts above which a caption made for one is tried for the other; 1 reuses it only in the very
-    context it was made for."""
+    """Least cosine of two contexts at which a caption that was made for one is reused for the other. 1 reuses a caption
+    only in the exact context it was made for."""
     max_images: int = Field(default=32, ge=1)
     """Images looked at for one request; the rest is left out, with a warning."""
     max_parallel_images: int = Field(default=4, ge=1)
@@ -44,7 +56,7 @@ class Settings(BaseSettings):
     max_parallel_votes: int = Field(default=16, ge=1)
     """Votes under way at once, likewise."""
     quorum: int | None = Field(default=None, ge=1)
-    """Valid votes needed to keep a caption; by default half of the jury, rounded up."""
+    """Valid votes needed to keep a caption. By default half of the jury, rounded up."""
     early_stop: bool = True
     """Stop asking judges once the verdict is settled."""
     gate: Path | None = None
@@ -72,3 +84,14 @@ class Settings(BaseSettings):
             raise SettingsError(f"the setting {name} cannot be used: {first['msg']}") from error
         except UnreadableError as error:  # such as a group of settings that is not JSON
             raise SettingsError(f"the settings in the environment cannot be read: {error}") from error
+
+    def with_defaults(self, **defaults: Any) -> "Settings":
+        """Returns these settings with other defaults: values for the settings that nobody set.
+
+        Args:
+            **defaults: Values by the name of the setting. ``None`` keeps the setting as it is.
+        """
+        unset = {
+            name: value for name, value in defaults.items() if value is not None and name not in self.model_fields_set
+        }
+        return self.model_copy(update=unset)

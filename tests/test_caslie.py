@@ -29,7 +29,7 @@ from caslie_tools.images.loading import ImageLimits
 from caslie_tools.profiles.named import load_profile
 from caslie_tools.profiles.profile import Profile
 from caslie_tools.roles.interfaces import JudgeRequest, Models
-from caslie_tools.settings import Settings
+from caslie_tools.settings import PipelineDefaults, Settings
 from caslie_tools.store import CaptionStore
 from tests.doubles import (
     FunctionJudge,
@@ -302,8 +302,8 @@ class TestSynchronousAndNot:
 
 class TestStart:
     @staticmethod
-    def profile(*, check: Any = None, mode: Any = None) -> Profile:
-        return dataclasses.replace(light_profile(), check=check, mode=mode)
+    def profile(**fields: Any) -> Profile:
+        return dataclasses.replace(light_profile(), **fields)
 
     def test_models_that_are_not_there_keep_it_from_starting(self, tmp_path: Path) -> None:
         async def fail() -> None:
@@ -325,10 +325,12 @@ class TestStart:
         Caslie.open(tmp_path / "store", profile=self.profile(check=check), settings=Settings()).close()
         assert checked == [True]
 
-    def test_a_profile_brings_the_mode_its_models_need(self, tmp_path: Path) -> None:
-        paper = self.profile(mode="paper")
+    def test_a_profile_s_settings_apply_where_the_user_sets_none(self, tmp_path: Path) -> None:
+        paper = self.profile(pipeline=PipelineDefaults(wire_format="paper", quorum=1, reuse_threshold=1.0))
         with Caslie.open(tmp_path / "store", profile=paper, settings=Settings()) as caslie:
-            assert caslie.pipeline.settings.mode == "paper"
+            settings = caslie.pipeline.settings
+            assert (settings.wire_format, settings.reuse_threshold) == ("paper", 1.0)
             assert caslie.pipeline.cqe.quorum == 1
-        with Caslie.open(tmp_path / "store", profile=paper, settings=Settings(mode="corrected")) as caslie:
-            assert caslie.pipeline.settings.mode == "corrected"
+        with Caslie.open(tmp_path / "store", profile=paper, settings=Settings(wire_format="corrected")) as caslie:
+            assert caslie.pipeline.settings.wire_format == "corrected"
+            assert caslie.pipeline.cqe.quorum == 1

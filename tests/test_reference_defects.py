@@ -137,10 +137,10 @@ class Test3VotesAreStringsCountedByPlurality:
         assert self.decide(*replies)[0] is False
         assert self.decide("yes", "yes", "no", "no", "no")[0] is False
 
-    def test_papers_mode_counts_valid_votes_only(self, tmp_path: Path) -> None:
-        with shop(tmp_path, judges=jury("yes", "abstain", "abstain", "yes", "no"), mode="paper") as caslie:
+    def test_with_a_quorum_of_one_any_number_of_valid_votes_decides(self, tmp_path: Path) -> None:
+        with shop(tmp_path, judges=jury("yes", "abstain", "abstain", "yes", "no"), quorum=1) as caslie:
             assert caslie.pipeline.cqe.invoke(judge_request()).kept
-        with shop(tmp_path, judges=jury("yes", "abstain", "abstain", "no", "no"), mode="paper") as caslie:
+        with shop(tmp_path, judges=jury("yes", "abstain", "abstain", "no", "no"), quorum=1) as caslie:
             assert not caslie.pipeline.cqe.invoke(judge_request()).kept
 
     @pytest.mark.parametrize("replies", [("yes", "no"), ("no", "yes"), ("yes", "no", "no", "yes", "hm")])

@@ -13,17 +13,17 @@ from caslie_tools.settings import Settings
 def test_the_defaults_do_not_need_an_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CASLIE_PROFILE", raising=False)
     settings = Settings.load()
-    assert (settings.profile, settings.mode, settings.quorum) == ("embedded", "corrected", None)
+    assert (settings.profile, settings.wire_format, settings.quorum) == ("embedded", "corrected", None)
     assert not settings.images.allow_private_addresses
 
 
 def test_the_environment_sets_them_and_arguments_win(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CASLIE_MODE", "paper")
+    monkeypatch.setenv("CASLIE_WIRE_FORMAT", "paper")
     monkeypatch.setenv("CASLIE_STORE", "/tmp/shop")  # noqa: S108 (only a value)
     monkeypatch.setenv("CASLIE_QUORUM", "2")
     monkeypatch.setenv("CASLIE_IMAGES__MAX_BYTES", "1000")
     settings = Settings.load(store=Path("elsewhere"), quorum=None)
-    assert (settings.mode, settings.store, settings.quorum) == ("paper", Path("elsewhere"), 2)
+    assert (settings.wire_format, settings.store, settings.quorum) == ("paper", Path("elsewhere"), 2)
     assert settings.images.max_bytes == 1000
     assert settings.images.max_pixels == Settings.load().images.max_pixels
 
@@ -31,7 +31,7 @@ def test_the_environment_sets_them_and_arguments_win(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("CASLIE_MODE", "papre"),
+        ("CASLIE_WIRE_FORMAT", "papre"),
         ("CASLIE_QUORUM", "0"),
         ("CASLIE_QUORUM", "many"),
         ("CASLIE_REUSE_THRESHOLD", "1.1"),
@@ -64,7 +64,16 @@ def test_an_unknown_setting_is_refused() -> None:
 
 def test_they_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        Settings.load().mode = "paper"  # type: ignore[misc]
+        Settings.load().wire_format = "paper"  # type: ignore[misc]
+
+
+def test_other_defaults_apply_only_to_settings_that_nobody_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CASLIE_QUORUM", "2")
+    settings = Settings.load(wire_format="corrected")
+    changed = settings.with_defaults(wire_format="paper", quorum=1, reuse_threshold=1.0, gate=None)
+    assert (changed.wire_format, changed.quorum, changed.reuse_threshold) == ("corrected", 2, 1.0)
+    assert changed.gate is None
+    assert settings.reuse_threshold == 0.86
 
 
 class TestProfiles:

@@ -199,7 +199,7 @@ def _describe(
         predictor=pipeline.unim3.predictor.get_name(),
         models=_models(caslie.pipeline),
         settings={
-            "mode": pipeline.settings.mode,
+            "wire_format": pipeline.settings.wire_format,
             "quorum": pipeline.cqe.quorum,
             "max_images": pipeline.settings.max_images,
             "gate": None if gate is None else hashlib.sha256(gate.model_dump_json().encode()).hexdigest(),

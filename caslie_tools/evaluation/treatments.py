@@ -75,7 +75,9 @@ class Trial:
         image_results = await self._image_results(record)
         task, instance = get_task(record.task), record.instance
         fused = {
-            treatment: fuse(task, instance, [result.caption for result in seen], wire=self.pipeline.settings.mode)
+            treatment: fuse(
+                task, instance, [result.caption for result in seen], wire=self.pipeline.settings.wire_format
+            )
             for treatment, seen in image_results.items()
         }
         texts = {_as_predictors_see(each): each for each in fused.values()}

@@ -78,22 +78,21 @@ class Pipeline:
 
     def __init__(self, store: CaptionStore, models: Models, settings: Settings | None = None) -> None:
         self.settings = settings = settings or Settings.load()
-        paper = settings.mode == "paper"
         self.store = store
         self.loader = ImageLoader(settings.images)
         self.ec3 = EC3(models.captioners, timeout_seconds=settings.captioner_timeout_seconds)
         self.captions = CaptionProvider(store, self.ec3, self.loader, max_parallel_images=settings.max_parallel_images)
         self.cqe = CQE(
             models.judges,
-            quorum=settings.quorum or (1 if paper else None),
+            quorum=settings.quorum,
             early_stop=settings.early_stop,
             gate=None if settings.gate is None else TunedGate.load(settings.gate),
             max_concurrency=settings.max_parallel_votes,
             timeout_seconds=settings.judge_timeout_seconds,
         )
         self.unim3 = UniM3(models.predictor, timeout_seconds=settings.predictor_timeout_seconds)
-        # Exact contexts only, also where two share their text: the reference makes a caption for every instance.
-        self._reuse_threshold = None if paper or settings.reuse_threshold == 1 else settings.reuse_threshold
+        # At 1 contexts must be equal: two different contexts with the same text have a cosine of 1 as well.
+        self._reuse_threshold = None if settings.reuse_threshold == 1 else settings.reuse_threshold
 
     def validate(self, request: Request) -> Instance | None:
         """Checks a request; returns its instance, or ``None`` for a question whose products are yet to be found.
@@ -200,7 +199,7 @@ class Pipeline:
         """
         kept = {result.index: result.caption for result in image_results if result.kept}
         captions = [kept.get(index) for index in range(len(instance.images))]
-        fused = fuse(get_task(instance.task), instance, captions, wire=self.settings.mode)
+        fused = fuse(get_task(instance.task), instance, captions, wire=self.settings.wire_format)
         return await self.unim3.ainvoke(fused)
 
     async def save_captions(self, image_results: Sequence[ImageResult]) -> int:

@@ -57,7 +57,7 @@ def endpoint_profile(settings: ProfileSettings) -> Profile:
         pictures=pictures,
         models=for_store,
         check=partial(require_served, settings),
-        mode=settings.mode,
+        pipeline=settings.pipeline,
         gate=settings.gate,
         notes=settings.notes,
     )

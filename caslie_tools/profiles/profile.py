@@ -8,8 +8,8 @@ from langchain_core.embeddings import Embeddings
 
 from caslie_tools.images.embeddings import ImageEmbeddings
 from caslie_tools.roles.interfaces import Models
+from caslie_tools.settings import PipelineDefaults
 from caslie_tools.store import CaptionStore
-from caslie_tools.tasks.fusion import WireFormat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +27,9 @@ class Profile:
     """``None``: pictures are not searched by likeness."""
     check: Callable[[], Awaitable[None]] | None = None
     """Finds out whether the models are there, in the seconds that a start can afford; fails with a ``ModelError``."""
-    mode: WireFormat | None = None
-    """The mode these models need, where nobody sets one: see :class:`caslie_tools.settings.Settings`."""
+    pipeline: PipelineDefaults = field(default_factory=PipelineDefaults)
+    """Settings that suit these models, for users who set none."""
     gate: Path | None = None
-    """A gate tuned for these judges, where nobody sets one: see :class:`caslie_tools.settings.Settings`."""
+    """A gate tuned for these judges, for users who set none: see :class:`caslie_tools.settings.Settings`."""
     notes: Sequence[str] = field(default=())
     """What a user should know of these models, such as their limits."""

@@ -24,7 +24,7 @@ from caslie_tools.backends.transformers.settings import (
     LocalSettings,
 )
 from caslie_tools.domain import FrozenModel
-from caslie_tools.tasks.fusion import WireFormat
+from caslie_tools.settings import PipelineDefaults
 
 
 def _in_order(roles: object) -> object:
@@ -95,8 +95,8 @@ class ProfileSettings(FrozenModel):
     predictor: AnyPredictorSettings
     embeddings: AnyEmbeddingsSettings = "embedded"
     """``embedded``: the small ones of the extra of that name."""
-    mode: WireFormat = "corrected"
-    """``paper`` reproduces the published behaviour: see :class:`caslie_tools.settings.Settings`."""
+    pipeline: PipelineDefaults = Field(default_factory=PipelineDefaults)
+    """Settings that suit these models, for users who set none."""
     gate: Path | None = None
     """A gate tuned for these judges; in a file, relative to it."""
     vllm: str = ">=0.12"

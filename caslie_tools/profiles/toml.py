@@ -2,6 +2,7 @@
 
 A file has a table per role: ``[captioner]`` (or several ``[[captioners]]``), ``[[judges]]``, ``[predictor]`` and, where
 texts are not embedded by the small embedded model, ``[embeddings]``; what all roles share stands in ``[defaults]``.
+``[pipeline]`` holds settings of the pipeline that suit the models: ``wire_format``, ``quorum``, ``reuse_threshold``.
 ``backend = "transformers"`` runs a role in this process, without it the role is served. In the environment
 ``CASLIE_PREDICTOR__MODEL`` sets ``model`` of the predictor, ``CASLIE_JUDGES__0__URLS`` the URLs of the first judge,
 ``CASLIE_DEFAULTS__TIMEOUT_SECONDS`` what all share, and ``CASLIE_API_KEY`` the key of every role without one of its
@@ -84,7 +85,7 @@ class _Written(BaseSettings):
     description: str | None = None
     notes: list[str] | None = None
     vllm: str | None = None
-    mode: str | None = None
+    pipeline: dict[str, Any] = Field(default_factory=dict)
     gate: str | None = None
     host: str = "127.0.0.1"
     api_key: SecretStr | None = None
@@ -107,9 +108,9 @@ class _Toml(TomlConfigSettingsSource):
 
 class _Environment(EnvSettingsSource):
     def __call__(self) -> dict[str, Any]:
-        # A profile's own words are not for the environment: CASLIE_NAME and the like may be anything, and CASLIE_GATE
-        # is a setting, not relative to the profile.
-        own = ("name", "description", "notes", "vllm", "gate")
+        # These fields are read from the file only. Variables such as CASLIE_NAME may belong to something else, and
+        # CASLIE_GATE, CASLIE_QUORUM and the like set `Settings`.
+        own = ("name", "description", "notes", "vllm", "pipeline", "gate")
         return {name: value for name, value in super().__call__().items() if name not in own}
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:

@@ -213,8 +213,8 @@ async def test_it_does_not_go_on_with_anything_else(tmp_path: Path, change: dict
         await run(tmp_path, data, options=change)
     with pytest.raises(InputError, match="predictor light-predictor, now predictor"):
         await run(tmp_path, data, predictor=predicting(lambda seen: "A"))
-    with pytest.raises(InputError, match=r"\(settings\.mode corrected, now paper; settings\.quorum 3, now 1\)"):
-        await run(tmp_path, data, mode="paper")
+    with pytest.raises(InputError, match=r"\(settings\.wire_format corrected, now paper; settings\.quorum 3, now 1\)"):
+        await run(tmp_path, data, wire_format="paper", quorum=1)
     write_data(tmp_path, [*many(3), relevance("q", "t", "A")])
     with pytest.raises(InputError, match="data_sha256"):
         await run(tmp_path, data)

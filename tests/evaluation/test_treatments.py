@@ -265,8 +265,8 @@ async def test_too_many_images_are_left_out_as_for_shoppers(tmp_path: Path) -> N
     assert "CASLIE_MAX_IMAGES" in outcome.treatments["every"].captions[1].error
 
 
-async def test_paper_mode_fuses_in_the_papers_form(tmp_path: Path) -> None:
+async def test_the_paper_s_wire_format_is_used(tmp_path: Path) -> None:
     predictor = predicting(lambda seen: "A")
-    await run(tmp_path, MUG, ["none"], predictor=predictor, mode="paper")
+    await run(tmp_path, MUG, ["none"], predictor=predictor, wire_format="paper")
     (seen,) = predictor.requests
     assert seen.input == {"query": "red mug", "product title": "Stoneware mug", KEY: None}

@@ -223,29 +223,32 @@ class TestReuse:
         assert len(store.captions("mug")) == 2
 
 
-class TestPaperMode:
+class TestPaperSettings:
     async def test_a_rejected_caption_is_a_null_as_the_published_models_were_tuned(self, store: CaptionStore) -> None:
-        graph = build_graph(pipeline_with(store, judges=jury("no"), mode="paper"))
+        graph = build_graph(pipeline_with(store, judges=jury("no"), wire_format="paper"))
         record = {"title": "Mug"}
         photo = ImageRef(data=draw_picture("350 ML", "red"))
         request: Any = {"task": "cc", "record": {"input": record, "options": ["A: Mugs", "B: Hats"]}, "images": [photo]}
         state = await graph.ainvoke(request)
         assert json.loads(state["prediction"].fused) == record | {"product information extracted from image": None}
 
-    async def test_one_valid_vote_is_enough(self, store: CaptionStore) -> None:
+    @pytest.mark.parametrize(("quorum", "kept"), [(1, True), (None, False)])
+    async def test_one_valid_vote_is_enough_for_a_quorum_of_one(
+        self, store: CaptionStore, quorum: int | None, kept: bool
+    ) -> None:
         judges = jury("abstain", "abstain", "yes", "abstain", "abstain")
-        for mode, kept in (("paper", True), ("corrected", False)):
-            graph = build_graph(pipeline_with(store, judges=judges, mode=mode))
-            state = await graph.ainvoke({"question": VOLUME, "products": ["mug"]})
-            assert [result.kept for result in state["image_results"]] == [kept]
+        graph = build_graph(pipeline_with(store, judges=judges, quorum=quorum))
+        state = await graph.ainvoke({"question": VOLUME, "products": ["mug"]})
+        assert [result.kept for result in state["image_results"]] == [kept]
 
-    async def test_a_caption_of_an_equal_text_but_another_context_is_not_reused(self, store: CaptionStore) -> None:
-        for mode, calls in (("paper", 2), ("corrected", 1)):
-            captioner = light_captioner()
-            captioner.name = mode
-            graph = build_graph(pipeline_with(store, captioners=[captioner], mode=mode))
-            photo = [ImageRef(data=draw_picture("TEA", "green"))]
-            record = {"query": "green tea", "product title": "Sencha"}
-            for task in ("psi", "mpc", "mpc"):  # both look for the query, the one with another aim than the other
-                await graph.ainvoke({"task": task, "record": record, "images": photo})
-            assert captioner.calls == calls
+    @pytest.mark.parametrize(("reuse_threshold", "calls"), [(1.0, 2), (0.86, 1)])
+    async def test_at_a_threshold_of_one_a_context_with_an_equal_text_gets_its_own_caption(
+        self, store: CaptionStore, reuse_threshold: float, calls: int
+    ) -> None:
+        captioner = light_captioner()
+        graph = build_graph(pipeline_with(store, captioners=[captioner], reuse_threshold=reuse_threshold))
+        photo = [ImageRef(data=draw_picture("TEA", "green"))]
+        record = {"query": "green tea", "product title": "Sencha"}
+        for task in ("psi", "mpc", "mpc"):  # both have the query as their text, and each has its own aim
+            await graph.ainvoke({"task": task, "record": record, "images": photo})
+        assert captioner.calls == calls

@@ -15,6 +15,7 @@ from caslie_tools.exceptions import SettingsError
 from caslie_tools.profiles.named import PROFILES, load_profile
 from caslie_tools.profiles.settings import ProfileSettings
 from caslie_tools.profiles.toml import load_profile_settings, shipped_profiles
+from caslie_tools.settings import PipelineDefaults
 
 SECRET = "sk-never-to-be-seen"
 URL = "http://127.0.0.1:8000/v1"
@@ -149,7 +150,6 @@ class TestLoading:
         monkeypatch.setenv("CASLIE_JUDGES__1__SEES_IMAGE", "true")
         monkeypatch.setenv("CASLIE_DEFAULTS__MAX_ATTEMPTS", "7")
         monkeypatch.setenv("CASLIE_EMBEDDINGS__MODEL", "vectors")
-        monkeypatch.setenv("CASLIE_MODE", "paper")
         settings = load_profile_settings(minimal)
         assert settings.captioners[0].urls == ("http://a:1/v1", "http://b:2/v1")
         assert (settings.predictor.model, settings.predictor.layout) == ("other", "mistral")
@@ -159,7 +159,17 @@ class TestLoading:
         assert {role.max_attempts for role in settings.roles.values()} == {7}
         assert isinstance(settings.embeddings, EmbeddingsSettings)
         assert (settings.embeddings.model, settings.embeddings.timeout_seconds) == ("vectors", 5)
-        assert settings.mode == "paper"
+
+    def test_the_pipeline_s_defaults_are_read_from_the_file_only(
+        self, minimal: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CASLIE_PIPELINE__QUORUM", "2")
+        assert load_profile_settings(minimal).pipeline == PipelineDefaults()
+        minimal.write_text(minimal.read_text() + '[pipeline]\nwire_format = "paper"\nquorum = 1\n')
+        assert load_profile_settings(minimal).pipeline == PipelineDefaults(wire_format="paper", quorum=1)
+        minimal.write_text(minimal.read_text() + "reuse = 1\n")
+        with pytest.raises(SettingsError, match=r"pipeline\.reuse: "):
+            load_profile_settings(minimal)
 
     def test_judges_are_in_order_beyond_ten(self, minimal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for number in range(12):
@@ -272,7 +282,8 @@ class TestShipped:
 
     def test_the_paper_has_its_models_and_its_version(self) -> None:
         settings = load_profile_settings("paper")
-        assert (settings.mode, settings.vllm) == ("paper", "==0.10.2")
+        assert settings.vllm == "==0.10.2"
+        assert settings.pipeline == PipelineDefaults(wire_format="paper", quorum=1, reuse_threshold=1.0)
         assert [judge.model for judge in settings.judges] == [
             "meta-llama/Llama-3.2-3B-Instruct",
             "meta-llama/Llama-3.1-8B-Instruct",
