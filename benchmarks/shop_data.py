@@ -48,8 +48,8 @@ from caslie_tools.caslie import Caslie
 from caslie_tools.catalogue.reading import read_catalogue
 from caslie_tools.data.building import BuildOptions, BuildReport, build_dataset
 from caslie_tools.data.building.logs import Judgement
-from caslie_tools.data.building.seeding import digest, draw, share, shuffled
-from caslie_tools.data.building.shop import category_path
+from caslie_tools.data.building.seeded_random import hash_fraction, seeded_random, seeded_shuffle, stable_hash
+from caslie_tools.data.building.shop_data import category_path
 from caslie_tools.domain import Product
 from caslie_tools.sample import catalogue_path
 from caslie_tools.sample.draw import PICTURES
@@ -178,7 +178,7 @@ class Item:
     @cached_property
     def id(self) -> str:
         """An id that tells nothing: the groceries' own are their titles."""
-        return f"p-{digest(SEED, self.product.id)[:8]}"
+        return f"p-{stable_hash(SEED, self.product.id)[:8]}"
 
     @cached_property
     def section(self) -> str:
@@ -210,7 +210,7 @@ class Item:
     @cached_property
     def tier(self) -> Tier:
         """How much of its text the catalogue keeps."""
-        number = share(SEED, "tier", self.id)
+        number = hash_fraction(SEED, "tier", self.id)
         return "full" if number < 1 / 3 else "short" if number < 2 / 3 else "none"
 
     @cached_property
@@ -279,7 +279,7 @@ def facts(item: Item, printed: Sequence[str]) -> list[Fact]:
         printed: Questions that what is printed on the sample's pictures answers.
     """
     attributes = {name: str(value) for name, value in item.product.attributes.items()}
-    found = [Fact(question=draw(SEED, "staff", item.id).choice(ONLY_STAFF_KNOWS), answer="", pictured=False)]
+    found = [Fact(question=seeded_random(SEED, "staff", item.id).choice(ONLY_STAFF_KNOWS), answer="", pictured=False)]
     if item.packaged:
         found.append(Fact(question="Which brand is it?", answer=item.product.brand, pictured=True))
         if item.variety:
@@ -310,7 +310,9 @@ def facts(item: Item, printed: Sequence[str]) -> list[Fact]:
             if name in attributes
         ]
         if item.tier != "full":  # or its text might tell
-            other = draw(SEED, "other", item.id).choice([question for question in printed if question not in own])
+            other = seeded_random(SEED, "other", item.id).choice(
+                [question for question in printed if question not in own]
+            )
             found.append(Fact(question=other, answer="", pictured=False))
     return found
 
@@ -350,7 +352,7 @@ def search_rows(items: Sequence[Item]) -> Iterator[dict[str, object]]:
     known = {query.text: query for item in items for query in queries(item)}
     for item in items:
         left = Counter(wanted)
-        for text in shuffled(sorted(known), SEED, "search", item.id):
+        for text in seeded_shuffle(sorted(known), SEED, "search", item.id):
             judgement = known[text].judge(item)
             if judgement is not None and left[judgement] > 0:
                 left[judgement] -= 1
@@ -361,7 +363,7 @@ def event_rows(items: Sequence[Item]) -> Iterator[dict[str, object]]:
     """What shoppers bought, a purchase a day."""
     start = datetime(2026, 1, 1, tzinfo=UTC)
     for shopper in range(SHOPPERS):
-        chance = draw(SEED, "shopper", shopper)
+        chance = seeded_random(SEED, "shopper", shopper)
         aisle = AISLES[chance.choice(sorted(AISLES))]
         own = [item.id for item in items if item.kind in aisle]
         others = [item.id for item in items if item.kind not in aisle]
@@ -377,12 +379,12 @@ def question_and_review_rows(items: Sequence[Item]) -> tuple[list[dict[str, obje
     reviews: list[dict[str, object]] = []
     printed = sorted({question for item in items for fact in item.printed if (question := _asked(fact))})
     for item in items:
-        texts = draw(SEED, "reviews", item.id).sample(
+        texts = seeded_random(SEED, "reviews", item.id).sample(
             ["Arrived quickly.", "Would buy it again.", "Good value.", "A gift for my sister.", "Not what I expected."],
             2,
         )
         for fact in facts(item, printed):
-            told = bool(fact.answer) and share(SEED, "told", item.id, fact.question) < 1 / 3
+            told = bool(fact.answer) and hash_fraction(SEED, "told", item.id, fact.question) < 1 / 3
             if told:
                 texts.append(f"Somebody asked: {fact.question} I can tell: {fact.answer}.")
             answerable = True if told else fact.pictured

@@ -12,7 +12,7 @@ from caslie_tools.cli.options import AsJson, ShowProgress
 
 if TYPE_CHECKING:
     from caslie_tools.data.checking import DataReport
-    from caslie_tools.data.pictures import FetchReport
+    from caslie_tools.data.image_cache import FetchReport
     from caslie_tools.data.records import BadRecord, Record
     from caslie_tools.data.statistics import TaskStatistics
 
@@ -118,17 +118,17 @@ def fetch_images(
 ) -> dict[str, Any] | None:
     """Fetch every image URL once. Interrupted, it goes on where it was; dead URLs are remembered."""
     from caslie_tools._concurrency import run_sync
-    from caslie_tools.data.pictures import fetch_pictures, picture_urls
+    from caslie_tools.data.image_cache import fetch_images, image_urls
     from caslie_tools.data.reading import read_records
     from caslie_tools.images.loading import ImageLoader
     from caslie_tools.settings import Settings
 
     loader = ImageLoader(Settings.load().images)
     # Paths are not read here, so those of others do no harm and cost no record.
-    urls = picture_urls(read_records(source, splits=split or (), tasks=task or (), trust_paths=True))
+    urls = image_urls(read_records(source, splits=split or (), tasks=task or (), trust_paths=True))
     with shown_progress(progress) as advance:
         report = run_sync(
-            fetch_pictures(urls, to, loader=loader, parallel=parallel, retry_dead=retry_dead, progress=advance)
+            fetch_images(urls, to, loader=loader, parallel=parallel, retry_dead=retry_dead, progress=advance)
         )
     if as_json:
         return report.model_dump(mode="json")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from caslie_tools.data.reading import read_records
-from caslie_tools.data.records import BadRecord, Record, image_text
-from caslie_tools.data.statistics import Tally, TaskStatistics, is_missing
+from caslie_tools.data.records import BadRecord, Record, image_location
+from caslie_tools.data.statistics import RecordCounter, TaskStatistics, is_missing
 from caslie_tools.domain import FrozenModel
 from caslie_tools.exceptions import DataError
 from caslie_tools.tasks import get_task
@@ -106,7 +106,7 @@ class _Check:
 
     def __init__(self, records: Iterator[Record | BadRecord], splits: tuple[str, ...], tasks: frozenset[str]) -> None:
         self.records = self.usable = 0
-        self.tally = Tally()
+        self.tally = RecordCounter()
         self._source = records
         self._splits = splits
         self._tasks = tasks
@@ -174,5 +174,5 @@ def _question(record: Record) -> bytes:
     """What a record asks, whatever its wording, the order of its options or its answer."""
     instance = record.instance
     options = sorted(option_text(option) for option in instance.options)
-    asked = [instance.task, instance.input, options, [image_text(image.ref, None) for image in instance.images]]
+    asked = [instance.task, instance.input, options, [image_location(image.ref, None) for image in instance.images]]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode("ascii")).digest()

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from caslie_tools._optional import require
-from caslie_tools.data.json_files import json_values
+from caslie_tools.data.json_files import read_json_values
 from caslie_tools.exceptions import DataError
 
 _FILE: Final = "dataset.json"  # MMECInstruct's own
 
 
-def hub_values(dataset: str) -> Iterator[Any]:
+def read_hub_values(dataset: str) -> Iterator[Any]:
     """Yields the records of a dataset on the hub, unvalidated.
 
     Its ``dataset.json`` is fetched once into the hub's cache and read as any file is: ``datasets`` would load the whole
@@ -38,7 +38,7 @@ def hub_values(dataset: str) -> Iterator[Any]:
         raise _unreachable(dataset, "the hub cannot be reached") from error
     except (OSError, ValueError) as error:  # no such dataset, not for everybody, no room on the disk
         raise _unreachable(dataset, type(error).__name__) from error
-    yield from json_values(file)
+    yield from read_json_values(file)
 
 
 def _streamed(dataset: str) -> Iterator[Any]:

@@ -18,7 +18,7 @@ MAX_VALUE_BYTES: Final = 16 * 1024 * 1024
 MAX_DEPTH: Final = 100
 """Levels that a value may be nested; only for arrays, where Python's own limit does not apply."""
 
-LINES: Final = frozenset({".jsonl", ".ndjson"})
+JSON_LINES_SUFFIXES: Final = frozenset({".jsonl", ".ndjson"})
 """Suffixes of JSON Lines."""
 
 _BLOCK: Final = 64 * 1024
@@ -27,16 +27,16 @@ _CLOSING: Final = frozenset({"end_map", "end_array"})
 
 
 @dataclass(frozen=True)
-class Unreadable:
+class UnreadableValue:
     """Stands in the place of a value that cannot be read."""
 
     reason: str
 
 
-def json_values(path: Path) -> Iterator[Any]:
+def read_json_values(path: Path) -> Iterator[Any]:
     """Yields the values of a file: of the lines if it is named ``.jsonl`` or ``.ndjson``, else of its one array.
 
-    Yields :class:`Unreadable` in the place of a value that cannot be read, and goes on where that is possible.
+    Yields :class:`UnreadableValue` in the place of a value that cannot be read, and goes on where that is possible.
 
     Raises:
         DataError: If the file cannot be read, is not in UTF-8, or its array stops being JSON.
@@ -45,7 +45,7 @@ def json_values(path: Path) -> Iterator[Any]:
     try:
         with path.open("rb") as file:
             _skip_mark(file, path)
-            yield from _lines(file) if path.suffix.lower() in LINES else _array(file, path)
+            yield from _lines(file) if path.suffix.lower() in JSON_LINES_SUFFIXES else _array(file, path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
@@ -63,7 +63,7 @@ def _lines(file: BinaryIO) -> Iterator[Any]:
         if len(line) == MAX_VALUE_BYTES and not line.endswith(b"\n"):
             while (rest := file.readline(MAX_VALUE_BYTES)) and not rest.endswith(b"\n"):
                 pass
-            yield Unreadable(f"its line is longer than {MAX_VALUE_BYTES:,} bytes")
+            yield UnreadableValue(f"its line is longer than {MAX_VALUE_BYTES:,} bytes")
         elif line.strip():
             yield _loaded(line)
 
@@ -72,13 +72,13 @@ def _loaded(line: bytes) -> Any:
     try:
         return json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
     except UnicodeDecodeError:
-        return Unreadable("it is not UTF-8 text")
+        return UnreadableValue("it is not UTF-8 text")
     except RecursionError:
-        return Unreadable("it is nested too deeply")
+        return UnreadableValue("it is nested too deeply")
     except json.JSONDecodeError as error:
-        return Unreadable(f"it is not JSON: {error.msg} (character {error.pos + 1})")
+        return UnreadableValue(f"it is not JSON: {error.msg} (character {error.pos + 1})")
     except ValueError:
-        return Unreadable("it holds a number out of range")
+        return UnreadableValue("it holds a number out of range")
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -140,7 +140,7 @@ def _values(events: Iterator[tuple[str, Any]], new_builder: Any, path: Path) -> 
             depth += 1
             too_deep = too_deep or depth > MAX_DEPTH
         elif depth == 1:
-            yield Unreadable("it is nested too deeply") if too_deep else builder.value
+            yield UnreadableValue("it is nested too deeply") if too_deep else builder.value
 
 
 def _reason(error: Exception) -> str:

@@ -5,13 +5,13 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from caslie_tools.data.hub import hub_values
-from caslie_tools.data.json_files import LINES, Unreadable, json_values
+from caslie_tools.data.hub import read_hub_values
+from caslie_tools.data.json_files import JSON_LINES_SUFFIXES, UnreadableValue, read_json_values
 from caslie_tools.data.records import BadRecord, Record, read_record
 from caslie_tools.exceptions import DataError, InstanceError, UnknownTaskError
 from caslie_tools.tasks import get_task
 
-SUFFIXES: Final = LINES | {".json"}
+SUFFIXES: Final = JSON_LINES_SUFFIXES | {".json"}
 """Of files that hold instruction data."""
 _USUAL_NAMES: Final = ("dataset.json", "dataset.jsonl")
 _REASON_CHARACTERS: Final = 300  # names out of a record may be in it, of any length
@@ -40,8 +40,8 @@ def read_records(
     names = frozenset(get_task(task).name for task in tasks)
     file = _find_file(source)
     if file is None:
-        return _records(hub_values(str(source)), None, frozenset(splits), names, trust_paths=False)
-    return _records(json_values(file), file.parent, frozenset(splits), names, trust_paths=trust_paths)
+        return _records(read_hub_values(str(source)), None, frozenset(splits), names, trust_paths=False)
+    return _records(read_json_values(file), file.parent, frozenset(splits), names, trust_paths=trust_paths)
 
 
 def _find_file(source: Path | str) -> Path | None:
@@ -76,7 +76,7 @@ def _records(
     values: Iterator[Any], base: Path | None, splits: frozenset[str], tasks: frozenset[str], *, trust_paths: bool
 ) -> Iterator[Record | BadRecord]:
     for index, raw in enumerate(values):
-        if isinstance(raw, Unreadable):
+        if isinstance(raw, UnreadableValue):
             yield BadRecord(index=index, reason=raw.reason)
         elif _wanted(raw, splits, tasks):
             try:

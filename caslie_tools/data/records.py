@@ -101,7 +101,7 @@ def json_list(raw: Mapping[str, Any], field: str) -> list[Any]:
     return list(value)
 
 
-def image_text(ref: ImageRef | None, base: Path | None) -> str | None:
+def image_location(ref: ImageRef | None, base: Path | None) -> str | None:
     """Returns an image as a record in the folder ``base`` names it: a URL, or a path from there."""
     if ref is None or ref.path is None:
         return ref.url if ref is not None else None
@@ -144,7 +144,7 @@ def _read(index: int, raw: Mapping[str, Any], base: Path | None, trust_paths: bo
         for image, product in zip(instance.images, products or [None] * len(images), strict=True)
     )
     instance = instance.model_copy(update={"output": _output(raw, task, instance), "images": placed})
-    texts = [image_text(image, base) for image in images]
+    texts = [image_location(image, base) for image in images]
     asked = [instance.task, instance.instruction, instance.input, instance.options, instance.output, texts]
     record = Record(
         index=index,

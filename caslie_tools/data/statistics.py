@@ -53,7 +53,7 @@ class DataStatistics(FrozenModel):
     """By task, then split."""
 
 
-class Tally:
+class RecordCounter:
     """Counts records as they pass by."""
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ def data_statistics(
     Raises:
         DataError: If the source cannot be read, or stops being JSON.
     """
-    tally, bad, usable = Tally(), [], 0
+    tally, bad, usable = RecordCounter(), [], 0
     for record in read_records(source, splits=splits, tasks=tasks, trust_paths=trust_paths):
         if isinstance(record, BadRecord):
             bad.append(record)

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from caslie_tools.data.files import replacing
-from caslie_tools.data.json_files import LINES
-from caslie_tools.data.records import Record, image_text
+from caslie_tools.data.atomic_write import atomic_write
+from caslie_tools.data.json_files import JSON_LINES_SUFFIXES
+from caslie_tools.data.records import Record, image_location
 from caslie_tools.exceptions import DataError
 
 
@@ -27,13 +27,13 @@ def write_records(records: Iterable[Record], path: Path) -> int:
     Raises:
         DataError: If the file's name ends otherwise, or it cannot be written.
     """
-    lines = path.suffix.lower() in LINES
+    lines = path.suffix.lower() in JSON_LINES_SUFFIXES
     if not lines and path.suffix.lower() != ".json":
         raise DataError(f"{path}: instruction data is written to a .json or .jsonl file; name it so")
     first, between, last = ("", "\n", "\n") if lines else ("[\n", ",\n", "\n]\n")
     written = 0
     try:
-        with replacing(path) as file:
+        with atomic_write(path) as file:
             for record in records:
                 text = (between if written else first) + _json(record_fields(record, path.parent))
                 file.write(text.encode("utf-8"))
@@ -62,7 +62,7 @@ def record_fields(record: Record, base: Path) -> dict[str, str]:
         "output": record.output,
         "task": record.task,
         "split": record.split,
-        "images": _json([image_text(image.ref, base) for image in instance.images]),
+        "images": _json([image_location(image.ref, base) for image in instance.images]),
         "caption_info": _json(record.captions or ()),
     }
     if any(products):

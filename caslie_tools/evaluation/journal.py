@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from pydantic import Field, ValidationError
 
-from caslie_tools.data.files import replacing
+from caslie_tools.data.atomic_write import atomic_write
 from caslie_tools.domain import FrozenModel
 from caslie_tools.evaluation.outcomes import Outcome, Treatment
 from caslie_tools.evaluation.reading import OUTCOMES_FILE, RUN_FILE
@@ -74,7 +74,7 @@ class Journal:
             elif self._path.exists():
                 raise DataError(f"{folder} holds outcomes, but no {RUN_FILE} that says of what; choose another folder")
             else:
-                with replacing(described) as file:
+                with atomic_write(described) as file:
                     _put(file, _as_json(run, indent=2))
             self.done = self._recover()
 
@@ -108,7 +108,7 @@ class Journal:
                 else:
                     keys.add(key)
         if bad:
-            with self._path.open("rb") as file, replacing(self._path) as good:
+            with self._path.open("rb") as file, atomic_write(self._path) as good:
                 good.writelines(line for number, line in enumerate(file) if number not in bad)
                 good.flush()
                 os.fsync(good.fileno())

@@ -228,9 +228,9 @@ def _models(pipeline: Pipeline) -> dict[str, str]:
 def _resolver(images: Path | None) -> Resolve | None:
     if images is None:
         return None
-    from caslie_tools.data.pictures import Pictures
+    from caslie_tools.data.image_cache import ImageCache
 
-    return Pictures.open(images).resolve
+    return ImageCache.open(images).resolve
 
 
 class _UnderWay:

@@ -3,7 +3,7 @@
 A task is defined by one :class:`Task`. :func:`register_task` adds it. No module outside this package asks which task it
 has: what differs between tasks is a field of the definition. These are the exceptions, which name a task on purpose:
 
-- :mod:`caslie_tools.data.building` has one drafter for each built-in task, because a drafter knows which logs of a shop
+- :mod:`caslie_tools.data.building` has one builder for each built-in task, because a builder knows which logs of a shop
   support its task.
 - A request without a task is an open product question (``product_qa``), and so are the questions that the tools
   ``caption_product_image`` and ``judge_caption`` get.

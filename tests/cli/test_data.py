@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Command, finish, one_line, start
-from tests.data.raw import raw, write_lines
+from tests.data.raw_records import raw, write_lines
 from tests.doubles import draw_picture
 from tests.paths import ROOT
 from tests.shop import PictureServer, picture_server

@@ -10,7 +10,7 @@ from caslie_tools.profiles.profile import Profile
 from caslie_tools.roles.interfaces import Models
 from caslie_tools.store import CaptionStore
 from tests.cli.conftest import Command, one_line
-from tests.data.building.logs import busy_shop
+from tests.data.building.sample_shop import write_sample_shop
 from tests.doubles import FunctionCaptioner, HashEmbeddings, light_models, raising, write_catalogue
 
 
@@ -26,7 +26,7 @@ def failing_profile() -> Profile:
 
 
 def test_it_builds_captions_and_tells_what(tmp_path: Path, caslie: Command) -> None:
-    catalogue, logs = busy_shop(tmp_path, products=12)
+    catalogue, logs = write_sample_shop(tmp_path, products=12)
     ended = caslie(
         "data", "build", catalogue, "--out", "built", "--searches", logs["searches"], "--tasks", "cc,mpc", "--json"
     )
@@ -45,7 +45,7 @@ def test_people_read_a_table_and_what_went_wrong(tmp_path: Path, caslie: Command
     assert ended.code == 0
     assert "sentiment_analysis" in ended.out
     assert "5 of 5 promises about the splits are kept" in ended.out
-    assert "reviews.csv, line 3: stars are not 1, 2, 3, 4 or 5: 9" in ended.err
+    assert "reviews.csv, line 3: stars is not 1, 2, 3, 4 or 5: 9" in ended.err
     assert not (tmp_path / "store").exists()
 
 
@@ -79,10 +79,10 @@ def test_a_captioner_that_is_not_there_ends_the_build(
     ("arguments", "says"),
     [
         (["--tasks", "translation"], "there is no task 'translation'"),
-        (["--tasks", "sr"], "sequential_recommendation is built from a log of events"),
-        (["--proportions", "0.5,0.2,0.2"], "shares that sum to 1"),
+        (["--tasks", "sr"], "sequential_recommendation needs a log of events"),
+        (["--proportions", "0.5,0.2,0.2"], "must sum to 1"),
         (["--proportions", "much,little"], "proportions: "),
-        (["--hold-out-category", "Toys"], "no product is of the category 'Toys'"),
+        (["--hold-out-category", "Toys"], "no product is in the category 'Toys'"),
         (["--searches", "none.csv"], "none.csv: cannot be read"),
     ],
 )

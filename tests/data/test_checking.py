@@ -5,7 +5,7 @@ import pytest
 
 from caslie_tools.data.checking import DataReport, check_data
 from caslie_tools.exceptions import DataError, UnknownTaskError
-from tests.data.raw import TASKS, URL, raw, write_lines
+from tests.data.raw_records import TASKS, URL, raw, write_lines
 
 FAULTS = Path(__file__).parent / "faults.jsonl"
 """30 records, each with a fault of its own but for the first and the last."""

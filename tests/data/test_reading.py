@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from caslie_tools.data.json_files import MAX_VALUE_BYTES, Unreadable, json_values
+from caslie_tools.data.json_files import MAX_VALUE_BYTES, UnreadableValue, read_json_values
 from caslie_tools.data.reading import read_records
 from caslie_tools.data.records import BadRecord, Record
 from caslie_tools.exceptions import DataError, UnknownTaskError
-from tests.data.hub import hub
-from tests.data.raw import raw, read, write_lines
+from tests.data.hub_server import hub
+from tests.data.raw_records import raw, read, write_lines
 from tests.paths import ROOT
 
 GOOD = json.dumps(raw())
@@ -234,7 +234,7 @@ class TestAnyFile:
     def test_values_come_as_json_has_them(self, tmp_path: Path, values: list[Any]) -> None:
         (tmp_path / "a.json").write_text(json.dumps(values))
         write_lines(tmp_path / "a.jsonl", *map(json.dumps, values))
-        assert list(json_values(tmp_path / "a.json")) == list(json_values(tmp_path / "a.jsonl")) == values
+        assert list(read_json_values(tmp_path / "a.json")) == list(read_json_values(tmp_path / "a.jsonl")) == values
 
     @_reused_folder
     @given(data=st.binary(max_size=40), cut=st.integers(0, 400))
@@ -246,9 +246,9 @@ class TestAnyFile:
 
 
 def test_an_unreadable_value_is_told_from_a_text(tmp_path: Path) -> None:
-    values = list(json_values(write_lines(tmp_path / "a.jsonl", '"it is not JSON"', "x")))
+    values = list(read_json_values(write_lines(tmp_path / "a.jsonl", '"it is not JSON"', "x")))
     assert values[0] == "it is not JSON"
-    assert isinstance(values[1], Unreadable)
+    assert isinstance(values[1], UnreadableValue)
 
 
 def test_a_large_file_is_read_as_a_stream(tmp_path: Path) -> None:

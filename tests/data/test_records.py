@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from caslie_tools.data.records import Record, is_inside, json_list, read_record
 from caslie_tools.domain import ImageRef
 from caslie_tools.exceptions import InstanceError
-from tests.data.raw import TASKS, URL, raw
+from tests.data.raw_records import TASKS, URL, raw
 
 ABSURD: Any = []
 for _ in range(100_000):

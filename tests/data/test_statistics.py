@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from caslie_tools.data.statistics import Quantiles, Tally, TaskStatistics, data_statistics
+from caslie_tools.data.statistics import Quantiles, RecordCounter, TaskStatistics, data_statistics
 from caslie_tools.exceptions import DataError
-from tests.data.raw import raw, read, write_lines
+from tests.data.raw_records import raw, read, write_lines
 
 
 def test_it_counts_per_task_and_split(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_filters_are_those_of_reading(tmp_path: Path) -> None:
 
 
 def test_a_tally_counts_records_as_they_pass(tmp_path: Path) -> None:
-    tally = Tally()
+    tally = RecordCounter()
     assert tally.statistics() == ()
     for record in read(write_lines(tmp_path / "a.jsonl", raw(), raw()))[0]:
         tally.add(record)

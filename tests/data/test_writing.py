@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from caslie_tools.data.records import Record
 from caslie_tools.data.writing import record_fields, write_records
 from caslie_tools.exceptions import DataError
-from tests.data.raw import TASKS, URL, raw, read, write_lines
+from tests.data.raw_records import TASKS, URL, raw, read, write_lines
 
 
 def some(tmp_path: Path) -> list[Record]:

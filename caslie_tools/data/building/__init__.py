@@ -1,4 +1,4 @@
-"""Builds instruction data in MMECInstruct's form from the catalogue and the logs a shop has."""
+"""Builds instruction data in MMECInstruct's form from a shop's catalogue and logs."""
 
 from caslie_tools.data.building.builder import abuild_dataset, build_dataset
 from caslie_tools.data.building.options import BuildOptions

@@ -1,4 +1,4 @@
-"""What purchases and views support: product_relation_prediction and sequential_recommendation."""
+"""Builds product_relation_prediction and sequential_recommendation, from purchases and views."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,51 +6,55 @@ from datetime import datetime
 from itertools import combinations
 from typing import TypeAlias
 
+from caslie_tools.data.building.answer_options import LETTERS, label_options, sample_matching
+from caslie_tools.data.building.drafts import Draft, LeftOut
 from caslie_tools.data.building.logs import Event
-from caslie_tools.data.building.option_letters import LETTERS, drawn, lettered
 from caslie_tools.data.building.options import BuildOptions, Split
-from caslie_tools.data.building.seeding import draw, shuffled
-from caslie_tools.data.building.shop import Draft, LeftOut, Shop, category_path
+from caslie_tools.data.building.seeded_random import seeded_random, seeded_shuffle
+from caslie_tools.data.building.shop_data import ShopData, category_path
 from caslie_tools.data.building.splits import Splitter
 
 RELATION = "product_relation_prediction"
 SEQUENCE = "sequential_recommendation"
 
-_LARGEST_BASKET = 50
-_LONGEST_HISTORY = 10
+_MAX_BASKET_PRODUCTS = 50
+_MAX_HISTORY_PRODUCTS = 10
 
 Pair: TypeAlias = tuple[str, str]
 
 
-def product_relation_prediction(shop: Shop, splits: Splitter, options: BuildOptions) -> Iterator[Draft | LeftOut]:
-    """Asks how two products relate: bought together (A), viewed together (B) or similar (C).
+def product_relation_prediction(shop: ShopData, splits: Splitter, options: BuildOptions) -> Iterator[Draft | LeftOut]:
+    """Yields an instance per pair of products: were they bought together (A), viewed together (B), or similar (C)?
 
-    Together is in one basket, or, without baskets, by one user on one day (UTC); what was both is bought together.
-    Similar are products of one category that were neither: for every split up to as many are drawn as the larger of the
-    other two has. A pair's time is when it was together often enough.
+    Together means: in one basket or, without baskets, by one user on one day (UTC). A pair that was both bought and
+    viewed together counts as bought together. Similar pairs are two products of one category that were neither. Each
+    split gets at most as many similar pairs as it has pairs of the more frequent of the other two labels. The time of a
+    pair is when it reached the required support.
     """
-    bought, large = _together(shop.events, "purchase", options.support)
-    viewed, too_large = _together(shop.events, "view", options.support)
-    yield from [LeftOut(task=RELATION, reason=f"a basket of more than {_LARGEST_BASKET} products")] * (
-        large + too_large
+    bought, large_baskets = _pairs_together(shop.events, "purchase", options.support)
+    viewed, large_views = _pairs_together(shop.events, "view", options.support)
+    yield from [LeftOut(task=RELATION, reason=f"a basket of more than {_MAX_BASKET_PRODUCTS} products")] * (
+        large_baskets + large_views
     )
-    known = {pair: ("B", time) for pair, time in viewed.items()} | {pair: ("A", time) for pair, time in bought.items()}
+    related = {pair: ("B", time) for pair, time in viewed.items()}
+    related |= {pair: ("A", time) for pair, time in bought.items()}
     counts: dict[Split, Counter[str]] = defaultdict(Counter)
-    for pair in sorted(known):
-        label, time = known[pair]
-        draft = _pair(shop, options, pair, label, time)
+    for pair in sorted(related):
+        label, time = related[pair]
+        draft = _pair_draft(shop, options, pair, label, time)
         yield draft
         if isinstance(draft, Draft) and isinstance(split := splits.place(draft), str):
             counts[split][label] += 1
     if counts:
-        yield from _similar(shop, splits, options, known, counts)
+        yield from _similar_pairs(shop, splits, options, related, counts)
 
 
-def sequential_recommendation(shop: Shop, splits: Splitter, options: BuildOptions) -> Iterator[Draft | LeftOut]:
-    """Asks for a user's last purchase after the ones before it, among products the user never bought and no variants.
+def sequential_recommendation(shop: ShopData, splits: Splitter, options: BuildOptions) -> Iterator[Draft | LeftOut]:
+    """Yields an instance per user: given the user's earlier purchases, which product came last?
 
-    A product counts when it is first bought; the ten before the last one are shown, those that may stand in the last
-    one's split.
+    Only the first purchase of a product counts. The history is the ten products before the last one. Products that may
+    not appear in the split of the last one are left out of it. The wrong options are products that the user never
+    bought, and no variants of the answer.
     """
     bought: dict[str, dict[str, datetime]] = defaultdict(dict)
     for event in shop.events:
@@ -60,15 +64,15 @@ def sequential_recommendation(shop: Shop, splits: Splitter, options: BuildOption
     for user in sorted(bought):
         order = sorted(bought[user], key=lambda product: (bought[user][product], product))
         *before, target = order
-        before = [item for item in before if splits.run_together(target, item) and shop.tells(item)]
-        if not before or not shop.tells(target):
-            yield LeftOut(task=SEQUENCE, reason="nothing bought before the last purchase can be shown with it")
+        before = [item for item in before if splits.can_share_history(target, item) and shop.is_described(item)]
+        if not before or not shop.is_described(target):
+            yield LeftOut(task=SEQUENCE, reason="no earlier purchase can be in one history with the last one")
             continue
-        yield _history(shop, splits, options, user, before[-_LONGEST_HISTORY:], target, bought[user])
+        yield _history_draft(shop, splits, options, user, before[-_MAX_HISTORY_PRODUCTS:], target, bought[user])
 
 
-def _history(
-    shop: Shop,
+def _history_draft(
+    shop: ShopData,
     splits: Splitter,
     options: BuildOptions,
     user: str,
@@ -76,36 +80,36 @@ def _history(
     target: str,
     bought: Mapping[str, datetime],
 ) -> Draft | LeftOut:
-    chance = draw(options.seed, SEQUENCE, user, target)
+    chance = seeded_random(options.seed, SEQUENCE, user, target)
     titles = {shop.products[target].title}
 
     def fits(other: str) -> bool:
         title = shop.products[other].title
         variant = splits.group_of[other] == splits.group_of[target]
-        if other in bought or variant or not shop.tells(other) or (title and title in titles):
+        if other in bought or variant or not shop.is_described(other) or (title and title in titles):
             return False
         titles.add(title)
         return True
 
-    asked = [target, *drawn(chance, splits.peers(target), options.options - 1, fits)]
-    if len(asked) == 1:
+    offered = [target, *sample_matching(chance, splits.history_candidates(target), options.options - 1, fits)]
+    if len(offered) == 1:
         return LeftOut(task=SEQUENCE, reason="there is no other product to choose from")
-    chance.shuffle(asked)
+    chance.shuffle(offered)
     return Draft(
         task=SEQUENCE,
         input=[f"{_ordinal(number)}: {shop.products[item].title}" for number, item in enumerate(before, start=1)],
-        options=lettered([shop.products[item].title for item in asked]),
-        output=LETTERS[asked.index(target)],
-        pictures=tuple(shop.shown_once(item, options, SEQUENCE, user) for item in (*before, *asked)),
-        products=(*before, *asked),
+        options=label_options([shop.products[item].title for item in offered]),
+        output=LETTERS[offered.index(target)],
+        pictures=tuple(shop.picture_of(item, options, SEQUENCE, user) for item in (*before, *offered)),
+        products=(*before, *offered),
         users=(user,),
         times=tuple(bought[item] for item in (*before, target)),
         is_history=True,
     )
 
 
-def _together(events: Sequence[Event], kind: str, support: int) -> tuple[dict[Pair, datetime], int]:
-    """Returns when each pair was together for the so-manieth time, and how many baskets were too large to count."""
+def _pairs_together(events: Sequence[Event], kind: str, support: int) -> tuple[dict[Pair, datetime], int]:
+    """Returns when each pair reached the support, and the number of baskets that were too large to count."""
     baskets: dict[tuple[str, str], dict[str, datetime]] = defaultdict(dict)
     for event in events:
         if event.event == kind:
@@ -114,7 +118,7 @@ def _together(events: Sequence[Event], kind: str, support: int) -> tuple[dict[Pa
     times: dict[Pair, list[datetime]] = defaultdict(list)
     large = 0
     for basket in baskets.values():
-        if len(basket) > _LARGEST_BASKET:
+        if len(basket) > _MAX_BASKET_PRODUCTS:
             large += 1
             continue
         for one, two in combinations(sorted(basket), 2):
@@ -122,45 +126,45 @@ def _together(events: Sequence[Event], kind: str, support: int) -> tuple[dict[Pa
     return {pair: sorted(when)[support - 1] for pair, when in times.items() if len(when) >= support}, large
 
 
-def _pair(
-    shop: Shop, options: BuildOptions, pair: Pair, label: str, time: datetime | None, *, logged: bool = True
+def _pair_draft(
+    shop: ShopData, options: BuildOptions, pair: Pair, label: str, time: datetime | None, *, logged: bool = True
 ) -> Draft | LeftOut:
-    if not all(shop.tells(product) for product in pair):
+    if not all(shop.is_described(product) for product in pair):
         return LeftOut(task=RELATION, reason="a product has neither a title nor a picture")
-    one, two = shuffled(pair, options.seed, RELATION, pair)
+    one, two = seeded_shuffle(pair, options.seed, RELATION, pair)
     return Draft(
         task=RELATION,
         input={"product 1": shop.products[one].title, "product 2": shop.products[two].title},
         output=label,
-        pictures=tuple(shop.shown_once(product, options, RELATION, pair) for product in (one, two)),
+        pictures=tuple(shop.picture_of(product, options, RELATION, pair) for product in (one, two)),
         products=(one, two),
         times=(time,),
         logged=logged,
     )
 
 
-def _similar(
-    shop: Shop,
+def _similar_pairs(
+    shop: ShopData,
     splits: Splitter,
     options: BuildOptions,
-    known: Mapping[Pair, object],
+    related: Mapping[Pair, object],
     counts: Mapping[Split, Counter[str]],
-) -> Iterator[Draft | LeftOut]:
-    """Draws similar pairs, so many for each split."""
+) -> Iterator[Draft]:
+    """Draws similar pairs, for each split as many as the more frequent of its other labels."""
     by_category: dict[str, list[str]] = defaultdict(list)
     for name, one in shop.products.items():
         if one.category:
             by_category[category_path(one)].append(name)
     wanted = Counter({split: max(labels.values()) for split, labels in counts.items()})
     drawn_pairs: set[Pair] = set()
-    for product in shuffled(sorted(shop.products), options.seed, RELATION, "similar"):
+    for product in seeded_shuffle(sorted(shop.products), options.seed, RELATION, "similar"):
         others = by_category[category_path(shop.products[product])]
-        chance = draw(options.seed, RELATION, "similar", product)
+        chance = seeded_random(options.seed, RELATION, "similar", product)
         for other in chance.sample(others, min(len(others), 4)):
             pair: Pair = (min(product, other), max(product, other))
-            if product == other or pair in known or pair in drawn_pairs:
+            if product == other or pair in related or pair in drawn_pairs:
                 continue
-            draft = _pair(shop, options, pair, "C", None, logged=False)
+            draft = _pair_draft(shop, options, pair, "C", None, logged=False)
             if isinstance(draft, LeftOut) or isinstance(split := splits.place(draft), LeftOut) or wanted[split] < 1:
                 continue
             wanted[split] -= 1

@@ -1,22 +1,22 @@
-"""Reads the logs a shop has, CSV or JSON Lines: searches, reviews, questions and events.
+"""Reads a shop's logs, CSV or JSON Lines: searches, reviews, questions and events.
 
-Every file is UTF-8; the first line of a CSV file names its columns, further columns are ignored. ``product`` is a
-catalogue id. ``time`` is ISO 8601 (UTC where it names no zone) or seconds since 1970, with nine digits or more or a
-fraction, as eight digits are a date; ``user`` is any id.
+Files are UTF-8. The first line of a CSV file has the column names. Other columns are ignored. ``product`` is a
+catalogue id. ``time`` is ISO 8601 (UTC without a time zone) or seconds since 1970. Seconds need at least nine digits or
+a fraction, because eight digits are a date. ``user`` is any id.
 
 ========== ================================================================================================
-log        columns (``?`` may be missing or empty)
+log        columns (those with ``?`` may be missing or empty)
 ========== ================================================================================================
 searches   ``query``, ``product``, ``judgement?`` (``exact``, ``substitute``, ``complement``, ``irrelevant``, or ESCI's
            letters E, S, C, I), ``clicked?``, ``purchased?`` (counts), ``user?``, ``time?``
-reviews    ``product``, ``text``, ``stars`` (1 to 5), ``user?``, ``time?``, ``image?`` (the review's own picture: a URL,
-           or a path relative to the file)
+reviews    ``product``, ``text``, ``stars`` (1 to 5), ``user?``, ``time?``, ``image?`` (a picture that the reviewer
+           attached: a URL, or a path relative to the file)
 questions  ``product``, ``question``, ``answer?``, ``answerable?`` (yes or no), ``time?``
-events     ``user``, ``product``, ``time``, ``event?`` (``purchase``, which it is when empty, or ``view``),
-           ``basket?`` (id of the basket it was bought in)
+events     ``user``, ``product``, ``time``, ``event?`` (``purchase``, the default, or ``view``), ``basket?`` (id of the
+           basket)
 ========== ================================================================================================
 
-A row that cannot be used is reported with its line and its reason, and the rest goes on.
+A row that cannot be used is reported with its line number and the reason. The other rows are still read.
 """
 
 import re
@@ -45,16 +45,17 @@ _SECONDS = re.compile(r"[0-9]{9,}|[0-9]+\.[0-9]+")
 _TRUTH = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
-class Fault(FrozenModel):
-    """Something of the sources that could not be used."""
+class SourceFault(FrozenModel):
+    """A row or picture of a source that cannot be used."""
 
     source: str
     """The file's name."""
     item: str
-    """Its line, or a product's id."""
+    """The line number, the product's id or the picture."""
     reason: str
-    """Why, in words that equal faults share."""
+    """The reason. Faults of one kind have the same text here, so that they can be counted."""
     detail: str = ""
+    """What is specific to this fault."""
 
     def __str__(self) -> str:
         detail = f": {self.detail}" if self.detail else ""
@@ -62,12 +63,12 @@ class Fault(FrozenModel):
 
 
 class Search(FrozenModel):
-    """A product that was shown for a query, and how well it fits."""
+    """A search result: a product that was shown for a query."""
 
     query: str
     product: str
     judgement: Judgement | None = None
-    """``None`` where nobody judged: then only the counts speak."""
+    """How well the product fits the query. ``None`` if nobody judged it."""
     clicked: int = 0
     purchased: int = 0
     user: str = ""
@@ -75,7 +76,7 @@ class Search(FrozenModel):
 
 
 class Review(FrozenModel):
-    """What a customer wrote of a product."""
+    """A customer's review of a product."""
 
     product: str
     text: str
@@ -84,17 +85,17 @@ class Review(FrozenModel):
     user: str = ""
     time: datetime | None = None
     image: ImageRef | None = None
-    """The review's own picture."""
+    """The picture that the reviewer attached."""
 
 
 class Question(FrozenModel):
-    """What a shopper asked about a product."""
+    """A shopper's question about a product."""
 
     product: str
     question: str
     answer: str = ""
     answerable: bool | None = None
-    """Whether the reviews answer it; ``None`` where nobody said. Somebody may have answered it all the same."""
+    """Whether the reviews answer the question. ``None`` without a label. Independent of :attr:`answer`."""
     time: datetime | None = None
 
 
@@ -111,17 +112,17 @@ class Event(FrozenModel):
 LogRow = TypeVar("LogRow", Search, Review, Question, Event)
 
 
-def read_searches(path: Path, products: Container[str]) -> Iterator[Search | Fault]:
-    """Yields a log of searches; see :func:`read_reviews`."""
+def read_searches(path: Path, products: Container[str]) -> Iterator[Search | SourceFault]:
+    """Yields the rows of a log of searches. See :func:`read_reviews`."""
     return _read(path, products, _search, ("query", "product"))
 
 
-def read_reviews(path: Path, products: Container[str]) -> Iterator[Review | Fault]:
-    """Yields a log's rows, and a :class:`Fault` in the place of every row that cannot be used.
+def read_reviews(path: Path, products: Container[str]) -> Iterator[Review | SourceFault]:
+    """Yields the rows of a log of reviews. A row that cannot be used is yielded as a :class:`SourceFault`.
 
     Args:
         path: A ``.csv`` or ``.jsonl`` file.
-        products: Ids of the catalogue.
+        products: Ids of the catalogue's products.
 
     Raises:
         DataError: If the file cannot be read at all.
@@ -129,18 +130,18 @@ def read_reviews(path: Path, products: Container[str]) -> Iterator[Review | Faul
     return _read(path, products, _review, ("product", "text", "stars"))
 
 
-def read_questions(path: Path, products: Container[str]) -> Iterator[Question | Fault]:
-    """Yields a log of questions; see :func:`read_reviews`."""
+def read_questions(path: Path, products: Container[str]) -> Iterator[Question | SourceFault]:
+    """Yields the rows of a log of questions. See :func:`read_reviews`."""
     return _read(path, products, _question, ("product", "question"))
 
 
-def read_events(path: Path, products: Container[str]) -> Iterator[Event | Fault]:
-    """Yields a log of purchases and views; see :func:`read_reviews`."""
+def read_events(path: Path, products: Container[str]) -> Iterator[Event | SourceFault]:
+    """Yields the rows of a log of purchases and views. See :func:`read_reviews`."""
     return _read(path, products, _event, ("user", "product", "time"))
 
 
 class _RowError(ValueError):
-    """A row cannot be used: the reason, and what it is about."""
+    """A row cannot be used."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason)
@@ -149,7 +150,7 @@ class _RowError(ValueError):
 
 
 class _Cells:
-    """One row's cells by column."""
+    """The cells of one row, by column."""
 
     def __init__(self, row: Mapping[str, Any], base: Path) -> None:
         self._row = row
@@ -180,23 +181,23 @@ class _Cells:
             time = datetime.fromisoformat(text)
             return (time.replace(tzinfo=UTC) if time.tzinfo is None else time).astimezone(UTC)
         except (ValueError, OverflowError, OSError) as error:
-            raise _RowError(f"{column} is neither ISO 8601 nor seconds since 1970", text[:60]) from error
+            raise _RowError(f"{column} is neither an ISO 8601 time nor seconds since 1970", text[:60]) from error
 
 
 def _read(
     path: Path, products: Container[str], make: Callable[[_Cells], LogRow], required: tuple[str, ...]
-) -> Iterator[LogRow | Fault]:
+) -> Iterator[LogRow | SourceFault]:
     for line, row in read_rows(path, kind="a log", required=required, error=DataError):
         item = f"line {line}"
         if isinstance(row, str):
-            yield Fault(source=path.name, item=item, reason="it is no row", detail=row)
+            yield SourceFault(source=path.name, item=item, reason="the line is not a valid row", detail=row)
             continue
         try:
             made = make(_Cells(row, path.parent))
             if made.product not in products:
                 raise _RowError("the product is not in the catalogue", made.product[:60])
         except _RowError as error:
-            yield Fault(source=path.name, item=item, reason=error.reason, detail=error.detail)
+            yield SourceFault(source=path.name, item=item, reason=error.reason, detail=error.detail)
             continue
         yield made
 
@@ -204,7 +205,7 @@ def _read(
 def _search(cells: _Cells) -> Search:
     judgement = cells.text("judgement")
     if judgement and judgement.lower() not in _JUDGEMENTS:
-        raise _RowError("judgement is none of exact, substitute, complement, irrelevant", judgement[:60])
+        raise _RowError("judgement is not one of exact, substitute, complement, irrelevant", judgement[:60])
     search = Search(
         query=cells.text("query", needed=True),
         product=cells.text("product", needed=True),
@@ -215,14 +216,14 @@ def _search(cells: _Cells) -> Search:
         time=cells.time(),
     )
     if search.judgement is None and not search.clicked and not search.purchased:
-        raise _RowError("it has neither a judgement nor a click nor a purchase")
+        raise _RowError("the row has neither a judgement nor a click nor a purchase")
     return search
 
 
 def _review(cells: _Cells) -> Review:
     stars = cells.text("stars", needed=True)
     if stars.removesuffix(".0") not in ("1", "2", "3", "4", "5"):
-        raise _RowError("stars are not 1, 2, 3, 4 or 5", stars[:60])
+        raise _RowError("stars is not 1, 2, 3, 4 or 5", stars[:60])
     image = cells.text("image")
     try:
         picture = ImageRef.parse(image, base=cells.base.resolve()) if image else None
@@ -250,7 +251,7 @@ def _question(cells: _Cells) -> Question:
         time=cells.time(),
     )
     if question.answerable is None and not question.answer:
-        raise _RowError("it has neither an answer nor says whether it is answerable")
+        raise _RowError("the row has neither answer nor answerable")
     return question
 
 

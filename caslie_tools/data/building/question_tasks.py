@@ -1,68 +1,71 @@
-"""What questions support, with the reviews: answerability_prediction and product_qa."""
+"""Builds answerability_prediction and product_qa, from questions and reviews."""
 
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+from caslie_tools.data.building.drafts import Draft, LeftOut
 from caslie_tools.data.building.logs import Question, Review
 from caslie_tools.data.building.options import BuildOptions
-from caslie_tools.data.building.seeding import digest
-from caslie_tools.data.building.shop import Draft, LeftOut, Shop
+from caslie_tools.data.building.seeded_random import stable_hash
+from caslie_tools.data.building.shop_data import ShopData
 from caslie_tools.data.building.splits import Splitter
 from caslie_tools.tasks import product_question
 
 ANSWERABILITY = "answerability_prediction"
 PRODUCT_QA = "product_qa"
 
-_SNIPPETS = 10
-_SNIPPET_CHARACTERS = 400
+_MAX_SNIPPETS = 10
+_MAX_SNIPPET_CHARACTERS = 400
 
 
-def answerability_prediction(shop: Shop, splits: Splitter, options: BuildOptions) -> Iterator[Draft | LeftOut]:
-    """Asks whether the product's reviews answer a question, where the log says it.
+def answerability_prediction(shop: ShopData, splits: Splitter, options: BuildOptions) -> Iterator[Draft | LeftOut]:
+    """Yields an instance per question whose log row has a label: do the product's reviews answer it?
 
-    The document is at most ten reviews, those that share most words with the question first, cut to 400 characters
-    each, and none that was written after the question; where time splits, none either that may have been.
+    The document is at most ten reviews, each cut to 400 characters. The reviews that share the most words with the
+    question come first. Reviews written after the question are excluded. If the data is split by time, reviews without
+    a time are excluded too.
     """
     reviews: Mapping[str, list[Review]] = defaultdict(list)
     for review in shop.reviews:
         reviews[review.product].append(review)
     for question in shop.questions:
         if question.answerable is None:
-            yield LeftOut(task=ANSWERABILITY, reason="nobody said whether it can be answered")
+            yield LeftOut(task=ANSWERABILITY, reason="the question has no label answerable")
             continue
-        known = [review for review in reviews[question.product] if _was_known(review, question, options)]
+        earlier = [review for review in reviews[question.product] if _is_earlier(review, question, options)]
         yield Draft(
             task=ANSWERABILITY,
-            input={"question": question.question, "document": _document(question, known)},
+            input={"question": question.question, "document": _document(question, earlier)},
             output="yes" if question.answerable else "no",
-            pictures=shop.shown(question.product, options, "question", question.question),
+            pictures=shop.pictures_of(question.product, options, "question", question.question),
             products=(question.product,),
             times=(question.time,),
         )
 
 
-def product_qa(shop: Shop, splits: Splitter, options: BuildOptions) -> Iterator[Draft | LeftOut]:
-    """Asks the question with the product's own fields at hand; the answer is empty if there is none.
+def product_qa(shop: ShopData, splits: Splitter, options: BuildOptions) -> Iterator[Draft | LeftOut]:
+    """Yields an instance per question, with the product's fields as input.
 
-    A question without an answer stands for one that cannot be answered only if the log says so.
+    The right answer is empty for a question that cannot be answered. A question without an answer is used only if the
+    log labels it as not answerable.
     """
     for question in shop.questions:
         if not question.answer and question.answerable is not False:
-            yield LeftOut(task=PRODUCT_QA, reason="nobody answered it")
+            yield LeftOut(task=PRODUCT_QA, reason="the question has no answer")
             continue
         product = shop.products[question.product]
         yield Draft(
             task=PRODUCT_QA,
             input=product_question(question.question, [product]).input,
             output=question.answer,
-            pictures=shop.shown(question.product, options, "question", question.question),
+            pictures=shop.pictures_of(question.product, options, "question", question.question),
             products=(question.product,),
             times=(question.time,),
         )
 
 
-def _was_known(review: Review, question: Question, options: BuildOptions) -> bool:
+def _is_earlier(review: Review, question: Question, options: BuildOptions) -> bool:
     if review.time is None or question.time is None:
         return options.split_by != "time"
     return review.time <= question.time
@@ -70,8 +73,9 @@ def _was_known(review: Review, question: Question, options: BuildOptions) -> boo
 
 def _document(question: Question, reviews: Sequence[Review]) -> list[str]:
     asked = _words(question.question)
-    order = sorted({review.text for review in reviews}, key=lambda text: (-len(asked & _words(text)), digest(text)))
-    return [_cut(text) for text in order[:_SNIPPETS]]
+    texts = {review.text for review in reviews}
+    order = sorted(texts, key=lambda text: (-len(asked & _words(text)), stable_hash(text)))
+    return [_cut(text) for text in order[:_MAX_SNIPPETS]]
 
 
 def _words(text: str) -> set[str]:
@@ -79,6 +83,6 @@ def _words(text: str) -> set[str]:
 
 
 def _cut(text: str) -> str:
-    if len(text) <= _SNIPPET_CHARACTERS:
+    if len(text) <= _MAX_SNIPPET_CHARACTERS:
         return text
-    return text[:_SNIPPET_CHARACTERS].rsplit(" ", 1)[0] + " ..."
+    return text[:_MAX_SNIPPET_CHARACTERS].rsplit(" ", 1)[0] + " ..."

@@ -1,89 +1,90 @@
-"""What a build did, in numbers: what the data card, the command and the tests read."""
+"""The report of a build, in numbers. The data card and the command are written from it."""
 
 from collections import Counter
 from collections.abc import Sequence
 
-from caslie_tools.data.building.checks import LeakCheck, PlacedDraft
-from caslie_tools.data.building.logs import Fault
+from caslie_tools.data.building.drafts import LeftOut, PlacedDraft
+from caslie_tools.data.building.leaks import LeakCheck
+from caslie_tools.data.building.logs import SourceFault
 from caslie_tools.data.building.options import SPLITS, BuildOptions, Split
-from caslie_tools.data.building.shop import LeftOut
 from caslie_tools.domain import FrozenModel
 from caslie_tools.tasks import TASKS
 
 
 class Source(FrozenModel):
-    """A file the data were built from."""
+    """A file that the dataset was built from."""
 
     role: str
     """``catalogue``, ``searches``, ``reviews``, ``questions`` or ``events``."""
     name: str
     sha256: str
-    """SHA-256 (hex) of its bytes."""
+    """SHA-256 (hex) of the file."""
     rows: int
-    """Rows that could be used."""
+    """Number of rows used."""
 
 
 class CaptionReport(FrozenModel):
-    """What EC3 and CQE told of the pictures."""
+    """The captions (EC3) and their verdicts (CQE), in numbers."""
 
     profile: str
     captioners: tuple[str, ...]
     captions: int
     kept: int
+    """Captions that the jury keeps."""
     unjudged: int
-    """Captions without a verdict, because judges failed."""
+    """Captions without a verdict, because too many judges failed."""
     missing: int
-    """Places with a picture and no caption."""
+    """Pictures without a caption."""
     errors: dict[str, int]
-    """Why there is none, and how often."""
+    """Number of pictures without a caption, by reason."""
 
 
 class BuildReport(FrozenModel):
-    """What a build did."""
+    """The result of a build, in numbers."""
 
     options: BuildOptions
     sources: tuple[Source, ...]
     counts: dict[str, dict[Split, int]]
-    """Instances by task and split."""
+    """Number of instances, by task and split."""
     labels: dict[str, dict[Split, dict[str, int]]]
-    """Right answers by task and split; of an open question whether it has an answer."""
+    """Number of right answers, by task and split. For open questions: whether they have an answer."""
     weak: dict[str, int]
-    """By task: instances whose answer was concluded from behaviour."""
+    """Number of instances whose answer was inferred from behaviour, by task."""
     pictures: int
-    """Different pictures that are shown."""
+    """Number of different pictures in the dataset."""
     unpictured: dict[str, int]
-    """By task: instances without any picture."""
+    """Number of instances without a picture, by task."""
     leaks: tuple[LeakCheck, ...]
     left_out: dict[str, dict[str, int]]
-    """By task and reason: what gave no instance."""
-    faults: tuple[Fault, ...]
-    """Rows and pictures that could not be used, in the order of the sources."""
+    """Number of candidates that yield no instance, by task and reason."""
+    faults: tuple[SourceFault, ...]
+    """Rows and pictures that cannot be used, in the order of the sources."""
     captions: CaptionReport | None = None
     warnings: tuple[str, ...] = ()
 
     @property
     def instances(self) -> int:
-        """How many there are."""
+        """The total number of instances."""
         return sum(sum(splits.values()) for splits in self.counts.values())
 
 
-def report_of(
+def make_build_report(
     placed: Sequence[PlacedDraft],
     left_out: Sequence[LeftOut],
     *,
     options: BuildOptions,
     sources: Sequence[Source],
-    faults: Sequence[Fault],
+    faults: Sequence[SourceFault],
     leaks: Sequence[LeakCheck],
 ) -> BuildReport:
-    """Counts what was built."""
+    """Counts what was built, and returns the report."""
     tasks = [name for name in TASKS if any(one.draft.task == name for one in placed)]
     splits = [split for split in SPLITS if split != "ood" or options.hold_out_categories]
     counts = Counter((one.draft.task, one.split) for one in placed)
     labels = Counter((one.draft.task, one.split, _label(one)) for one in placed)
     missing = Counter((left.task, left.reason) for left in left_out)
     warnings = [f"{task}: the {split} split is empty" for task in tasks for split in splits if not counts[task, split]]
-    warnings += [f"{leak.what}: {leak.in_common} in more than one split" for leak in leaks if not leak.kept]
+    warnings += [f"leak: {leak.in_common} {leak.what} in more than one split" for leak in leaks if not leak.kept]
     return BuildReport(
         options=options,
         sources=tuple(sources),
@@ -101,7 +102,7 @@ def report_of(
         },
         weak={task: weak for task in tasks if (weak := _count(placed, task, weak=True))},
         pictures=len({picture for one in placed for picture, _ in one.draft.pictures if picture}),
-        unpictured={task: bare for task in tasks if (bare := _count(placed, task, bare=True))},
+        unpictured={task: count for task in tasks if (count := _count(placed, task, unpictured=True))},
         leaks=tuple(leaks),
         left_out={
             task: {reason: count for (name, reason), count in sorted(missing.items()) if name == task}
@@ -118,10 +119,10 @@ def _label(one: PlacedDraft) -> str:
     return one.draft.output
 
 
-def _count(placed: Sequence[PlacedDraft], task: str, *, weak: bool = False, bare: bool = False) -> int:
+def _count(placed: Sequence[PlacedDraft], task: str, *, weak: bool = False, unpictured: bool = False) -> int:
     return sum(
         one.draft.task == task
         and (not weak or one.draft.weak)
-        and (not bare or not any(picture for picture, _ in one.draft.pictures))
+        and (not unpictured or not any(picture for picture, _ in one.draft.pictures))
         for one in placed
     )

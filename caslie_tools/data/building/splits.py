@@ -1,124 +1,134 @@
-"""Splits without leaks: what goes to train, validation, test and the out-of-domain test.
+"""Assigns instances to train, validation, test and the out-of-domain test, without leaks between them.
 
-The split of a thing is a hash of the seed and the thing's name, so neither the order of rows nor products that come
-later move it. Products that share a picture or the attribute ``group`` (variants of one another) are one thing. What is
-promised depends on what splits:
+The split of an item depends on a hash of the seed and the item's name. The order of the rows and products that are
+added later do not change it. Products that share a picture or the attribute ``group`` are variants, and count as one
+item. The way of splitting (``split_by``) decides what is guaranteed:
 
 ``product`` (the default)
-    No product, group or picture stands in two splits, in any task. Two related products that fall apart give no
-    instance. A history falls to the split of its last purchase, and is cut, with the candidates, to the products of
-    that split: so a shopper's history, too, is in one split only.
+    No product, group or picture appears in two splits, in any task. A pair of products from different splits yields no
+    instance. A history belongs to the split of its last purchase. Its other products, and the options, are limited to
+    that split, so a user's history is in one split only.
 ``user``
-    No user stands in two splits: what users of two splits share gives no instance. What names no user is split by
-    product.
+    No user appears in two splits. An instance that users of two splits share is left out. Instances without a user are
+    split by product.
 ``query``
-    No search query stands in two splits. What is no search is split as by ``product``.
+    No search query appears in two splits. Instances without a query are split by product.
 ``time``
-    Every row of train is older than every row of validation, and these than those of test, where the last of the rows
-    that make an answer counts. Rows without a time give no instance; what only the catalogue tells is split by product.
+    Every row of train is older than every row of validation, and every row of validation is older than every row of
+    test. The time of an instance is that of the latest row that determines its answer. Log rows without a time yield
+    no instance. Instances built from the catalogue alone are split by product.
 
-Held-out categories stand in ``ood`` and nowhere else, whatever splits: an instance there has only held-out products
-and, where user, query or time split, is one of the test split by these. An instance with products of both kinds is left
-out. What recurs without a promise, such as products when users split, is counted in the data card.
+Products of held-out categories appear only in ``ood``, for every way of splitting. An instance in ``ood`` has only such
+products. If the data is split by user, query or time, the instance must also belong to the test split by that. An
+instance that mixes held-out and other products is left out. The data card also counts what repeats without a guarantee,
+such as products if the data is split by user.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 
+from caslie_tools.data.building.drafts import Draft, LeftOut
 from caslie_tools.data.building.options import SPLITS, BuildOptions, Split
-from caslie_tools.data.building.seeding import share
-from caslie_tools.data.building.shop import Draft, LeftOut, Shop, category_path
+from caslie_tools.data.building.seeded_random import hash_fraction
+from caslie_tools.data.building.shop_data import ShopData, category_path
 
 GROUP = "group"
-"""The catalogue's column that names a product's group of variants."""
+"""The catalogue column with the group of variants that a product belongs to."""
 
 
 class Splitter:
-    """Places products and instances in splits.
+    """Assigns products and instances to splits.
 
     Args:
         shop: The catalogue, its pictures and logs.
-        options: Seed, proportions and what splits.
+        options: Seed, proportions and the way of splitting.
     """
 
-    def __init__(self, shop: Shop, options: BuildOptions) -> None:
+    def __init__(self, shop: ShopData, options: BuildOptions) -> None:
         self._options = options
         self.group_of = group_products(shop)
-        """The group of a product, by its id; named after its first product."""
-        self._held_categories = tuple(_under(category) for category in options.hold_out_categories)
-        self._held = {
-            self.group_of[product.id] for product in shop.products.values() if self.holds_out(category_path(product))
+        """Each product's group of variants, by product id. The name of a group is the id of its first product."""
+        self._held_categories = tuple(_path_prefix(category) for category in options.hold_out_categories)
+        self._held_groups = {
+            self.group_of[product.id]
+            for product in shop.products.values()
+            if self.is_held_out_category(category_path(product))
         }
         self._cuts = _time_cuts(shop, options) if options.split_by == "time" else None
 
-    def holds_out(self, category: str) -> bool:
-        """Whether a category, given by its path, is held out, or lies below one that is."""
+    def is_held_out_category(self, category: str) -> bool:
+        """Whether a category, given by its path, is held out or is below a held-out category."""
         return f"{category} > ".startswith(self._held_categories)
 
-    def held_out(self, product: str) -> bool:
-        """Whether a product is of a held-out category, or a variant of one that is."""
-        return self.group_of[product] in self._held
+    def is_held_out(self, product: str) -> bool:
+        """Whether a product, or a variant of it, is in a held-out category."""
+        return self.group_of[product] in self._held_groups
 
-    def of_product(self, product: str) -> Split:
+    def split_of_product(self, product: str) -> Split:
         """Returns a product's split."""
-        return "ood" if self.held_out(product) else self._named("product", self.group_of[product])
+        return "ood" if self.is_held_out(product) else self._split_of("product", self.group_of[product])
 
-    def run_together(self, product: str, other: str) -> bool:
-        """Whether two products may stand in one history."""
+    def can_share_history(self, product: str, other: str) -> bool:
+        """Whether two products may appear in one history."""
         if self._histories_by_product:
-            return self.of_product(product) == self.of_product(other)
-        return self.held_out(product) == self.held_out(other)
+            return self.split_of_product(product) == self.split_of_product(other)
+        return self.is_held_out(product) == self.is_held_out(other)
 
-    def peers(self, product: str) -> Sequence[str]:
-        """Returns every product that may stand in one history with this one, itself included, by id."""
-        return self._peers[self.of_product(product) if self._histories_by_product else self.held_out(product)]
+    def history_candidates(self, product: str) -> Sequence[str]:
+        """Returns the ids of all products that may appear in one history with this product, itself included."""
+        by_split = self._histories_by_product
+        return self._history_candidates[self.split_of_product(product) if by_split else self.is_held_out(product)]
 
     @property
     def _histories_by_product(self) -> bool:
         return self._options.split_by in ("product", "query")
 
     @cached_property
-    def _peers(self) -> Mapping[Split | bool, Sequence[str]]:
-        peers: dict[Split | bool, list[str]] = {place: [] for place in (*SPLITS, True, False)}
+    def _history_candidates(self) -> Mapping[Split | bool, Sequence[str]]:
+        candidates: dict[Split | bool, list[str]] = {place: [] for place in (*SPLITS, True, False)}
         for product in sorted(self.group_of):
-            peers[self.of_product(product)].append(product)
-            peers[self.held_out(product)].append(product)
-        return peers
+            candidates[self.split_of_product(product)].append(product)
+            candidates[self.is_held_out(product)].append(product)
+        return candidates
 
     def place(self, draft: Draft) -> Split | LeftOut:
-        """Returns an instance's split, or why it has none."""
-        held = {self.held_out(product) for product in draft.products}
+        """Returns an instance's split, or the reason why it has no split."""
+        held = {self.is_held_out(product) for product in draft.products}
         if len(held) > 1:
-            return LeftOut(task=draft.task, reason="only some of its products are of a held-out category")
+            return LeftOut(task=draft.task, reason="only some of its products are in a held-out category")
         split = self._place(draft)
         if held == {True} and not isinstance(split, LeftOut):
             if split in ("test", "ood"):
                 return "ood"
-            return LeftOut(task=draft.task, reason="its category is held out, but what splits is not in the test split")
+            by = self._options.split_by
+            return LeftOut(task=draft.task, reason=f"its category is held out, but by {by} it is not in the test split")
         return split
 
     def _place(self, draft: Draft) -> Split | LeftOut:
         by = self._options.split_by
         if by == "user" and draft.users:
-            return _only(draft, "users", {self._named("user", user) for user in draft.users})
+            return _only_split(draft, "users", {self._split_of("user", user) for user in draft.users})
         if by == "query" and draft.query:
-            return self._named("query", draft.query.casefold())
+            return self._split_of("query", draft.query.casefold())
         if by == "time" and draft.logged:
             if draft.time is None or self._cuts is None:
-                return LeftOut(task=draft.task, reason="it has no time")
+                return LeftOut(task=draft.task, reason="its log rows have no time")
             first, second = self._cuts
             return "train" if draft.time < first else "validation" if draft.time < second else "test"
-        return _only(draft, "products", {self.of_product(product) for product in draft.products})
+        return _only_split(draft, "products", {self.split_of_product(product) for product in draft.products})
 
-    def _named(self, kind: str, name: str) -> Split:
+    def _split_of(self, kind: str, name: str) -> Split:
         train, validation, _ = self._options.proportions
-        number = share(self._options.seed, "split", kind, name)
+        number = hash_fraction(self._options.seed, "split", kind, name)
         return "train" if number < train else "validation" if number < train + validation else "test"
 
 
-def group_products(shop: Shop) -> dict[str, str]:
-    """Returns every product's group: the first id of those that share, in a chain, a picture or a group's name."""
+def group_products(shop: ShopData) -> dict[str, str]:
+    """Returns every product's group of variants, named after the first of its product ids.
+
+    Products that share a picture or a group name, directly or through other products, are in one group.
+    """
     leader = {product: product for product in shop.products}
 
     def lead(product: str) -> str:
@@ -127,14 +137,14 @@ def group_products(shop: Shop) -> dict[str, str]:
         return product
 
     first_with: dict[tuple[str, str], str] = {}
-    for product, shared in _shared(shop):
+    for product, shared in _shared_traits(shop):
         other = first_with.setdefault(shared, product)
         one, two = sorted((lead(product), lead(other)))
         leader[two] = one
     return {product: lead(product) for product in shop.products}
 
 
-def _shared(shop: Shop) -> Iterator[tuple[str, tuple[str, str]]]:
+def _shared_traits(shop: ShopData) -> Iterator[tuple[str, tuple[str, str]]]:
     for product in shop.products.values():
         yield from ((product.id, ("picture", picture)) for picture in shop.pictures.get(product.id, ()))
         if GROUP in product.attributes:
@@ -144,17 +154,17 @@ def _shared(shop: Shop) -> Iterator[tuple[str, tuple[str, str]]]:
             yield review.product, ("picture", picture)
 
 
-def _only(draft: Draft, whose: str, splits: set[Split]) -> Split | LeftOut:
+def _only_split(draft: Draft, kind: str, splits: set[Split]) -> Split | LeftOut:
     if len(splits) > 1:
-        return LeftOut(task=draft.task, reason=f"its {whose} stand in two splits")
+        return LeftOut(task=draft.task, reason=f"its {kind} are in different splits")
     return splits.pop()
 
 
-def _under(category: str) -> str:
+def _path_prefix(category: str) -> str:
     return " > ".join(part.strip() for part in category.split(">")) + " > "
 
 
-def _time_cuts(shop: Shop, options: BuildOptions) -> tuple[datetime, datetime] | None:
+def _time_cuts(shop: ShopData, options: BuildOptions) -> tuple[datetime, datetime] | None:
     logs = (shop.searches, shop.reviews, shop.questions, shop.events)
     times = sorted(row.time for log in logs for row in log if row.time is not None)
     if not times:

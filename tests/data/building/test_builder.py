@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from caslie_tools import Caslie
 from caslie_tools.data.building import BuildOptions, BuildReport, build_dataset
-from caslie_tools.data.building.builder import DRAFTERS
+from caslie_tools.data.building.task_builders import TASK_BUILDERS
 from caslie_tools.data.records import Record, read_record
 from caslie_tools.domain import Verdict
 from caslie_tools.exceptions import CatalogueError, DataError, EndpointUnavailableError, ModelError
@@ -19,8 +20,8 @@ from caslie_tools.profiles.profile import Profile
 from caslie_tools.roles.interfaces import Captioner, Judge, Models
 from caslie_tools.settings import Settings
 from caslie_tools.store import CaptionStore
-from caslie_tools.tasks import TASKS
-from tests.data.building.logs import busy_shop, write_log
+from caslie_tools.tasks import TASKS, get_task, register_task
+from tests.data.building.sample_shop import write_log, write_sample_shop
 from tests.doubles import (
     FunctionCaptioner,
     FunctionJudge,
@@ -46,7 +47,7 @@ def records_of(out: Path) -> list[Record]:
 
 
 def _profile(captioner: Captioner | None = None, judges: Sequence[Judge] | None = None) -> Profile:
-    """The light profile with another captioner or jury."""
+    """The light profile with another captioner or other judges."""
 
     def models(store: CaptionStore) -> Models:
         light = light_models(store)
@@ -62,23 +63,23 @@ def _profile(captioner: Captioner | None = None, judges: Sequence[Judge] | None 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, BuildReport]:
     folder = tmp_path_factory.mktemp("shop")
-    catalogue, logs = busy_shop(folder)
+    catalogue, logs = write_sample_shop(folder)
     return folder / "out", build_dataset(catalogue, folder / "out", logs=logs, options=HALVES)
 
 
 class TestDataset:
-    def test_every_task_is_built_and_reads_back(self, built: tuple[Path, BuildReport]) -> None:
+    def test_every_task_is_built_and_can_be_read_back(self, built: tuple[Path, BuildReport]) -> None:
         out, report = built
         records = records_of(out)
         assert len(records) == report.instances
-        assert set(report.counts) == set(DRAFTERS) == set(TASKS)
+        assert set(report.counts) == set(TASK_BUILDERS) == set(TASKS)
         for task, by_split in report.counts.items():
             for split, count in by_split.items():
                 assert count == sum((record.task, record.split) == (task, split) for record in records)
         assert len({record.id for record in records}) == len({record.key for record in records}) == len(records)
         assert all(isinstance(value, str) for row in rows_of(out) for value in row.values())
 
-    def test_pictures_are_copied_under_their_content(self, built: tuple[Path, BuildReport]) -> None:
+    def test_pictures_are_named_by_their_content(self, built: tuple[Path, BuildReport]) -> None:
         out, report = built
         files = sorted((out / "images").iterdir())
         assert all(hashlib.sha256(file.read_bytes()).hexdigest() == file.stem for file in files)
@@ -89,7 +90,7 @@ class TestDataset:
         assert report.pictures == len(files)
         assert sorted(path.name for path in out.iterdir()) == ["README.md", "dataset.jsonl", "images"]
 
-    def test_a_picture_is_its_products(self, built: tuple[Path, BuildReport]) -> None:
+    def test_each_product_has_its_own_picture(self, built: tuple[Path, BuildReport]) -> None:
         out, _ = built
         for record in records_of(out):
             for image in record.instance.images:
@@ -99,7 +100,7 @@ class TestDataset:
                     drawn = out.parent / f"p{int(image.product[1:])}.png"
                     assert image.ref.path.read_bytes() == drawn.read_bytes()
 
-    def test_no_promise_is_broken_and_none_is_empty(self, built: tuple[Path, BuildReport]) -> None:
+    def test_every_guarantee_about_the_splits_holds(self, built: tuple[Path, BuildReport]) -> None:
         _, report = built
         promised = [leak for leak in report.leaks if leak.promised]
         assert len(promised) == 7
@@ -112,7 +113,7 @@ class TestDataset:
         assert len(shown) == 40
         assert all(len(splits) == 1 for splits in shown.values())
 
-    def test_the_card_says_what_was_built(self, built: tuple[Path, BuildReport]) -> None:
+    def test_the_card_describes_the_build(self, built: tuple[Path, BuildReport]) -> None:
         out, report = built
         card = (out / "README.md").read_text(encoding="utf-8")
         for task, by_split in report.counts.items():
@@ -121,16 +122,18 @@ class TestDataset:
             assert f"| {source.role} | {source.name} | {source.rows} | {source.sha256} |" in card
             path = out.parent / source.name
             assert hashlib.sha256(path.read_bytes()).hexdigest() == source.sha256
-        assert "| products | 0 | none | kept |" in card
+        assert "| products | 0 | none | holds |" in card
         assert "BROKEN" not in card
-        assert "5 answers were concluded from purchases" not in card  # ten: the drawn ones too
+        assert f"{report.weak['multiclass_product_classification']} answers are weak labels" in card
         assert str(out.parent) not in card
 
 
 class TestRepeatability:
-    def test_neither_the_order_of_rows_nor_hashes_matter(self, built: tuple[Path, BuildReport], tmp_path: Path) -> None:
+    def test_the_order_of_rows_and_the_hash_seed_change_nothing(
+        self, built: tuple[Path, BuildReport], tmp_path: Path
+    ) -> None:
         out, _ = built
-        catalogue, logs = busy_shop(tmp_path, shuffle=5)
+        catalogue, logs = write_sample_shop(tmp_path, shuffle=5)
         script = (
             "import json, sys; from pathlib import Path;"
             "from caslie_tools.data.building import BuildOptions, build_dataset;"
@@ -148,14 +151,14 @@ class TestRepeatability:
         assert (tmp_path / "out" / "dataset.jsonl").read_bytes() == (out / "dataset.jsonl").read_bytes()
         assert self._without_sources(tmp_path / "out") == self._without_sources(out)
 
-    def test_the_same_again_is_the_same_bytes(self, built: tuple[Path, BuildReport], tmp_path: Path) -> None:
+    def test_the_same_build_writes_the_same_bytes(self, built: tuple[Path, BuildReport], tmp_path: Path) -> None:
         out, report = built
         logs = {source.role: out.parent / source.name for source in report.sources if source.role != "catalogue"}
         build_dataset(out.parent / "products.csv", tmp_path, logs=logs, options=HALVES)
         for name in ("dataset.jsonl", "README.md"):
             assert (tmp_path / name).read_bytes() == (out / name).read_bytes()
 
-    def test_a_build_leaves_no_pictures_of_the_one_before(
+    def test_pictures_of_an_earlier_build_are_removed_and_other_files_are_kept(
         self, built: tuple[Path, BuildReport], tmp_path: Path
     ) -> None:
         catalogue = built[0].parent / "products.csv"
@@ -169,7 +172,7 @@ class TestRepeatability:
         assert kept < after < before
         assert len(after - kept) == report.pictures == 40
 
-    def test_another_seed_is_another_dataset(self, built: tuple[Path, BuildReport], tmp_path: Path) -> None:
+    def test_another_seed_gives_another_dataset(self, built: tuple[Path, BuildReport], tmp_path: Path) -> None:
         out, _ = built
         build_dataset(out.parent / "products.csv", tmp_path, options=HALVES.model_copy(update={"seed": 1}))
         mine = {row["input"]: (row["split"], row["options"]) for row in rows_of(tmp_path)}
@@ -178,7 +181,7 @@ class TestRepeatability:
 
     @staticmethod
     def _without_sources(out: Path) -> list[str]:
-        """The card without the hashes of the sources, whose rows stand in another order."""
+        """The card without the hashes of the sources, whose rows are in another order."""
         lines = (out / "README.md").read_text(encoding="utf-8").splitlines()
         return [line for line in lines if ".csv |" not in line]
 
@@ -189,7 +192,7 @@ class TestFaults:
         {"product": "nowhere", "text": "Fine", "stars": 4},
     )
 
-    def test_what_cannot_be_used_is_told_and_the_rest_goes_on(self, tmp_path: Path) -> None:
+    def test_unusable_rows_and_pictures_are_reported_and_the_others_are_used(self, tmp_path: Path) -> None:
         catalogue = write_catalogue(tmp_path)
         with catalogue.open("a", encoding="utf-8") as file:
             file.write("mug,Twice,Kitchen,1,,\nbroken,Broken,Kitchen > Mugs,1,,broken.png\n")
@@ -197,10 +200,10 @@ class TestFaults:
         logs = {"reviews": write_log(tmp_path / "reviews.csv", self.REVIEWS)}
         report = build_dataset(catalogue, tmp_path / "out", logs=logs)
         assert [(fault.source, fault.item, fault.reason) for fault in report.faults] == [
-            ("catalogue.csv", "mug", "it is no product"),
+            ("catalogue.csv", "mug", "the row is not a valid product"),
             ("reviews.csv", "line 3", "the product is not in the catalogue"),
-            ("catalogue.csv", "broken", "a picture cannot be read"),
-            ("reviews.csv", "review of mug", "a picture cannot be read"),
+            ("catalogue.csv", "broken", "the picture cannot be read"),
+            ("reviews.csv", "review of mug", "the picture cannot be read"),
         ]
         (review,) = (record for record in records_of(tmp_path / "out") if record.task == "sentiment_analysis")
         assert review.instance.images == ()
@@ -213,46 +216,55 @@ class TestFaults:
         assert list((tmp_path / "out").iterdir()) == []
 
     @pytest.mark.parametrize(
-        ("choices", "says"),
+        ("choices", "message"),
         [
-            ({"tasks": ("sa",)}, "sentiment_analysis is built from a log of reviews, and there is none"),
-            ({"hold_out_categories": ("Toys",)}, "no product is of the category 'Toys'"),
+            ({"tasks": ("sa",)}, "sentiment_analysis needs a log of reviews, which is not given"),
+            ({"hold_out_categories": ("Toys",)}, "no product is in the category 'Toys'"),
         ],
     )
-    def test_what_cannot_be_built_is_refused(self, tmp_path: Path, choices: dict[str, Any], says: str) -> None:
-        with pytest.raises(DataError, match=says):
+    def test_options_that_the_sources_do_not_support_are_refused(
+        self, tmp_path: Path, choices: dict[str, Any], message: str
+    ) -> None:
+        with pytest.raises(DataError, match=message):
             build_dataset(write_catalogue(tmp_path), tmp_path / "out", options=BuildOptions(**choices))
 
-    def test_sources_without_anything_to_ask_are_refused(self, tmp_path: Path) -> None:
+    def test_a_registered_task_without_a_builder_is_refused_and_is_not_built_by_default(self, tmp_path: Path) -> None:
+        catalogue = write_catalogue(tmp_path)
+        with register_task(replace(get_task("cc"), name="shelf_choice", abbreviation="shelf")):
+            with pytest.raises(DataError, match="shelf_choice cannot be built from logs; choose from answerab"):
+                build_dataset(catalogue, tmp_path / "out", options=BuildOptions(tasks=("shelf_choice",)))
+            assert list(build_dataset(catalogue, tmp_path / "out").counts) == ["category_classification"]
+
+    def test_sources_that_yield_no_instance_are_refused(self, tmp_path: Path) -> None:
         (tmp_path / "bare.csv").write_text("id,title\na,A\n", encoding="utf-8")
-        with pytest.raises(DataError, match="nothing could be built"):
+        with pytest.raises(DataError, match="no instance can be built from it"):
             build_dataset(tmp_path / "bare.csv", tmp_path / "out")
         with pytest.raises(CatalogueError):
             build_dataset(tmp_path / "none.csv", tmp_path / "out")
 
-    def test_a_picture_of_very_many_products_is_a_placeholder(self, tmp_path: Path) -> None:
+    def test_a_picture_that_many_products_share_is_a_placeholder(self, tmp_path: Path) -> None:
         (tmp_path / "none.png").write_bytes(draw_picture("NO PICTURE", "grey"))
         rows = [{"id": f"p{n}", "title": f"T{n}", "category": f"C{n % 3}", "image": "none.png"} for n in range(30)]
         report = build_dataset(write_log(tmp_path / "p.csv", rows), tmp_path / "out")
         assert report.pictures == 0
         assert report.unpictured == {"category_classification": 30}
-        assert [fault.reason for fault in report.faults] == ["a picture of so many products is a placeholder"]
-        assert len({record.split for record in records_of(tmp_path / "out")}) > 1  # and makes them no variants
+        assert [fault.reason for fault in report.faults] == ["a picture shared by this many products is a placeholder"]
+        assert len({record.split for record in records_of(tmp_path / "out")}) > 1  # the products are not variants
 
-    def test_a_picture_of_very_many_reviews_is_a_placeholder(self, tmp_path: Path) -> None:
+    def test_a_picture_in_reviews_of_many_products_is_a_placeholder(self, tmp_path: Path) -> None:
         (tmp_path / "none.png").write_bytes(draw_picture("NO PICTURE", "grey"))
         rows = [{"id": f"p{n:02}", "title": f"T{n}", "category": f"C{n % 3}"} for n in range(40)]
         rows[0]["image"] = "none.png"
         reviews = [{"product": row["id"], "text": row["title"], "stars": 3, "image": "none.png"} for row in rows[15:]]
         twice = [{"product": "p15", "text": f"again {n}", "stars": 3, "image": "none.png"} for n in range(9)]
-        for found, told in ((False, reviews[:-1] + twice), (True, reviews)):  # 25 products, 26 products
-            logs = {"reviews": write_log(tmp_path / "r.csv", told)}
+        for is_placeholder, written in ((False, reviews[:-1] + twice), (True, reviews)):  # 25 products, 26 products
+            logs = {"reviews": write_log(tmp_path / "r.csv", written)}
             report = build_dataset(write_log(tmp_path / "p.csv", rows), tmp_path / "out", logs=logs)
-            assert (report.pictures == 0) is found
-            faults = [("p.csv", "a picture of so many products is a placeholder")] * found
+            assert (report.pictures == 0) is is_placeholder
+            faults = [("p.csv", "a picture shared by this many products is a placeholder")] * is_placeholder
             assert [(fault.source, fault.reason) for fault in report.faults] == faults
 
-    def test_markup_in_a_shops_names_does_nothing_in_the_card(self, tmp_path: Path) -> None:
+    def test_markup_in_names_from_the_shop_is_escaped_in_the_card(self, tmp_path: Path) -> None:
         sly = "A ![](https://evil.example/p.png) `code` <b>"
         rows = [{"id": f"p{n}", "title": f"T{n}", "category": (sly, "B")[n % 2]} for n in range(4)]
         build_dataset(
@@ -260,10 +272,10 @@ class TestFaults:
         )
         card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
         escaped = r"A !\[\](https:\//evil.example/p.png) \`code\` \<b\>"
-        assert f"Held out for the split `ood`: B; {escaped}." in card
+        assert f"Categories held out for the split `ood`: B; {escaped}." in card
         assert card.count("evil") == card.count(escaped) == 2
 
-    def test_what_is_asked_twice_stands_once_with_the_answer_of_most(self, tmp_path: Path) -> None:
+    def test_a_question_is_written_once_with_its_most_frequent_answer(self, tmp_path: Path) -> None:
         texts = [("same", 5), ("same", 5), ("same", 4), ("torn", 1), ("torn", 2), ("alone", 3)]
         rows = [{"product": "mug", "text": text, "stars": stars} for text, stars in texts]
         logs = {"reviews": write_log(tmp_path / "reviews.csv", rows)}
@@ -273,8 +285,8 @@ class TestFaults:
         answers = {record.instance.input["review"]: record.output for record in records_of(tmp_path / "out")}  # type: ignore[call-overload]
         assert answers == {"same": "A", "alone": "C"}
         assert report.left_out["sentiment_analysis"] == {
-            "another one asks the same": 2,
-            "as many alike have another answer": 2,
+            "duplicate question": 2,
+            "the same question has different answers equally often": 2,
         }
 
 
@@ -290,7 +302,7 @@ class TestCaptions:
             write_catalogue(folder), folder / "out", logs=logs, pipeline=caslie.pipeline, profile="light", **choices
         )
 
-    def test_each_instance_gets_a_caption_for_its_context_and_the_jurys_verdict(self, tmp_path: Path) -> None:
+    def test_each_instance_has_a_caption_for_its_context_and_the_jurys_verdict(self, tmp_path: Path) -> None:
         steps: list[tuple[str, int, int]] = []
         with Caslie.open(tmp_path / "store", profile=light_profile()) as caslie:
             report = self._build(
@@ -308,7 +320,7 @@ class TestCaptions:
         assert steps == [("captioning", 7, 7)]
         assert "Profile light, captioner light-captioner" in (tmp_path / "out" / "README.md").read_text()
 
-    def test_a_build_that_goes_on_makes_no_caption_again(self, tmp_path: Path) -> None:
+    def test_a_resumed_build_makes_no_caption_twice(self, tmp_path: Path) -> None:
         captioners = [light_models().captioners[0] for _ in range(2)]
         for captioner in captioners:
             models = light_models()
@@ -328,7 +340,7 @@ class TestCaptions:
         assert 1 <= first.peak <= Settings.load().max_parallel_images
 
     @pytest.mark.parametrize("down", [EndpointUnavailableError("down"), ConnectionError("http://host/?key=secret")])
-    def test_a_captioner_that_is_not_there_stops_the_build(self, tmp_path: Path, down: Exception) -> None:
+    def test_a_captioner_that_cannot_be_reached_stops_the_build(self, tmp_path: Path, down: Exception) -> None:
         with (
             Caslie.open(tmp_path / "store", profile=_profile(captioner=FunctionCaptioner(raising(down)))) as caslie,
             pytest.raises(EndpointUnavailableError) as stopped,
@@ -337,7 +349,7 @@ class TestCaptions:
         assert "secret" not in str(stopped.value)
         assert not (tmp_path / "out" / "dataset.jsonl").exists()
 
-    def test_a_judge_that_is_not_there_stops_the_build(self, tmp_path: Path) -> None:
+    def test_a_judge_that_cannot_be_reached_stops_the_build(self, tmp_path: Path) -> None:
         judges = [*jury("yes", "yes"), FunctionJudge(raising(EndpointUnavailableError("down")), name="gone")]
         with (
             Caslie.open(tmp_path / "store", profile=_profile(judges=[*judges[::-1]])) as caslie,
@@ -349,7 +361,7 @@ class TestCaptions:
         ("verdicts", "failing", "kept"),
         [(("yes",), 2, "[null]"), (("yes", "yes"), 1, "[true]"), (("abstain", "abstain"), 1, "[false]")],
     )
-    def test_without_the_votes_of_judges_that_fail_there_may_be_no_verdict(
+    def test_there_is_no_verdict_if_failed_judges_could_have_completed_the_quorum(
         self, tmp_path: Path, verdicts: tuple[Verdict, ...], failing: int, kept: str
     ) -> None:
         failed = [FunctionJudge(raising(ModelError("no reply")), name=f"failing-{n}") for n in range(failing)]
@@ -362,7 +374,7 @@ class TestCaptions:
         card = (tmp_path / "out" / "README.md").read_text()
         assert ("7 captions have no verdict" in card) is (kept == "[null]")
 
-    def test_a_captioner_that_fails_leaves_null(self, tmp_path: Path) -> None:
+    def test_a_captioner_that_fails_leaves_the_caption_null(self, tmp_path: Path) -> None:
         failing = FunctionCaptioner(raising(ModelError("it has no reply")))
         with Caslie.open(tmp_path / "store", profile=_profile(captioner=failing)) as caslie:
             report = self._build(tmp_path, caslie)

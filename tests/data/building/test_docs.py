@@ -1,4 +1,4 @@
-"""The commands and the code of docs/building-data.md run as they stand there."""
+"""Runs the commands and the code of docs/building-data.md."""
 
 from pathlib import Path
 
@@ -6,15 +6,15 @@ import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
-from tests.data.building.logs import busy_shop
+from tests.data.building.sample_shop import write_sample_shop
 from tests.paths import ROOT
 from tests.test_readme import run_commands
 
 PAGE = ROOT / "docs" / "building-data.md"
 
 
-def test_its_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    busy_shop(tmp_path, products=12)
+def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    write_sample_shop(tmp_path, products=12)
     monkeypatch.setenv("CASLIE_PROFILE", "tests.doubles:light_profile")
     monkeypatch.chdir(tmp_path)
     document = Sybil([PythonCodeBlockParser(), CodeBlockParser("sh", run_commands)]).parse(PAGE)

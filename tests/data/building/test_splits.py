@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caslie_tools.data.building.builder import DRAFTERS
-from caslie_tools.data.building.checks import PlacedDraft, leak_checks
+from caslie_tools.data.building.drafts import Draft, LeftOut, PlacedDraft
+from caslie_tools.data.building.leaks import check_leaks
 from caslie_tools.data.building.logs import Event, Question, Review, Search
 from caslie_tools.data.building.options import BuildOptions, Split, SplitBy
-from caslie_tools.data.building.shop import Draft, LeftOut, Shop
+from caslie_tools.data.building.shop_data import ShopData
 from caslie_tools.data.building.splits import Splitter, group_products
+from caslie_tools.data.building.task_builders import TASK_BUILDERS
 from caslie_tools.domain import ImageRef, Product
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -20,15 +21,15 @@ CATEGORIES = ("Home > Mugs", "Home > Lamps", "Food > Tea", "Food", "")
 JUDGEMENTS: tuple[Literal["exact", "substitute", "irrelevant"], ...] = ("exact", "substitute", "irrelevant")
 
 
-def shop_of(count: int, **logs: object) -> Shop:
-    """A shop of so many products without pictures."""
+def shop_of(count: int, **logs: object) -> ShopData:
+    """A shop with `count` products without pictures."""
     products = {f"p{number}": Product(id=f"p{number}", title=f"Title {number}") for number in range(count)}
-    return Shop(products=products, **logs)  # type: ignore[arg-type]  # whatever the test gives
+    return ShopData(products=products, **logs)  # type: ignore[arg-type]  # each test passes other logs
 
 
 @st.composite
-def shops(draw: st.DrawFn) -> Shop:
-    """Random catalogues and logs: shared pictures, groups, no titles, equal times."""
+def shops(draw: st.DrawFn) -> ShopData:
+    """Random catalogues and logs, with shared pictures, groups, missing titles and equal times."""
     count = draw(st.integers(2, 24))
     ids = [f"p{number:02}" for number in range(count)]
     some = st.sampled_from(ids)
@@ -81,7 +82,7 @@ def shops(draw: st.DrawFn) -> Shop:
         event=st.sampled_from(["purchase", "view"]),
         basket=st.sampled_from(["", "b1", "b2"]),
     )
-    return Shop(
+    return ShopData(
         products=products,
         pictures=pictures,
         review_pictures={own: f"{29:064}"},
@@ -92,9 +93,9 @@ def shops(draw: st.DrawFn) -> Shop:
     )
 
 
-def drafts_of(shop: Shop, splits: Splitter, options: BuildOptions) -> list[tuple[Draft, Split]]:
-    """Every task's instances with their splits."""
-    drafts = (draft for _, drafter in DRAFTERS.values() for draft in drafter(shop, splits, options))
+def drafts_of(shop: ShopData, splits: Splitter, options: BuildOptions) -> list[tuple[Draft, Split]]:
+    """The instances of all tasks, with their splits."""
+    drafts = (draft for builder in TASK_BUILDERS.values() for draft in builder.build(shop, splits, options))
     return [
         (draft, split)
         for draft in drafts
@@ -111,7 +112,7 @@ def splits_of(things: Iterable[tuple[object, Split]]) -> dict[object, set[Split]
 
 @given(shops(), st.integers(0, 5), st.sampled_from([(), ("Food",), ("Home > Lamps", "Food > Tea")]))
 @settings(max_examples=150, deadline=None)
-def test_no_product_picture_or_shopper_stands_in_two_splits(shop: Shop, seed: int, held: tuple[str, ...]) -> None:
+def test_no_product_picture_or_history_user_is_in_two_splits(shop: ShopData, seed: int, held: tuple[str, ...]) -> None:
     options = BuildOptions(seed=seed, proportions=(0.4, 0.3, 0.3), hold_out_categories=held, pictures="any")
     splits = Splitter(shop, options)
     drafts = drafts_of(shop, splits, options)
@@ -128,51 +129,51 @@ def test_no_product_picture_or_shopper_stands_in_two_splits(shop: Shop, seed: in
 
 @given(shops(), st.sampled_from(["product", "user", "query", "time"]), st.sampled_from([(), ("Food",)]))
 @settings(max_examples=150, deadline=None)
-def test_what_is_promised_is_found_in_the_checks(shop: Shop, by: SplitBy, held: tuple[str, ...]) -> None:
+def test_the_leak_checks_confirm_every_guarantee(shop: ShopData, by: SplitBy, held: tuple[str, ...]) -> None:
     options = BuildOptions(proportions=(0.4, 0.3, 0.3), split_by=by, hold_out_categories=held)
     splits = Splitter(shop, options)
-    unlike = {
+    unique = {
         one.key: one
         for draft, split in drafts_of(shop, splits, options)
         for one in [PlacedDraft(draft=draft, split=split)]
     }
-    checks = leak_checks(list(unlike.values()), shop, splits, options)
+    checks = check_leaks(list(unique.values()), shop, splits, options)
     assert [check for check in checks if not check.kept] == []
     assert any(check.promised for check in checks[1:])
 
 
-def test_a_leak_is_counted() -> None:  # or the checks would say "kept" of everything
+def test_a_leak_is_counted() -> None:
     shop = shop_of(2)
     options = BuildOptions()
     draft = Draft(
         task="sentiment_analysis", input={"review": "x"}, output="A", products=("p0",), users=("u",), query="q"
     )
     placed = [PlacedDraft(draft=draft, split="train"), PlacedDraft(draft=draft, split="test")]
-    found = {check.what: check for check in leak_checks(placed, shop, Splitter(shop, options), options)}
-    things = ("instances", "products", "groups of variants", "product titles", "queries", "texts of reviews")
-    for what in (*things, "users of searches and reviews"):
+    found = {check.what: check for check in check_leaks(placed, shop, Splitter(shop, options), options)}
+    kinds = ("instances", "products", "groups of variants", "product titles", "queries", "review texts")
+    for what in (*kinds, "users of searches and reviews"):
         assert found[what].in_common == 1
     assert not found["products"].kept
-    assert found["queries"].kept  # nobody promised it
+    assert found["queries"].kept  # not guaranteed if the data is split by product
 
 
-def test_variants_share_a_split_along_a_chain() -> None:
+def test_variants_that_are_linked_through_others_are_one_group() -> None:
     shop = shop_of(6, pictures={"p1": ("x",), "p3": ("x", "y"), "p5": ("y",)})
     groups = group_products(shop)
     assert groups["p1"] == groups["p3"] == groups["p5"] == "p1"
     assert len(set(groups.values())) == 4
 
 
-def test_a_split_is_a_matter_of_the_name_and_not_of_the_others() -> None:
+def test_the_split_of_a_product_does_not_depend_on_other_products() -> None:
     few, many = Splitter(shop_of(50), BuildOptions(seed=3)), Splitter(shop_of(900), BuildOptions(seed=3))
-    assert all(few.of_product(f"p{number}") == many.of_product(f"p{number}") for number in range(50))
+    assert all(few.split_of_product(f"p{number}") == many.split_of_product(f"p{number}") for number in range(50))
     other = Splitter(shop_of(50), BuildOptions(seed=4))
-    assert any(few.of_product(f"p{number}") != other.of_product(f"p{number}") for number in range(50))
+    assert any(few.split_of_product(f"p{number}") != other.split_of_product(f"p{number}") for number in range(50))
 
 
-def test_proportions_are_met_in_expectation() -> None:
+def test_the_shares_are_close_to_the_proportions() -> None:
     splits = Splitter(shop_of(3000), BuildOptions(proportions=(0.7, 0.1, 0.2)))
-    counts = Counter(splits.of_product(f"p{number}") for number in range(3000))
+    counts = Counter(splits.split_of_product(f"p{number}") for number in range(3000))
     assert counts["train"] == pytest.approx(2100, abs=100)
     assert counts["validation"] == pytest.approx(300, abs=60)
     assert counts["test"] == pytest.approx(600, abs=80)
@@ -188,7 +189,7 @@ def test_by_time_the_test_split_is_the_latest() -> None:
     assert "no time" not in by_text
 
 
-def test_by_user_every_row_of_a_user_stands_in_one_split() -> None:
+def test_by_user_all_rows_of_a_user_are_in_one_split() -> None:
     reviews = [
         Review(product=f"p{number % 7}", text=f"text {number}", stars=3, user=f"u{number % 12}") for number in range(90)
     ]
@@ -200,7 +201,7 @@ def test_by_user_every_row_of_a_user_stands_in_one_split() -> None:
     assert len({split for _, split in found}) == 3
 
 
-def test_by_user_what_users_of_two_splits_share_is_left_out() -> None:
+def test_by_user_an_instance_shared_by_users_of_two_splits_is_left_out() -> None:
     options = BuildOptions(split_by="user", proportions=(0.5, 0.0, 0.5), tasks=("mpc",))
     reviews = [Review(product="p0", text=name, stars=3, user=name) for name in "abcdefgh"]
     alone = drafts_of(shop := shop_of(3, reviews=reviews), Splitter(shop, options), options)
@@ -213,15 +214,15 @@ def test_by_user_what_users_of_two_splits_share_is_left_out() -> None:
         for user in users
     ]
     splits = Splitter(shop := shop_of(3, searches=searches), options)
-    drafts = DRAFTERS["multiclass_product_classification"][1](shop, splits, options)
+    drafts = TASK_BUILDERS["multiclass_product_classification"].build(shop, splits, options)
     by_query = {draft.query: draft for draft in drafts if isinstance(draft, Draft)}
     assert set(by_query["torn"].users) == {one, far}
     assert splits.place(by_query["agreed"]) == "train"
-    left_out = LeftOut(task="multiclass_product_classification", reason="its users stand in two splits")
+    left_out = LeftOut(task="multiclass_product_classification", reason="its users are in different splits")
     assert splits.place(by_query["torn"]) == left_out
 
 
-def test_by_time_an_answer_is_as_old_as_the_last_row_that_makes_it() -> None:
+def test_by_time_an_answer_has_the_time_of_the_latest_row_that_determines_it() -> None:
     days = [START + timedelta(days=day) for day in range(100)]
     searches = [Search(query=f"q{day}", product="p0", purchased=1, time=time) for day, time in enumerate(days)]
     searches += [
@@ -247,5 +248,5 @@ def test_a_late_row_of_an_early_split_is_counted() -> None:
         PlacedDraft(draft=Draft(task="product_qa", times=(old, new), **rows), split="train"),
         PlacedDraft(draft=Draft(task="product_qa", times=(None, new), **rows), split="test"),
     ]
-    (late,) = (check for check in leak_checks(placed, shop, Splitter(shop, options), options) if "older" in check.what)
+    (late,) = (check for check in check_leaks(placed, shop, Splitter(shop, options), options) if "older" in check.what)
     assert (late.in_common, late.kept) == (1, False)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
 
 from caslie_tools._concurrency import run_together
-from caslie_tools.data.files import replacing
+from caslie_tools.data.atomic_write import atomic_write
 from caslie_tools.data.records import BadRecord, Record
 from caslie_tools.domain import FrozenModel, ImageRef, ProgressCallback
 from caslie_tools.exceptions import DataError, ImageError, ImageFetchError
@@ -26,7 +26,7 @@ _FILE: Final = re.compile(r"([0-9a-f]{2})/(\1[0-9a-f]{62})\.[a-z]{3,4}")
 _EXTENSIONS: Final = {"image/jpeg": "jpg", "image/tiff": "tif"}
 
 
-class DeadPicture(FrozenModel):
+class FailedImage(FrozenModel):
     """A URL that gave no picture."""
 
     url: str
@@ -37,18 +37,18 @@ class DeadPicture(FrozenModel):
 
 
 class FetchReport(FrozenModel):
-    """What a run of :func:`fetch_pictures` did."""
+    """What a run of :func:`fetch_images` did."""
 
     urls: int
     """Different ones."""
     known: int
     """Had before the run, dead ones included."""
     fetched: int
-    failed: tuple[DeadPicture, ...]
+    failed: tuple[FailedImage, ...]
     """In this run."""
 
 
-class Pictures:
+class ImageCache:
     """The pictures a folder holds, by their URL. Make one with :meth:`open`."""
 
     def __init__(self, folder: Path) -> None:
@@ -61,7 +61,7 @@ class Pictures:
         """Reads a folder's index.
 
         Args:
-            folder: Where :func:`fetch_pictures` put them.
+            folder: Where :func:`fetch_images` put them.
             create: Whether a folder that is not there yet counts as an empty one.
 
         Raises:
@@ -122,7 +122,7 @@ class Pictures:
             self._dead.add(url)
 
 
-def picture_urls(records: Iterable[Record | BadRecord]) -> list[str]:
+def image_urls(records: Iterable[Record | BadRecord]) -> list[str]:
     """Returns the different ``http(s)`` URLs of records' images, in their order."""
     urls: dict[str, None] = {}
     for record in records:
@@ -132,7 +132,7 @@ def picture_urls(records: Iterable[Record | BadRecord]) -> list[str]:
     return list(urls)
 
 
-async def fetch_pictures(
+async def fetch_images(
     urls: Iterable[str],
     folder: Path,
     *,
@@ -156,10 +156,10 @@ async def fetch_pictures(
     Raises:
         DataError: If the folder cannot be written.
     """
-    pictures = Pictures.open(folder, create=True)
+    pictures = ImageCache.open(folder, create=True)
     wanted = dict.fromkeys(urls)
     left = [url for url in wanted if not pictures.knows(url, retry_dead=retry_dead)]
-    failed: list[DeadPicture] = []
+    failed: list[FailedImage] = []
     loader = loader or ImageLoader()
     waiting, done = iter(left), 0
 
@@ -172,7 +172,7 @@ async def fetch_pictures(
             except ImageError as error:
                 passing = isinstance(error, ImageFetchError) and error.passing
                 entry = {"url": url, "error": str(error), "passing": passing}
-                failed.append(DeadPicture(url=ImageRef(url=url).label, error=str(error), passing=passing))
+                failed.append(FailedImage(url=ImageRef(url=url).label, error=str(error), passing=passing))
             _append(index, entry)
             done += 1
             if progress is not None:
@@ -195,7 +195,7 @@ def _keep(folder: Path, image: LoadedImage) -> str:
     path = folder / file
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as new:
+        with atomic_write(path) as new:
             new.write(image.data)
     return file
 

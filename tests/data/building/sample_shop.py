@@ -1,10 +1,10 @@
-"""A shop for tests of building: generated products with pictures, and logs about them."""
+"""A made-up shop for tests of building: generated products with drawn pictures, and logs about them."""
 
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from caslie_tools.data.building.seeding import draw
+from caslie_tools.data.building.seeded_random import seeded_random
 from tests.doubles import draw_picture
 from tests.shop import Shop, stocked
 
@@ -15,7 +15,7 @@ Rows = Sequence[Mapping[str, object]]
 
 
 def write_log(path: Path, rows: Rows) -> Path:
-    """Writes a log as CSV; a column that a row lacks stays empty."""
+    """Writes a log as CSV. A column that is missing in a row is left empty."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, columns)
@@ -24,17 +24,17 @@ def write_log(path: Path, rows: Rows) -> Path:
     return path
 
 
-def busy_shop(folder: Path, *, products: int = 40, shuffle: int | None = None) -> tuple[Path, dict[str, Path]]:
-    """Writes a catalogue of generated products and all four logs; returns the catalogue and the logs by kind.
+def write_sample_shop(folder: Path, *, products: int = 40, shuffle: int | None = None) -> tuple[Path, dict[str, Path]]:
+    """Writes a catalogue of generated products and all four logs. Returns the catalogue, and the logs by kind.
 
     Args:
-        folder: Where to.
-        products: How many there are; pictures of some are shared, see :func:`tests.shop.stocked`.
-        shuffle: Seed of the order of all rows, which changes nothing else.
+        folder: The output folder.
+        products: Number of products. Some share a picture, see :func:`tests.shop.stocked`.
+        shuffle: Seed for the order of all rows. It changes nothing else.
     """
     shop = stocked(folder, products)
     ids = sorted(shop.rows)
-    chance = draw(7)
+    chance = seeded_random(7)
     (folder / "mine.png").write_bytes(draw_picture("MY OWN", "yellow"))
     logs: dict[str, list[dict[str, object]]] = {
         "searches": [
@@ -61,7 +61,7 @@ def busy_shop(folder: Path, *, products: int = 40, shuffle: int | None = None) -
         "questions": [
             {
                 "product": product,
-                "question": f"What says label {number}?",
+                "question": f"What does label {number} say?",
                 "answer": f"LABEL {number}" if number % 3 else "",
                 "answerable": "yes" if number % 3 else "no",
                 "time": OPENED + 20 + number,
@@ -80,7 +80,7 @@ def busy_shop(folder: Path, *, products: int = 40, shuffle: int | None = None) -
         ],
     }
     if shuffle is not None:
-        order = draw(shuffle)
+        order = seeded_random(shuffle)
         for rows in logs.values():
             order.shuffle(rows)
         shuffled = Shop(folder)

@@ -1,54 +1,40 @@
-"""Looks whether the splits of a finished dataset keep what was promised: counted on the instances themselves."""
+"""Checks a finished dataset for leaks between its splits, by counting on the instances themselves."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
+from caslie_tools.data.building.drafts import PlacedDraft
 from caslie_tools.data.building.options import SPLITS, BuildOptions, Split
-from caslie_tools.data.building.seeding import digest
-from caslie_tools.data.building.shop import Draft, Shop
+from caslie_tools.data.building.shop_data import ShopData
 from caslie_tools.data.building.splits import Splitter
 from caslie_tools.domain import FrozenModel
-from caslie_tools.tasks.answers import option_text
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlacedDraft:
-    """An instance and its split."""
-
-    draft: Draft
-    split: Split
-
-    @property
-    def key(self) -> str:
-        """SHA-256 (hex) of what it asks, whatever the order of its options."""
-        options = sorted(option_text(option) for option in self.draft.options)
-        pictures = sorted(str(picture) for picture, _ in self.draft.pictures)
-        return digest(self.draft.task, self.draft.input, options, pictures)
 
 
 class LeakCheck(FrozenModel):
-    """How many things of one kind stand in more than one split."""
+    """The number of items of one kind that appear in more than one split."""
 
     what: str
+    """The kind of item, in the plural."""
     in_common: int
     promised: bool
-    """Whether it has to be none, for what the data is split by."""
+    """Whether the chosen way of splitting guarantees that there are none."""
 
     @property
     def kept(self) -> bool:
-        """Whether the promise, if there is one, is kept."""
+        """Whether the guarantee holds. True if there is no guarantee."""
         return not (self.promised and self.in_common)
 
 
-def leak_checks(placed: Sequence[PlacedDraft], shop: Shop, splits: Splitter, options: BuildOptions) -> list[LeakCheck]:
-    """Counts what the splits have in common.
+def check_leaks(
+    placed: Sequence[PlacedDraft], shop: ShopData, splits: Splitter, options: BuildOptions
+) -> list[LeakCheck]:
+    """Counts the items that splits have in common.
 
     Args:
         placed: All instances.
-        shop: What they were built from.
-        splits: What placed them.
-        options: What splits.
+        shop: The data that they were built from.
+        splits: The splitter that assigned them.
+        options: The options of the build.
     """
     by = options.split_by
 
@@ -63,7 +49,7 @@ def leak_checks(placed: Sequence[PlacedDraft], shop: Shop, splits: Splitter, opt
 
     def users(*, histories: bool) -> Iterator[tuple[Split, str]]:
         return (
-            (_tested(one.split), user)
+            (_without_ood(one.split), user)
             for one in placed
             if one.draft.is_history is histories
             for user in one.draft.users
@@ -71,7 +57,7 @@ def leak_checks(placed: Sequence[PlacedDraft], shop: Shop, splits: Splitter, opt
 
     titles = ((split, title) for split, product in products() if (title := shop.products[product].title))
     pictures = ((one.split, picture) for one in placed for picture, _ in one.draft.pictures if picture)
-    queries = ((_tested(one.split), one.draft.query.casefold()) for one in placed if one.draft.query)
+    queries = ((_without_ood(one.split), one.draft.query.casefold()) for one in placed if one.draft.query)
     checks = [
         common("instances", ((one.split, one.key) for one in placed), promised=True),
         common("products", products(), promised=by == "product"),
@@ -83,17 +69,18 @@ def leak_checks(placed: Sequence[PlacedDraft], shop: Shop, splits: Splitter, opt
         common("users of histories", users(histories=True), promised=by in ("product", "user")),
         common("users of searches and reviews", users(histories=False), promised=by == "user"),
         common("queries", queries, promised=by == "query"),
-        common("texts of reviews", _review_texts(placed), promised=False),
+        common("review texts", _review_texts(placed), promised=False),
     ]
     if by == "time":
-        checks.append(LeakCheck(what="rows not older than a later split's", in_common=_late(placed), promised=True))
+        late = _count_late_rows(placed)
+        checks.append(LeakCheck(what="rows that are not older than a later split", in_common=late, promised=True))
     if options.hold_out_categories:
-        checks += _held_out(placed, shop, splits)
+        checks += _check_held_out(placed, shop, splits)
     return checks
 
 
-def _tested(split: Split) -> Split:
-    # The out-of-domain split is the test split of other products: it shares users and queries with it, nothing else.
+def _without_ood(split: Split) -> Split:
+    # The out-of-domain split is the test split of the held-out products. The two share users and queries, nothing else.
     return "test" if split == "ood" else split
 
 
@@ -106,8 +93,8 @@ def _review_texts(placed: Iterable[PlacedDraft]) -> Iterator[tuple[Split, str]]:
                 yield one.split, snippet
 
 
-def _late(placed: Iterable[PlacedDraft]) -> int:
-    drafts = [(SPLITS.index(_tested(one.split)), one.draft) for one in placed if one.draft.logged]
+def _count_late_rows(placed: Iterable[PlacedDraft]) -> int:
+    drafts = [(SPLITS.index(_without_ood(one.split)), one.draft) for one in placed if one.draft.logged]
     late = 0
     for place in (1, 2):
         first = min((draft.time for split, draft in drafts if split >= place and draft.time), default=None)
@@ -116,10 +103,10 @@ def _late(placed: Iterable[PlacedDraft]) -> int:
     return late
 
 
-def _held_out(placed: Iterable[PlacedDraft], shop: Shop, splits: Splitter) -> list[LeakCheck]:
-    held = {product for product in shop.products if splits.held_out(product)}
+def _check_held_out(placed: Iterable[PlacedDraft], shop: ShopData, splits: Splitter) -> list[LeakCheck]:
+    held = {product for product in shop.products if splits.is_held_out(product)}
     others = [one for one in placed if one.split != "ood"]
-    names = {name for category, name in shop.categories.items() if splits.holds_out(category)}
+    names = {name for category, name in shop.categories.items() if splits.is_held_out_category(category)}
     options = {category for one in others for category in one.draft.categories}
     return [
         LeakCheck(

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from caslie_tools.data.pictures import FetchReport, Pictures, fetch_pictures, picture_urls
+from caslie_tools.data.image_cache import FetchReport, ImageCache, fetch_images, image_urls
 from caslie_tools.domain import ImageRef
 from caslie_tools.exceptions import DataError
 from caslie_tools.images.loading import ImageLimits, ImageLoader
-from tests.data.raw import URL, raw, read, write_lines
+from tests.data.raw_records import URL, raw, read, write_lines
 from tests.doubles import draw_picture
 from tests.shop import PictureServer, picture_server
 
@@ -31,7 +31,7 @@ def server() -> Iterator[PictureServer]:
 
 async def fetch(server: PictureServer, folder: Path, *paths: str, **options: Any) -> FetchReport:
     urls = [server.url(path) if path.startswith("/") else path for path in paths]
-    return await fetch_pictures(urls, folder, loader=LOADER, **options)
+    return await fetch_images(urls, folder, loader=LOADER, **options)
 
 
 def index_of(folder: Path) -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ async def test_each_picture_is_fetched_once_and_lies_under_its_hash(server: Pict
         file = f"{sha256[:2]}/{sha256}.{extension}"
         files.remove(file)
         assert (folder / file).read_bytes() == server.pictures[path]
-        assert Pictures.open(folder).resolve(ImageRef(url=server.url(path))) == ImageRef(path=folder / file)
+        assert ImageCache.open(folder).resolve(ImageRef(url=server.url(path))) == ImageRef(path=folder / file)
     assert files == set()
     assert {entry["url"] for entry in index_of(folder)} == {server.url(path) for path in set(server.requests)}
 
@@ -71,10 +71,10 @@ async def test_dead_ones_are_recorded_and_become_none(server: PictureServer, tmp
     assert "status 404" in reasons["dead.png"]
     assert "not an image in a supported format" in reasons["text.png"]
     assert "larger than 50,000 bytes" in reasons["large.png"]
-    refused = await fetch_pictures([inner], tmp_path)  # without the tests' leave to look at this machine
+    refused = await fetch_images([inner], tmp_path)  # without the tests' leave to look at this machine
     assert "not on the public internet" in refused.failed[0].error
     assert "secret" not in repr(refused)
-    pictures = Pictures.open(tmp_path)
+    pictures = ImageCache.open(tmp_path)
     for url in (*(server.url(path) for path in ("/dead.png", "/text.png", "/large.png")), inner):
         assert pictures.resolve(ImageRef(url=url)) is None
     assert all(entry["error"] and entry["when"] for entry in index_of(tmp_path))
@@ -86,7 +86,7 @@ async def test_dead_ones_are_tried_again_when_asked_for(server: PictureServer, t
     assert (await fetch(server, tmp_path, "/late.png", "/dead.png")).known == 2
     report = await fetch(server, tmp_path, "/late.png", "/dead.png", retry_dead=True)
     assert (report.fetched, [failure.url for failure in report.failed]) == (1, ["http://127.0.0.1/dead.png"])
-    pictures = Pictures.open(tmp_path)
+    pictures = ImageCache.open(tmp_path)
     late, dead = (pictures.resolve(ImageRef(url=server.url(path))) for path in ("/late.png", "/dead.png"))
     assert late is not None
     assert late.path is not None
@@ -100,29 +100,29 @@ async def test_a_passing_failure_is_tried_again_by_the_next_run(server: PictureS
     for _ in range(2):  # there is nobody any more
         report = await fetch(server, tmp_path, url)
         assert [failure.passing for failure in report.failed] == [True]
-    assert Pictures.open(tmp_path).resolve(ImageRef(url=url)) == ImageRef(url=url)
+    assert ImageCache.open(tmp_path).resolve(ImageRef(url=url)) == ImageRef(url=url)
     assert len(index_of(tmp_path)) == 2
 
 
 async def test_a_picture_that_was_lost_is_fetched_again(server: PictureServer, tmp_path: Path) -> None:
     await fetch(server, tmp_path, "/0.png")
-    there = Pictures.open(tmp_path).resolve(ImageRef(url=server.url("/0.png")))
+    there = ImageCache.open(tmp_path).resolve(ImageRef(url=server.url("/0.png")))
     assert there is not None
     assert there.path is not None
     there.path.unlink()
-    assert Pictures.open(tmp_path).resolve(ImageRef(url=server.url("/0.png"))) == ImageRef(url=server.url("/0.png"))
+    assert ImageCache.open(tmp_path).resolve(ImageRef(url=server.url("/0.png"))) == ImageRef(url=server.url("/0.png"))
     assert (await fetch(server, tmp_path, "/0.png")).fetched == 1
-    assert Pictures.open(tmp_path).knows(server.url("/0.png"))
+    assert ImageCache.open(tmp_path).knows(server.url("/0.png"))
 
 
 async def test_a_torn_last_line_is_tolerated(server: PictureServer, tmp_path: Path) -> None:
     await fetch(server, tmp_path, "/0.png", "/1.png", parallel=1)
     index = tmp_path / "index.jsonl"
     index.write_bytes(index.read_bytes()[:-10])
-    torn = Pictures.open(tmp_path)
+    torn = ImageCache.open(tmp_path)
     assert [torn.knows(server.url(path)) for path in ("/0.png", "/1.png")] == [True, False]
     assert (await fetch(server, tmp_path, "/0.png", "/1.png", "/2.png")).fetched == 2
-    pictures = Pictures.open(tmp_path)
+    pictures = ImageCache.open(tmp_path)
     assert all(pictures.knows(server.url(f"/{number}.png")) for number in range(3))
 
 
@@ -134,7 +134,7 @@ async def test_a_torn_last_line_is_tolerated(server: PictureServer, tmp_path: Pa
 )  # fmt: skip
 async def test_an_index_from_elsewhere_names_no_file_but_pictures(tmp_path: Path, line: str) -> None:
     (tmp_path / "index.jsonl").write_bytes(line.replace("%s", URL).encode("utf-8", "surrogateescape"))
-    pictures = Pictures.open(tmp_path)
+    pictures = ImageCache.open(tmp_path)
     assert pictures.resolve(ImageRef(url=URL)) == ImageRef(url=URL)
     assert not pictures.knows(URL, retry_dead=True)
 
@@ -156,7 +156,7 @@ async def test_a_record_gets_its_files_and_keeps_its_key(server: PictureServer, 
     images = [server.url("/0.png"), server.url("/dead.png"), None, "local.png"]
     fields = raw("sequential_recommendation", images=images, products=["a", None, None, None])
     (record,), _ = read(write_lines(tmp_path / "a.jsonl", fields))
-    placed = Pictures.open(tmp_path / "pictures").place(record)
+    placed = ImageCache.open(tmp_path / "pictures").place(record)
     first, second, third, fourth = (image.ref for image in placed.instance.images)
     assert first is not None
     assert first.path is not None
@@ -175,12 +175,12 @@ def test_urls_come_once_and_in_order(tmp_path: Path) -> None:
         raw(images=[URL]),
     ]
     good, bad = read(write_lines(tmp_path / "a.jsonl", *rows))
-    assert picture_urls([*good, *bad]) == [URL, "HTTP://shop.example/b.jpg"]
+    assert image_urls([*good, *bad]) == [URL, "HTTP://shop.example/b.jpg"]
 
 
 async def test_a_folder_that_cannot_be_used_is_an_error(server: PictureServer, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no pictures; fetch them there with caslie data fetch-images"):
-        Pictures.open(tmp_path)
+        ImageCache.open(tmp_path)
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(DataError, match="cannot be"):

@@ -1,27 +1,28 @@
-"""The data card: what somebody who gets the dataset has to know of it, written from the build's own numbers."""
+"""The data card: a dataset's README, written from the numbers of the build."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from caslie_tools._text import escape_markdown
+from caslie_tools.data.building.leaks import LeakCheck
 from caslie_tools.data.building.report import BuildReport
 
 _SPLITS_BY = {
-    "product": "no product, group of variants or picture stands in two splits; a history is cut to the products of the "
-    "split its last purchase falls to",
-    "user": "no user stands in two splits; what names no user is split by product",
-    "query": "no search query stands in two splits; what is no search is split by product",
-    "time": "train is older than validation, and validation older than test; what only the catalogue tells is split by "
-    "product",
+    "product": "no product, group of variants or picture appears in two splits. A history has only products of the "
+    "split that its last purchase belongs to",
+    "user": "no user appears in two splits. Instances without a user are split by product",
+    "query": "no search query appears in two splits. Instances without a query are split by product",
+    "time": "train is older than validation, and validation is older than test. Instances built from the catalogue "
+    "alone are split by product",
 }
 
 
-def data_card(report: BuildReport, *, about: str = "") -> str:
+def render_data_card(report: BuildReport, *, about: str = "") -> str:
     """Returns the card as Markdown.
 
     Args:
-        report: What the build did.
-        about: What else is to be known of where the data come from.
+        report: The report of the build.
+        about: A text about the origin of the data.
     """
     return "\n".join(_lines(report, about)) + "\n"
 
@@ -37,48 +38,51 @@ def _lines(report: BuildReport, about: str) -> Iterator[str]:
     yield from _section("Instances", ["task", *_splits(report)], _counts(report))
     yield from _section(
         "Sources",
-        ["what", "file", "rows used", "SHA-256"],
+        ["source", "file", "rows used", "SHA-256"],
         [[source.role, source.name, source.rows, source.sha256] for source in report.sources],
     )
     yield from ("", "## Splits", "")
-    yield f"By {options.split_by}: {_SPLITS_BY[options.split_by]}."
+    yield f"Split by {options.split_by}: {_SPLITS_BY[options.split_by]}."
     shares = "{:g} train, {:g} validation, {:g} test".format(*options.proportions)
-    yield f"In expectation {shares}, by hash of the seed {options.seed}."
+    yield f"Expected shares: {shares}. Instances are assigned by hash, with the seed {options.seed}."
     if options.hold_out_categories:
         held = "; ".join(map(_cell, options.hold_out_categories))
-        yield f"Held out for the split `ood`: {held}."
+        yield f"Categories held out for the split `ood`: {held}."
     yield from _table(
-        ["stand in more than one split", "found", "promised", ""],
-        [
-            [leak.what, leak.in_common, "none" if leak.promised else "", "kept" if leak.kept else "BROKEN"]
-            if leak.promised
-            else [leak.what, leak.in_common, "", ""]
-            for leak in report.leaks
-        ],
+        ["in more than one split", "found", "guaranteed", "result"],
+        [[leak.what, leak.in_common, "none" if leak.promised else "", _leak_result(leak)] for leak in report.leaks],
     )
     yield from _section("Right answers", ["task", "split", "answers"], _labels(report))
     yield ""
-    yield "Options that an instance brings itself stand in an order of chance: their letter tells nothing."
+    yield "If an instance has its own options, their order is random: the letter of an option carries no information."
     for task, count in report.weak.items():
-        yield f"{task}: {count} answers were concluded from purchases, not given by a person."
+        yield f"{task}: {count} answers are weak labels, inferred from purchases."
     for task, count in report.unpictured.items():
         yield f"{task}: {count} instances have no picture."
-    yield from _section("Choices", ["choice", "value"], [[name, _value(value)] for name, value in options])
+    yield from _section("Build options", ["option", "value"], [[name, _value(value)] for name, value in options])
     if report.captions is not None:
-        told = report.captions
+        captions = report.captions
         yield from ("", "## Captions", "")
-        yield f"Profile {_cell(told.profile)}, captioner {', '.join(map(_cell, told.captioners))}."
-        yield f"{told.captions} captions, of which the jury keeps {told.kept}; {told.missing} pictures without one."
-        if told.unjudged:
-            yield f"{told.unjudged} captions have no verdict (null), because too many judges failed."
-        yield from _table(["why there is none", "pictures"], [[reason, told.errors[reason]] for reason in told.errors])
+        yield f"Profile {_cell(captions.profile)}, captioner {', '.join(map(_cell, captions.captioners))}."
+        yield f"{captions.captions} captions, of which the jury keeps {captions.kept}."
+        yield f"{captions.missing} pictures have no caption."
+        if captions.unjudged:
+            yield f"{captions.unjudged} captions have no verdict (null), because too many judges failed."
+        errors = [[reason, count] for reason, count in captions.errors.items()]
+        yield from _table(["reason for a missing caption", "pictures"], errors)
     if report.left_out:
         rows = [[task, reason, count] for task, reasons in report.left_out.items() for reason, count in reasons.items()]
-        yield from _section("Left out", ["task", "reason", "times"], rows)
+        yield from _section("Left out", ["task", "reason", "count"], rows)
     if report.faults:
         faults = Counter((fault.source, fault.reason) for fault in report.faults)
         rows = [[source, reason, count] for (source, reason), count in sorted(faults.items())]
-        yield from _section("Could not be used", ["source", "reason", "times"], rows)
+        yield from _section("Not usable", ["source", "reason", "count"], rows)
+
+
+def _leak_result(leak: LeakCheck) -> str:
+    if not leak.promised:
+        return ""
+    return "holds" if leak.kept else "BROKEN"
 
 
 def _splits(report: BuildReport) -> list[str]:
@@ -117,9 +121,9 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator
 
 
 def _cell(value: object) -> str:
-    # Names come from a shop's files: they must not end a cell or start markup.
+    # Names come from a shop's files. They must not end a cell or start markup.
     return escape_markdown(str(value))
 
 
 def _value(value: object) -> str:
-    return (", ".join(map(str, value)) or "none named") if isinstance(value, tuple) else str(value)
+    return (", ".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
