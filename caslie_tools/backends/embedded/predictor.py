@@ -1,7 +1,7 @@
-"""uniM3 without a language model: one small strategy per task, over the fused text.
+"""uniM3 without a language model: one small strategy for each kind of decision, over the fused text.
 
-Real evidence, modest reasoning: similarity of sentences, exact words and numbers, and the captions' evidence. Which
-strategy a task takes is data; a task that is not in the table is solved by choosing among its labels by meaning.
+The strategies compare sentences by meaning, use exact words and numbers, and use the evidence of captions. A task's
+definition says what its answers decide (:data:`~caslie_tools.tasks.Decision`).
 """
 
 import asyncio
@@ -19,7 +19,8 @@ from caslie_tools.backends.embedded.options import Clues, OptionScorer, softmax
 from caslie_tools.backends.embedded.question_answering import QuestionAnswering
 from caslie_tools.backends.embedded.sentence_embeddings import MiniLMEmbeddings
 from caslie_tools.domain import Answer, Caption
-from caslie_tools.tasks import FusedInstance, get_task
+from caslie_tools.exceptions import ModelError
+from caslie_tools.tasks import Decision, FusedInstance, get_task
 from caslie_tools.tasks.answers import option_text
 
 Strategy: TypeAlias = Callable[["EmbeddedPredictor", FusedInstance], list[float]]
@@ -65,10 +66,16 @@ class EmbeddedPredictor(AsyncRunnable[FusedInstance, Answer]):
         return await asyncio.to_thread(self._predict, input)
 
     def _predict(self, instance: FusedInstance) -> Answer:
-        labels = get_task(instance.task).labels(instance)
+        task = get_task(instance.task)
+        labels = task.labels(instance)
         if not labels:
             return self.questions.answer(instance)
-        chances = STRATEGIES.get(instance.task, _by_options)(self, instance)
+        chances = STRATEGIES[task.decision](self, instance)
+        if len(chances) != len(labels):
+            raise ModelError(
+                f"{task.name}: the embedded predictor decides {task.decision!r} between {len(chances)} answers, and "
+                f"the task has {len(labels)}; define the task with another decision"
+            )
         probabilities = dict(zip(labels, (float(min(1.0, max(0.0, chance))) for chance in chances), strict=True))
         return Answer(text=max(labels, key=lambda label: probabilities[label]), probabilities=probabilities)
 
@@ -84,13 +91,15 @@ class EmbeddedPredictor(AsyncRunnable[FusedInstance, Answer]):
         return 0.5 * max(0.0, self.cosine(wanted, text)) + 0.5 * coverage(content_words(wanted), text)
 
 
-def _by_options(predictor: EmbeddedPredictor, instance: FusedInstance) -> list[float]:
-    """Chooses by what the input says and its captions' evidence."""
+def _by_choice(predictor: EmbeddedPredictor, instance: FusedInstance) -> list[float]:
+    """Chooses an option by the input's texts and the captions' evidence; yes or no by the instruction's support."""
+    if get_task(instance.task).answers == "yes_no":
+        return _by_support(predictor, instance)
     captions = _captions(instance)
     fused = " ".join(caption.text for caption in captions)
     # Captions take part by their evidence, with its scores, and must not count again by their words.
     said = [value for value in _fields(instance).values() if value != fused]
-    options = [option_text(option) for option in instance.options] or list(get_task(instance.task).labels(instance))
+    options = [option_text(option) for option in instance.options]
     return predictor.options.probabilities(Clues.of(" ".join(said), captions), options)
 
 
@@ -132,24 +141,27 @@ def _by_mood(predictor: EmbeddedPredictor, instance: FusedInstance) -> list[floa
 
 
 def _by_support(predictor: EmbeddedPredictor, instance: FusedInstance) -> list[float]:
-    """A question can be answered if a sentence of the document or a caption bears on it."""
+    """Decides whether a sentence of another field, such as a document or a caption, supports an answer to the question.
+
+    An input without a question is asked the instruction.
+    """
     fields = _fields(instance)
-    question = fields.pop("question", "")
+    question = fields.pop("question", "") or instance.instruction
     best = max((predictor.questions.support(question, text) for text in fields.values()), default=0.0)
     yes = 1 / (1 + math.exp(-12 * (best - 0.45)))
     return [yes, 1 - yes]
 
 
-STRATEGIES: Final[Mapping[str, Strategy]] = {
-    "answerability_prediction": _by_support,
-    "category_classification": _by_options,
-    "multiclass_product_classification": _by_fit,
-    "product_relation_prediction": _by_relation,
-    "product_substitute_identification": _by_substitution,
-    "sentiment_analysis": _by_mood,
-    "sequential_recommendation": _by_history,
+STRATEGIES: Final[Mapping[Decision, Strategy]] = {
+    "choice": _by_choice,
+    "answerability": _by_support,
+    "relevance": _by_fit,
+    "substitution": _by_substitution,
+    "relation": _by_relation,
+    "sentiment": _by_mood,
+    "next_item": _by_history,
 }
-"""How each task with a closed set of answers is solved."""
+"""The strategy for each kind of decision."""
 
 
 def _on_scale(value: float, anchors: Sequence[float]) -> list[float]:

@@ -69,7 +69,7 @@ class _Support:
 
 
 class QuestionAnswering:
-    """Answers ``product_qa`` by quoting.
+    """Answers open questions by quoting.
 
     Args:
         embeddings: Compares questions with passages.
@@ -81,8 +81,9 @@ class QuestionAnswering:
     def answer(self, instance: FusedInstance) -> Answer:
         """Answers a question over products; with citations, or with ``answerable=False``."""
         data = instance.input if isinstance(instance.input, Mapping) else {}
-        question = str(data.get("question", ""))
-        records = [record for record in _list(data.get("products")) if isinstance(record, Mapping)]
+        question = str(data.get("question", "")) or instance.instruction
+        # An input without products is treated as one product.
+        records = [record for record in _list(data.get("products", [data])) if isinstance(record, Mapping)]
         passages = _passages(evidence(instance), [str(record.get("id", "")) for record in records])
         titles = [str(record.get("title") or record.get("id") or "the product") for record in records]
         if not passages or not question.strip():
@@ -202,10 +203,11 @@ def _named(question: str, titles: Sequence[str]) -> list[int]:
 
 def _passages(sources: Sequence[Citation], products: Sequence[str]) -> list[Passage]:
     order = {product: index for index, product in reversed(list(enumerate(products)))}
+    only = 0 if len(products) == 1 else None
     return [
-        Passage(product=order[source.product or ""], citation=source.model_copy(update={"quote": sentence}))
+        Passage(product=product, citation=source.model_copy(update={"quote": sentence}))
         for source in sources
-        if (source.product or "") in order
+        if (product := order.get(source.product or "", only)) is not None
         for sentence in _sentences(source.quote)
     ]
 

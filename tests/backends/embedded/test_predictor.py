@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -7,7 +7,7 @@ from caslie_tools.backends.embedded.options import FEATURES, WEIGHTS, Clues, Opt
 from caslie_tools.backends.embedded.predictor import STRATEGIES
 from caslie_tools.domain import Answer, Caption, Evidence, QueryContext
 from caslie_tools.pipeline.unim3 import UniM3
-from caslie_tools.tasks import MMECINSTRUCT, get_task
+from caslie_tools.tasks import MMECINSTRUCT, Decision, get_task
 from caslie_tools.tasks.fusion import fuse
 from tests.backends.embedded.conftest import sha
 
@@ -54,8 +54,8 @@ async def test_every_task_gets_a_label_of_its_own_and_probabilities(predictor: E
     assert prediction.probabilities[prediction.label] == max(prediction.probabilities.values())
 
 
-def test_the_table_names_tasks_that_exist() -> None:
-    assert set(STRATEGIES) == {task.name for task in MMECINSTRUCT}
+def test_there_is_a_strategy_for_every_kind_of_decision() -> None:
+    assert set(STRATEGIES) == set(get_args(Decision))
 
 
 @pytest.mark.parametrize(
