@@ -3,6 +3,7 @@
 What a command does not need is not imported: ``caslie --help`` answers at once.
 """
 
+import importlib
 import io
 import json
 import sys
@@ -120,9 +121,7 @@ def ask(
 
 @app.command()
 def predict(
-    task: Annotated[
-        str, typer.Argument(help="Task name, or the paper's abbreviation (ap, cc, prp, psi, mpc, sa, sr).")
-    ],
+    task: Annotated[str, typer.Argument(help="Task name or abbreviation, such as category_classification or cc.")],
     instance: Annotated[Path, typer.Argument(metavar="INPUT.json", help="The instance in MMECInstruct's own form.")],
     image: Images = None,
     text_only: Annotated[bool, typer.Option("--text-only", help="Answer without any picture.")] = False,
@@ -130,7 +129,7 @@ def predict(
     profile: ProfileName = None,
     as_json: AsJson = False,
 ) -> Document | None:
-    """Solve one instance of one of the seven tasks."""
+    """Solve one instance of a task."""
     record = _read_instance(instance)
     with _open(store, profile) as caslie:
         response = caslie.predict(task, record, images=image or (), use_images=not text_only)
@@ -181,8 +180,31 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
     traceback: Annotated[bool, typer.Option("--traceback", help="Show also where an error came from.")] = False,
+    task_module: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--task-module",
+            envvar="CASLIE_TASK_MODULES",
+            help="Import a Python module that registers tasks; repeatable.",
+        ),
+    ] = None,
 ) -> None:
-    pass
+    for name in task_module or ():
+        _import_task_module(name)
+
+
+def _import_task_module(name: str) -> None:
+    from caslie_tools.exceptions import CaslieError, SettingsError
+
+    try:
+        importlib.import_module(name)
+    except CaslieError:
+        raise
+    except Exception as error:
+        raise SettingsError(
+            f"the task module {name!r} cannot be imported ({type(error).__name__}: {error}); give a module that Python "
+            "finds, for example by PYTHONPATH"
+        ) from error
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

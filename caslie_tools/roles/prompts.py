@@ -69,13 +69,14 @@ def prediction_prompt(instance: FusedInstance, labels: tuple[str, ...]) -> str:
 
 def question_prompt(instance: FusedInstance) -> str:
     """Returns the prompt of an open question, its evidence numbered for citing, for a chat model."""
-    question = instance.input.get("question") if isinstance(instance.input, dict) else ""
+    question = instance.input.get("question") if isinstance(instance.input, dict) else None
+    about: dict[str, object] = {} if question is None else {"question": question}
     numbered = [
         {"number": number, "product": item.product, "field": item.field, "text": item.quote}
         for number, item in enumerate(evidence(instance), start=1)
     ]
     return (
-        f"{instance.instruction} {DATA_NOTICE}\n{data_block({'question': question, 'evidence': numbered})}\n"
+        f"{instance.instruction} {DATA_NOTICE}\n{data_block(about | {'evidence': numbered})}\n"
         "Answer in one or two sentences and put the numbers of the evidence you used in square brackets, "
         f"such as [2]. If the evidence does not answer the question, answer only: {NOT_ANSWERABLE}"
     )
