@@ -11,15 +11,17 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from caslie_tools.domain import ProgressCallback
 from caslie_tools.exceptions import CaslieError, InputError
+
+if TYPE_CHECKING:
+    from caslie_tools.domain import ProgressCallback
 
 out = Console(highlight=False, emoji=False)
 """For the answer."""
@@ -91,7 +93,7 @@ def show_warnings(warnings: Iterable[str]) -> None:
 @contextmanager
 def shown_progress(
     display: ProgressDisplay = ProgressDisplay.AUTO,
-) -> Iterator[ProgressCallback]:
+) -> "Iterator[ProgressCallback]":
     """Shows progress on standard error, and yields what advances it: ``(pass, item, done, total)``.
 
     Args:
