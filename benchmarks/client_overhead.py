@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 
 from judge_strategies import Counters
 
-from caslie_tools import JudgeRequest
-from caslie_tools.backends.endpoints.roles import EndpointJudge
-from caslie_tools.backends.endpoints.settings import JudgeSettings
+from caslie_tools import JudgeRequest, ModelJudge
+from caslie_tools.backends.endpoints.connection import Endpoint
+from caslie_tools.backends.endpoints.language_model import EndpointLanguageModel
+from caslie_tools.backends.endpoints.settings import EndpointJudgeSettings
 from caslie_tools.testing import FaultyServer
 
 SERVER_SECONDS = "vllm:e2e_request_latency_seconds_sum"
@@ -36,7 +37,7 @@ class Timings:
 
 
 async def overhead(
-    settings: JudgeSettings, requests: Sequence[JudgeRequest], *, warm_up: JudgeRequest, counters: Counters
+    settings: EndpointJudgeSettings, requests: Sequence[JudgeRequest], *, warm_up: JudgeRequest, counters: Counters
 ) -> tuple[Timings, Timings]:
     """Sends every other request through our client, the rest through the bare one, one at a time.
 
@@ -45,7 +46,8 @@ async def overhead(
     Returns:
         Ours, and the bare client's.
     """
-    judge = EndpointJudge(settings)
+    endpoint = Endpoint(settings)
+    judge = ModelJudge(EndpointLanguageModel(endpoint))
     bare = BareClient(settings)
     bodies = await sent_bodies(settings, [*requests, warm_up])
     ours, floor = Timings(), Timings()
@@ -59,24 +61,25 @@ async def overhead(
                 await _timed(lambda request=request: judge.ainvoke(request), ours, counters)  # type: ignore[misc]
     finally:
         bare.close()
-        await judge.endpoint.aclose()
+        await endpoint.aclose()
     return ours, floor
 
 
-async def sent_bodies(settings: JudgeSettings, requests: Sequence[JudgeRequest]) -> list[bytes]:
+async def sent_bodies(settings: EndpointJudgeSettings, requests: Sequence[JudgeRequest]) -> list[bytes]:
     """Returns the bodies that our judge sends, as a server that has no model receives them."""
     async with FaultyServer(models={settings.model: settings.context_length}) as server:
-        judge = EndpointJudge(settings.model_copy(update={"urls": (server.url,), "api_key": None}))
+        endpoint = Endpoint(settings.model_copy(update={"urls": (server.url,), "api_key": None}))
+        judge = ModelJudge(EndpointLanguageModel(endpoint))
         for request in requests:
             await judge.ainvoke(request)
-        await judge.endpoint.aclose()
+        await endpoint.aclose()
         return [json.dumps(received.body).encode() for received in server.requests]
 
 
 class BareClient:
     """The least there is: the standard library's client on one connection, the body made beforehand, no answer read."""
 
-    def __init__(self, settings: JudgeSettings) -> None:
+    def __init__(self, settings: EndpointJudgeSettings) -> None:
         parts = urlsplit(settings.urls[0])
         self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
         self._path = f"{parts.path}/chat/completions"

@@ -7,10 +7,10 @@ from typing import Any
 
 from langchain_core.runnables import RunnableLambda
 
-from caslie_tools import CQE, JudgeRequest, Vote
+from caslie_tools import CQE, JudgeRequest, ModelJudge, Vote
 from caslie_tools.backends.endpoints.connection import Completion, Endpoint
-from caslie_tools.backends.endpoints.roles import EndpointJudge, text_message
-from caslie_tools.backends.endpoints.settings import JudgeSettings
+from caslie_tools.backends.endpoints.language_model import EndpointLanguageModel, text_message
+from caslie_tools.backends.endpoints.settings import EndpointJudgeSettings
 from caslie_tools.domain import GateDecision
 from caslie_tools.roles.interfaces import Judge
 from caslie_tools.roles.prompts import judge_prompt
@@ -57,7 +57,7 @@ class Usage:
 class MeteredEndpoint(Endpoint):
     """An endpoint that adds up what its chats cost."""
 
-    def __init__(self, settings: JudgeSettings) -> None:
+    def __init__(self, settings: EndpointJudgeSettings) -> None:
         super().__init__(settings)
         self.usage = Usage()
 
@@ -68,7 +68,7 @@ class MeteredEndpoint(Endpoint):
         return answer
 
 
-def free_judge(endpoint: MeteredEndpoint, settings: JudgeSettings) -> Judge:
+def free_judge(endpoint: MeteredEndpoint, settings: EndpointJudgeSettings) -> Judge:
     """Makes the reference's judge: it generates freely, and its words are read; neither yes nor no abstains.
 
     Where two of the reference's judges sample, all of these take the likeliest token, so that votes can be compared.
@@ -82,11 +82,9 @@ def free_judge(endpoint: MeteredEndpoint, settings: JudgeSettings) -> Judge:
     return RunnableLambda(vote, name=settings.name)
 
 
-def constrained_judge(endpoint: MeteredEndpoint, settings: JudgeSettings) -> Judge:
+def constrained_judge(endpoint: MeteredEndpoint, settings: EndpointJudgeSettings) -> Judge:
     """Makes a judge as every profile of endpoints has it."""
-    judge = EndpointJudge(settings)
-    judge.endpoint = endpoint
-    return judge
+    return ModelJudge(EndpointLanguageModel(endpoint), name=settings.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +108,7 @@ class Run:
 
 async def run(
     strategy: Strategy,
-    jury: Sequence[JudgeSettings],
+    jury: Sequence[EndpointJudgeSettings],
     requests: Sequence[JudgeRequest],
     *,
     warm_up: JudgeRequest,

@@ -27,7 +27,7 @@ from rich.table import Column, Table
 from simulated_fleet import Service, simulated_fleet
 
 from caslie_tools import JudgeRequest, Settings
-from caslie_tools.backends.endpoints.settings import JudgeSettings
+from caslie_tools.backends.endpoints.settings import EndpointJudgeSettings
 from caslie_tools.catalogue.reading import read_catalogue
 from caslie_tools.domain import Product
 from caslie_tools.profiles.toml import load_profile_settings
@@ -76,7 +76,7 @@ def judge_requests(captions: int, seed: int) -> list[JudgeRequest]:
 
 async def compare_strategies(
     where: str,
-    jury: Sequence[JudgeSettings],
+    jury: Sequence[EndpointJudgeSettings],
     requests: Sequence[JudgeRequest],
     strategies: Sequence[Strategy],
     *,
@@ -147,7 +147,7 @@ async def simulated(requests: Sequence[JudgeRequest], seed: int) -> None:
     service = Service(seed=seed)
     names = [f"judge-{number}" for number in range(1, 6)]
     with simulated_fleet(names, service) as urls:
-        jury = [JudgeSettings(urls=(url,), model=name) for name, url in urls.items()]
+        jury = [EndpointJudgeSettings(urls=(url,), model=name) for name, url in urls.items()]
         await compare_strategies("a simulated fleet", jury, requests, (BY_DEFAULT, WIDE))
     console.print(
         f"Five servers with {service.places} places each; a request takes {service.prompt_token_seconds * 1000:g} ms a "
@@ -170,7 +170,10 @@ async def real(requests: Sequence[JudgeRequest]) -> None:
         async def forget() -> None:
             await asyncio.to_thread(server.restart)
 
-        jury = [JudgeSettings(urls=(f"{server.url}/v1",), model=name, api_key=server.api_key) for name in fleet.JUDGES]
+        jury = [
+            EndpointJudgeSettings(urls=(f"{server.url}/v1",), model=name, api_key=server.api_key)
+            for name in fleet.JUDGES
+        ]
         await compare_strategies(
             "a real vLLM", jury, requests, (ONE_BY_ONE, BY_DEFAULT), counters=server.metrics, forget=forget
         )
@@ -203,7 +206,7 @@ def print_overhead(ours: Timings, bare: Timings) -> None:
 async def profile(name: str, requests: Sequence[JudgeRequest]) -> None:
     """The judges of a profile, wherever they are served."""
     judges = load_profile_settings(name).judges
-    jury = [judge for judge in judges if isinstance(judge, JudgeSettings) and not judge.sees_image]
+    jury = [judge for judge in judges if isinstance(judge, EndpointJudgeSettings) and not judge.sees_image]
     if not jury:
         raise SystemExit(f"the profile {name} has no judge of texts on an endpoint")
     await compare_strategies(f"the judges of the profile {name}", jury, requests, (BY_DEFAULT, WIDE))

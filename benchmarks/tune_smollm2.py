@@ -23,14 +23,14 @@ from machine import heading
 from pydantic import SecretStr
 
 from caslie_tools._concurrency import run_together
-from caslie_tools.backends.endpoints.roles import EndpointPredictor
-from caslie_tools.backends.endpoints.settings import PredictorSettings
+from caslie_tools.backends.endpoints.settings import EndpointPredictorSettings
 from caslie_tools.backends.transformers.loading import load_language_model
-from caslie_tools.backends.transformers.settings import LocalSettings
+from caslie_tools.backends.transformers.settings import TransformersSettings
 from caslie_tools.data.reading import read_records
 from caslie_tools.data.records import Record
 from caslie_tools.evaluation.answers import resampled_headlines
 from caslie_tools.evaluation.intervals import Interval
+from caslie_tools.profiles.building import build_predictor
 from caslie_tools.tasks import get_task
 from caslie_tools.tuning.card import write_card
 from caslie_tools.tuning.configuration import Captions, TuningSettings
@@ -48,7 +48,7 @@ Answers = list[str | None]
 
 def answers_of(base: str, examples: Sequence[Example], adapter: Path | None = None) -> Answers:
     """Returns the answers of a base, or of one with an adapter's weights added."""
-    settings = LocalSettings(model=base, device="cpu")
+    settings = TransformersSettings(model=base, device="cpu")
     loaded = load_language_model(settings) if adapter is None else load_tuned(base, adapter)
     return choose(loaded.torch, loaded.model, loaded.tokenizer, examples, batch_size=4)
 
@@ -64,8 +64,8 @@ def served_answers(
     lora = ("--enable-lora", "--max-lora-rank", rank, "--lora-modules", f"tuned={adapter.resolve()}")
     log.unlink(missing_ok=True)
     with VllmServer(Path(settings.base), ["base"], log, [*lora, "--max-model-len", "2048"]) as server:
-        predictor = EndpointPredictor(
-            PredictorSettings(
+        predictor = build_predictor(
+            EndpointPredictorSettings(
                 model="tuned",
                 urls=(f"{server.url}/v1",),
                 api_key=SecretStr(API_KEY),

@@ -25,13 +25,13 @@ from .pipeline.pipeline import Request as Request
 from .pipeline.response import Response as Response
 from .pipeline.unim3 import UniM3 as UniM3
 from .profiles.profile import Profile as Profile
-from .roles.chat import ChatCaptioner as ChatCaptioner
-from .roles.chat import ChatJudge as ChatJudge
-from .roles.chat import ChatPredictor as ChatPredictor
-from .roles.chat import CompletionPredictor as CompletionPredictor
+from .roles.captioner import ModelCaptioner as ModelCaptioner
 from .roles.interfaces import CaptionRequest as CaptionRequest
 from .roles.interfaces import JudgeRequest as JudgeRequest
 from .roles.interfaces import Models as Models
+from .roles.judge import ModelJudge as ModelJudge
+from .roles.language_model import LanguageModel as LanguageModel
+from .roles.predictor import ModelPredictor as ModelPredictor
 from .settings import Settings as Settings
 from .store import CaptionStore as CaptionStore
 from .store import ProductHit as ProductHit

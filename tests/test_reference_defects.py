@@ -21,8 +21,9 @@ from caslie_tools.pipeline.cqe import CQE
 from caslie_tools.pipeline.response import Response
 from caslie_tools.pipeline.unim3 import UniM3
 from caslie_tools.profiles.profile import Profile
-from caslie_tools.roles.chat import ChatJudge, CompletionPredictor
 from caslie_tools.roles.interfaces import Captioner, CaptionRequest, Judge, JudgeRequest, Models, Predictor
+from caslie_tools.roles.judge import ModelJudge
+from caslie_tools.roles.predictor import ModelPredictor
 from caslie_tools.settings import Settings
 from caslie_tools.tasks import MMECINSTRUCT, FusedInstance, get_task
 from caslie_tools.tasks.fusion import fuse
@@ -123,7 +124,7 @@ class Test3VotesAreStringsCountedByPlurality:
     @staticmethod
     def decide(*replies: str, quorum: int | None = None) -> tuple[bool, list[Verdict]]:
         models = [FakeMessagesListChatModel(responses=[AIMessage(response)]) for response in replies]
-        cqe = CQE([ChatJudge(model) for model in models], early_stop=False, quorum=quorum)
+        cqe = CQE([ModelJudge(model) for model in models], early_stop=False, quorum=quorum)
         decision = cqe.invoke(judge_request())
         return decision.kept, [vote.verdict for vote in decision.votes]
 
@@ -381,7 +382,7 @@ class Test10TheAnswerIsCutAtAMarkerThatProductTextCanContain:
     @pytest.mark.parametrize("layout", ["alpaca", "mistral"])
     async def test_the_answer_is_what_came_back_and_not_what_follows_a_marker(self, layout: Any) -> None:
         model = RecordingLLM(reply="no")
-        prediction = await UniM3(CompletionPredictor(model, layout=layout)).ainvoke(self.instance())
+        prediction = await UniM3(ModelPredictor(model, layout=layout)).ainvoke(self.instance())
         assert prediction.label == "no"
         assert self.ATTACK not in model.prompts[0]  # its line breaks are escaped: no heading of its own
         assert [line for line in model.prompts[0].splitlines() if line.endswith("### Response:")] == [

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import BaseModel
-
 from caslie_tools._concurrency import requested_by, run_together
 from caslie_tools._version import __version__
 from caslie_tools.data.reading import read_records
@@ -22,6 +20,7 @@ from caslie_tools.evaluation.outcomes import TREATMENTS, Outcome, Treatment
 from caslie_tools.evaluation.treatments import Resolve, Trial
 from caslie_tools.exceptions import DataError, EndpointUnavailableError, InputError, ModelError
 from caslie_tools.pipeline.pipeline import Pipeline
+from caslie_tools.roles.language_model import LanguageModel
 from caslie_tools.roles.prompts import EC3_PROMPT_VERSION
 from caslie_tools.tasks import get_task
 
@@ -217,11 +216,11 @@ def _models(pipeline: Pipeline) -> dict[str, str]:
     }
     roles |= {f"judge {place}": model for place, model in enumerate(pipeline.cqe.judges, start=1)}
     roles |= {"predictor": pipeline.unim3.predictor}
-    settings = {role: getattr(model, "settings", None) for role, model in roles.items()}
+    models = {role: getattr(each, "model", None) for role, each in roles.items()}
     return {
-        role: hashlib.sha256(each.model_dump_json(exclude=_WITHOUT_EFFECT).encode()).hexdigest()
-        for role, each in settings.items()
-        if isinstance(each, BaseModel)
+        role: hashlib.sha256(model.settings.model_dump_json(exclude=_WITHOUT_EFFECT).encode()).hexdigest()
+        for role, model in models.items()
+        if isinstance(model, LanguageModel) and model.settings is not None
     }
 
 

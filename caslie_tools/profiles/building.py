@@ -1,42 +1,40 @@
-"""A profile out of its settings: every role on its endpoint, or on a model in this process."""
+"""Builds a profile from its settings: every role on its endpoint, or on a model in this process."""
 
 from functools import partial
 
-from caslie_tools.backends.endpoints.roles import (
-    EndpointCaptioner,
-    EndpointEmbeddings,
-    EndpointJudge,
-    EndpointPredictor,
-)
-from caslie_tools.backends.endpoints.settings import EmbeddingsSettings
-from caslie_tools.backends.transformers.embeddings import LocalEmbeddings
-from caslie_tools.backends.transformers.roles import LocalCaptioner, LocalJudge, LocalPredictor
-from caslie_tools.backends.transformers.settings import (
-    LocalCaptionerSettings,
-    LocalJudgeSettings,
-    LocalPredictorSettings,
-)
+from langchain_core.embeddings import Embeddings
+
+from caslie_tools.backends.endpoints.connection import Endpoint
+from caslie_tools.backends.endpoints.embeddings import EndpointEmbeddings
+from caslie_tools.backends.endpoints.language_model import EndpointLanguageModel
+from caslie_tools.backends.endpoints.settings import EndpointEmbeddingsSettings, EndpointSettings
+from caslie_tools.backends.transformers.embeddings import TransformersEmbeddings
+from caslie_tools.backends.transformers.language_model import TransformersLanguageModel
+from caslie_tools.backends.transformers.settings import TransformersEmbeddingsSettings, TransformersSettings
 from caslie_tools.profiles.checking import require_served
 from caslie_tools.profiles.profile import Profile
 from caslie_tools.profiles.settings import AnyCaptionerSettings, AnyJudgeSettings, AnyPredictorSettings, ProfileSettings
+from caslie_tools.roles.captioner import ModelCaptioner
 from caslie_tools.roles.interfaces import Models
-from caslie_tools.roles.prompted import PromptedCaptioner, PromptedJudge, PromptedPredictor
+from caslie_tools.roles.judge import ModelJudge
+from caslie_tools.roles.language_model import LanguageModel
+from caslie_tools.roles.predictor import ModelPredictor
 from caslie_tools.store import CaptionStore
 
 
-def endpoint_profile(settings: ProfileSettings) -> Profile:
-    """Builds the profile. No endpoint is called yet, and no model is loaded.
+def build_profile(settings: ProfileSettings) -> Profile:
+    """Builds a profile. No server is called and no model is loaded yet.
 
     Args:
-        settings: Which model takes which role, and where it runs.
+        settings: Which model plays which role, and where it runs.
 
     Raises:
-        MissingExtraError: If the client, or what models in this process need, is not installed.
+        MissingExtraError: If an extra that a role's backend needs is not installed.
     """
     models = Models(
-        captioners=[_captioner(captioner) for captioner in settings.captioners],
-        judges=[_judge(judge) for judge in settings.judges],
-        predictor=_predictor(settings.predictor),
+        captioners=[build_captioner(captioner) for captioner in settings.captioners],
+        judges=[build_judge(judge) for judge in settings.judges],
+        predictor=build_predictor(settings.predictor),
     )
 
     def for_store(store: CaptionStore) -> Models:
@@ -47,10 +45,8 @@ def endpoint_profile(settings: ProfileSettings) -> Profile:
 
         embedded = embedded_profile()
         embeddings, pictures = embedded.embeddings, embedded.pictures
-    elif isinstance(settings.embeddings, EmbeddingsSettings):
-        embeddings, pictures = EndpointEmbeddings(settings.embeddings), None
     else:
-        embeddings, pictures = LocalEmbeddings(settings.embeddings), None
+        embeddings, pictures = build_embeddings(settings.embeddings), None
     return Profile(
         name=settings.name,
         embeddings=embeddings,
@@ -63,13 +59,47 @@ def endpoint_profile(settings: ProfileSettings) -> Profile:
     )
 
 
-def _captioner(settings: AnyCaptionerSettings) -> PromptedCaptioner:
-    return LocalCaptioner(settings) if isinstance(settings, LocalCaptionerSettings) else EndpointCaptioner(settings)
+def build_captioner(settings: AnyCaptionerSettings) -> ModelCaptioner:
+    """Builds a captioner. Its name is its model's name, with the revision of a model in this process.
+
+    Raises:
+        MissingExtraError: If the extra that the backend needs is not installed; so do the other functions.
+    """
+    return ModelCaptioner(
+        _language_model(settings),
+        max_side=settings.max_side,
+        max_tokens=settings.max_tokens,
+        temperature=settings.temperature,
+    )
 
 
-def _judge(settings: AnyJudgeSettings) -> PromptedJudge:
-    return LocalJudge(settings) if isinstance(settings, LocalJudgeSettings) else EndpointJudge(settings)
+def build_judge(settings: AnyJudgeSettings) -> ModelJudge:
+    """Builds a judge."""
+    return ModelJudge(
+        _language_model(settings), name=settings.name, sees_image=settings.sees_image, max_side=settings.max_side
+    )
 
 
-def _predictor(settings: AnyPredictorSettings) -> PromptedPredictor:
-    return LocalPredictor(settings) if isinstance(settings, LocalPredictorSettings) else EndpointPredictor(settings)
+def build_predictor(settings: AnyPredictorSettings) -> ModelPredictor:
+    """Builds a predictor. Its name is its model's name, with the revision of a model in this process."""
+    return ModelPredictor(
+        _language_model(settings),
+        layout=settings.layout if settings.prompt == "completion" else None,
+        wire=settings.wire,
+        max_tokens=settings.max_tokens,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+    )
+
+
+def build_embeddings(settings: EndpointEmbeddingsSettings | TransformersEmbeddingsSettings) -> Embeddings:
+    """Builds embeddings."""
+    if isinstance(settings, EndpointEmbeddingsSettings):
+        return EndpointEmbeddings(settings)
+    return TransformersEmbeddings(settings)
+
+
+def _language_model(settings: EndpointSettings | TransformersSettings) -> LanguageModel:
+    if isinstance(settings, EndpointSettings):
+        return EndpointLanguageModel(Endpoint(settings))
+    return TransformersLanguageModel(settings)

@@ -14,15 +14,15 @@ from contextlib import asynccontextmanager
 from PIL import Image, ImageDraw
 
 from caslie_tools.backends.endpoints.connection import Completion, Endpoint
-from caslie_tools.backends.endpoints.roles import image_message, text_message
+from caslie_tools.backends.endpoints.language_model import image_message, text_message
 from caslie_tools.backends.endpoints.settings import (
-    CaptionerSettings,
-    EmbeddingsSettings,
+    EndpointCaptionerSettings,
+    EndpointEmbeddingsSettings,
+    EndpointJudgeSettings,
+    EndpointPredictorSettings,
     EndpointSettings,
-    JudgeSettings,
-    PredictorSettings,
 )
-from caslie_tools.backends.transformers.settings import LocalSettings
+from caslie_tools.backends.transformers.settings import TransformersSettings
 from caslie_tools.domain import FrozenModel
 from caslie_tools.exceptions import EndpointError, EndpointTimeoutError, EndpointUnavailableError
 from caslie_tools.profiles.settings import ProfileSettings
@@ -64,11 +64,11 @@ class RoleReport(FrozenModel):
 
 async def check_profile(settings: ProfileSettings) -> list[RoleReport]:
     """Checks every role of a profile against its live servers, all at once; of one in this process it says so."""
-    served = await asyncio.gather(*(check_role(name, role) for name, role in settings.roles.items()))
-    return [*served, *(_unserved(name, role) for name, role in settings.local_roles.items())]
+    served = await asyncio.gather(*(check_role(name, role) for name, role in settings.served_roles.items()))
+    return [*served, *(_unserved(name, role) for name, role in settings.in_process_roles.items())]
 
 
-def _unserved(role: str, settings: LocalSettings) -> RoleReport:
+def _unserved(role: str, settings: TransformersSettings) -> RoleReport:
     finding = Finding(probe="in this process", passed=True, detail="no server to check; nothing was loaded")
     return RoleReport(role=role, model=settings.identity, urls=(), findings=(finding,))
 
@@ -102,7 +102,7 @@ async def require_served(settings: ProfileSettings) -> None:
     Raises:
         EndpointUnavailableError: If they are not; with the words of the whole check.
     """
-    roles = settings.roles
+    roles = settings.served_roles
     found = await asyncio.gather(*(_served_anywhere(role) for role in roles.values()))
     wrong = [f"{role}: {detail}" for role, details in zip(roles, found, strict=True) for detail in details]
     if wrong:
@@ -152,15 +152,15 @@ Probe = Callable[[Endpoint, EndpointSettings], Awaitable[tuple[bool, str]]]
 
 def _probes(settings: EndpointSettings) -> list[tuple[str, Probe]]:
     match settings:
-        case CaptionerSettings():
+        case EndpointCaptionerSettings():
             return [("image seen", _image_seen)]
-        case JudgeSettings(sees_image=True):
+        case EndpointJudgeSettings(sees_image=True):
             return [("constraint", _constraint), ("log-probabilities", _logprobs), ("image seen", _image_seen)]
-        case JudgeSettings() | PredictorSettings(prompt="chat"):
+        case EndpointJudgeSettings() | EndpointPredictorSettings(prompt="chat"):
             return [("constraint", _constraint), ("log-probabilities", _logprobs)]
-        case PredictorSettings():
+        case EndpointPredictorSettings():
             return [("constraint", _constraint), ("log-probabilities", _logprobs), ("BOS", _bos)]
-        case EmbeddingsSettings():
+        case EndpointEmbeddingsSettings():
             return [("vectors", _vectors)]
         case _:
             return []
@@ -185,7 +185,7 @@ async def _served(endpoint: Endpoint, settings: EndpointSettings) -> tuple[bool,
 
 
 async def _ask(endpoint: Endpoint, settings: EndpointSettings, choice: Sequence[str] | None) -> Completion:
-    if isinstance(settings, PredictorSettings) and settings.prompt == "completion":
+    if isinstance(settings, EndpointPredictorSettings) and settings.prompt == "completion":
         return await endpoint.complete(_FRUIT, max_tokens=8, choice=choice, top_logprobs=5)
     return await endpoint.chat(text_message(_FRUIT), max_tokens=8, choice=choice, top_logprobs=5)
 
@@ -240,7 +240,7 @@ async def _vectors(endpoint: Endpoint, settings: EndpointSettings) -> tuple[bool
 async def _latency(endpoint: Endpoint, settings: EndpointSettings) -> float | None:
     started = time.perf_counter()
     try:
-        if isinstance(settings, EmbeddingsSettings):
+        if isinstance(settings, EndpointEmbeddingsSettings):
             await endpoint.embed(["a red mug"])
         else:
             await _ask(endpoint, settings, None)

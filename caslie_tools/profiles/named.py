@@ -15,10 +15,10 @@ def _embedded() -> Profile:
 
 
 def _self_hosted(name_or_path: str) -> Profile:
-    from caslie_tools.profiles.building import endpoint_profile
+    from caslie_tools.profiles.building import build_profile
     from caslie_tools.profiles.toml import load_profile_settings
 
-    return endpoint_profile(load_profile_settings(name_or_path))
+    return build_profile(load_profile_settings(name_or_path))
 
 
 PROFILES: dict[str, Callable[[], Profile]] = {

@@ -10,18 +10,18 @@ from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
 from caslie_tools.backends.endpoints.settings import (
-    CaptionerSettings,
-    EmbeddingsSettings,
+    EndpointCaptionerSettings,
+    EndpointEmbeddingsSettings,
+    EndpointJudgeSettings,
+    EndpointPredictorSettings,
     EndpointSettings,
-    JudgeSettings,
-    PredictorSettings,
 )
 from caslie_tools.backends.transformers.settings import (
-    LocalCaptionerSettings,
-    LocalEmbeddingsSettings,
-    LocalJudgeSettings,
-    LocalPredictorSettings,
-    LocalSettings,
+    TransformersCaptionerSettings,
+    TransformersEmbeddingsSettings,
+    TransformersJudgeSettings,
+    TransformersPredictorSettings,
+    TransformersSettings,
 )
 from caslie_tools.domain import FrozenModel
 from caslie_tools.settings import PipelineDefaults
@@ -40,7 +40,7 @@ def _in_order(roles: object) -> object:
 SERVED: Final = "endpoint"
 IN_PROCESS: Final = "transformers"
 _EMBEDDED: Final = "embedded"
-_Kind = TypeVar("_Kind", EndpointSettings, LocalSettings)
+_Kind = TypeVar("_Kind", EndpointSettings, TransformersSettings)
 
 
 def _backend(role: object) -> str | None:
@@ -57,17 +57,19 @@ _ByBackend = Discriminator(
     custom_error_message=f"backend is {SERVED!r}, for a model on a server, or {IN_PROCESS!r}, for one in this process",
 )
 AnyCaptionerSettings: TypeAlias = Annotated[
-    Annotated[CaptionerSettings, Tag(SERVED)] | Annotated[LocalCaptionerSettings, Tag(IN_PROCESS)], _ByBackend
+    Annotated[EndpointCaptionerSettings, Tag(SERVED)] | Annotated[TransformersCaptionerSettings, Tag(IN_PROCESS)],
+    _ByBackend,
 ]
 AnyJudgeSettings: TypeAlias = Annotated[
-    Annotated[JudgeSettings, Tag(SERVED)] | Annotated[LocalJudgeSettings, Tag(IN_PROCESS)], _ByBackend
+    Annotated[EndpointJudgeSettings, Tag(SERVED)] | Annotated[TransformersJudgeSettings, Tag(IN_PROCESS)], _ByBackend
 ]
 AnyPredictorSettings: TypeAlias = Annotated[
-    Annotated[PredictorSettings, Tag(SERVED)] | Annotated[LocalPredictorSettings, Tag(IN_PROCESS)], _ByBackend
+    Annotated[EndpointPredictorSettings, Tag(SERVED)] | Annotated[TransformersPredictorSettings, Tag(IN_PROCESS)],
+    _ByBackend,
 ]
 AnyEmbeddingsSettings: TypeAlias = Annotated[
-    Annotated[EmbeddingsSettings, Tag(SERVED)]
-    | Annotated[LocalEmbeddingsSettings, Tag(IN_PROCESS)]
+    Annotated[EndpointEmbeddingsSettings, Tag(SERVED)]
+    | Annotated[TransformersEmbeddingsSettings, Tag(IN_PROCESS)]
     | Annotated[Literal["embedded"], Tag(_EMBEDDED)],
     _ByBackend,
 ]
@@ -105,14 +107,14 @@ class ProfileSettings(FrozenModel):
     """What a user should know of these models, such as their limits."""
 
     @property
-    def roles(self) -> dict[str, EndpointSettings]:
-        """Every role that is served, by a name for messages: ``captioner``, ``judge 1`` ... ``predictor``."""
+    def served_roles(self) -> dict[str, EndpointSettings]:
+        """Every role on a server, by a name for messages: ``captioner``, ``judge 1`` ... ``predictor``."""
         return self._roles(EndpointSettings)
 
     @property
-    def local_roles(self) -> dict[str, LocalSettings]:
+    def in_process_roles(self) -> dict[str, TransformersSettings]:
         """Every role whose model runs in this process, likewise; the embedded embeddings are none of them."""
-        return self._roles(LocalSettings)
+        return self._roles(TransformersSettings)
 
     def _roles(self, kind: type[_Kind]) -> dict[str, _Kind]:
         every: dict[str, object] = _numbered("captioner", self.captioners) | _numbered("judge", self.judges)

@@ -27,7 +27,7 @@ from pydantic_settings import (
 from pydantic_settings.exceptions import SettingsError as UnreadableError
 
 from caslie_tools.backends.endpoints.settings import EndpointSettings
-from caslie_tools.backends.transformers.settings import LocalSettings
+from caslie_tools.backends.transformers.settings import TransformersSettings
 from caslie_tools.exceptions import SettingsError
 from caslie_tools.profiles.settings import IN_PROCESS, SERVED, ProfileSettings
 
@@ -35,8 +35,8 @@ _SHIPPED = files("caslie_tools.profiles")
 _LISTS = ("captioners", "judges")
 # What only one kind of role knows is not shared with the other.
 _OTHERS = {
-    SERVED: LocalSettings.model_fields.keys() - EndpointSettings.model_fields.keys(),
-    IN_PROCESS: EndpointSettings.model_fields.keys() - LocalSettings.model_fields.keys(),
+    SERVED: TransformersSettings.model_fields.keys() - EndpointSettings.model_fields.keys(),
+    IN_PROCESS: EndpointSettings.model_fields.keys() - TransformersSettings.model_fields.keys(),
 }
 _KINDS = (SERVED, IN_PROCESS, "embedded")
 

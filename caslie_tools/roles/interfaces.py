@@ -1,8 +1,9 @@
 """The roles a model can take, each behind LangChain's own ``Runnable``.
 
-Any runnable with the right input and output works. :mod:`caslie_tools.roles.chat` wraps any LangChain chat model, and
-:mod:`caslie_tools.backends.embedded` provides small models that run on a laptop. A role's ``name`` (``Runnable.name``)
-is its identity. It is part of every caption's key: two captioners that write different captions need different names.
+Any runnable with the right input and output works. ``ModelCaptioner``, ``ModelJudge`` and ``ModelPredictor`` run a role
+on any language model; :mod:`caslie_tools.backends.embedded` has small models that run on a laptop. A role's ``name``
+(``Runnable.name``) is its identity. A captioner's name is part of every caption's key: two captioners that write
+different captions need different names.
 """
 
 from collections.abc import Sequence

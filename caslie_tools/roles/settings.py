@@ -1,4 +1,8 @@
-"""The settings of a role that do not depend on where its model runs."""
+"""The settings of each role that do not depend on where its model runs.
+
+Each backend combines them with its own: ``EndpointCaptionerSettings`` is a :class:`CaptionerSettings` on a server,
+``TransformersCaptionerSettings`` is one in this process.
+"""
 
 from typing import Any, Final, Literal
 
@@ -8,56 +12,62 @@ from caslie_tools.domain import FrozenModel
 from caslie_tools.tasks.fusion import WireFormat
 from caslie_tools.tasks.layouts import Layout
 
-A_WORD: Final = r"^[^-\s]"
-"""What a command line takes for a name: not empty, and no option."""
+NAME_PATTERN: Final = r"^[^-\s]"
+"""A name that a command line accepts as a value: not empty, and not an option."""
 
 
 class ModelSettings(FrozenModel):
-    """A role's model."""
+    """The model of a role."""
 
-    model: str = Field(pattern=A_WORD)
-    """Which one it is."""
+    model: str = Field(pattern=NAME_PATTERN)
+    """The model's name."""
 
 
-class CaptioningSettings(ModelSettings):
+class CaptionerSettings(ModelSettings):
     """A vision-language model that captions (EC3)."""
 
     max_side: int = Field(default=1024, ge=28)
-    """Longest side, in pixels, an image is shown with; it is never enlarged."""
+    """Longest side, in pixels, of the image that the model gets. Smaller images are not enlarged."""
     max_tokens: int = Field(default=128, ge=1)
     temperature: float = Field(default=0.0, ge=0, le=2)
 
 
-def _name_of(data: dict[str, Any]) -> str:
+def _default_name(data: dict[str, Any]) -> str:
     return str(data.get("model") or "judge")
 
 
-class JudgingSettings(ModelSettings):
+class JudgeSettings(ModelSettings):
     """A model that votes (CQE)."""
 
-    name: str = Field(default_factory=_name_of, min_length=1)
-    """Its name in votes and traces; by default the model's. Unique in a jury."""
+    name: str = Field(default_factory=_default_name, min_length=1)
+    """The judge's name in votes and traces, unique in a jury; by default the model's name."""
     sees_image: bool = False
-    """Vote on whether the caption is true to the image, which is shown as well, and not only on whether it helps."""
+    """``False``: vote on whether the caption helps. ``True``: get the image as well, and vote on whether the caption is
+    true to it."""
     max_side: int = Field(default=1024, ge=28)
-    """Longest side, in pixels, the image is shown with, if it is."""
+    """Longest side, in pixels, of the image that the model gets. Smaller images are not enlarged."""
 
 
-class PredictingSettings(ModelSettings):
-    """A model that answers (uniM3). The defaults are the reference decoding (paper, implementation details)."""
+class PredictorSettings(ModelSettings):
+    """A model that answers (uniM3). The defaults are the paper's decoding (implementation details)."""
 
     prompt: Literal["completion", "chat"] = "completion"
-    """``completion``: raw text in ``layout``, for tuned models; ``chat``: a message, for any instruct model."""
+    """``completion``: raw text in ``layout``, for tuned models. ``chat``: a message, for any instruct model."""
     layout: Layout = "alpaca"
+    """The layout of the raw text; not used with ``prompt = "chat"``."""
     wire: WireFormat = "paper"
-    """``paper``: what the published weights were tuned on."""
+    """The format of the fused text inside the layout. ``paper``: the format that the published weights were tuned
+    on."""
     max_tokens: int = Field(default=100, ge=1)
+    """Most tokens of an answer to an open question."""
     temperature: float = Field(default=0.15, ge=0, le=2)
+    """Sampling temperature of open answers. Closed tasks always get the most likely answer."""
     top_p: float = Field(default=0.95, gt=0, le=1)
+    """Probability mass to sample open answers from."""
 
 
-class EmbeddingSettings(ModelSettings):
-    """A model that embeds texts, for search and for finding captions made for a similar question."""
+class EmbeddingsSettings(ModelSettings):
+    """A model that embeds texts, to search products and to find captions made for a similar question."""
 
     batch_size: int = Field(default=64, ge=1)
-    """Texts at once."""
+    """Texts per model call."""

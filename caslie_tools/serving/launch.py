@@ -74,7 +74,7 @@ def _program(vllm: str, plan: Plan, environment: Mapping[str, str]) -> tuple[str
 
 
 def _api_key(server: Server, settings: ProfileSettings) -> str:
-    keys = [settings.roles[role].api_key for role in server.roles]
+    keys = [settings.served_roles[role].api_key for role in server.roles]
     if any(key != keys[0] for key in keys):
         raise SettingsError(
             f"{server.name}: the roles of this server ({', '.join(server.roles)}) have different API keys, and a "

@@ -110,7 +110,7 @@ def plan_servers(settings: ProfileSettings, *, gpu_memory: float = 24.0, gpus: i
 
 def _notes(settings: ProfileSettings, servers: Sequence[Server], version: Version) -> list[str]:
     notes: list[str] = []
-    for role, endpoint in settings.roles.items():
+    for role, endpoint in settings.served_roles.items():
         external = {urlsplit(url).hostname for url in endpoint.urls if url.startswith("https:")}
         notes += [f"{role}: {host} is an external service (https) and not part of this plan" for host in external]
     if version < MEDIA_DOMAINS_SINCE and any(server.size.accepts_images for server in servers):

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from packaging.version import Version
 
-from caslie_tools.backends.endpoints.settings import EmbeddingsSettings, EndpointSettings, JudgeSettings
+from caslie_tools.backends.endpoints.settings import EndpointEmbeddingsSettings, EndpointJudgeSettings, EndpointSettings
 from caslie_tools.domain import FrozenModel
 from caslie_tools.exceptions import SettingsError
 from caslie_tools.profiles.settings import ProfileSettings
@@ -109,7 +109,7 @@ def derive_servers(settings: ProfileSettings) -> tuple[Server, ...]:
             unknown.
     """
     addresses: dict[tuple[str, int], dict[str, EndpointSettings]] = {}
-    for role, endpoint in settings.roles.items():
+    for role, endpoint in settings.served_roles.items():
         for url in endpoint.urls:
             parts = urlsplit(url)
             if parts.scheme == "http":
@@ -117,7 +117,7 @@ def derive_servers(settings: ProfileSettings) -> tuple[Server, ...]:
                 host = "127.0.0.1" if host == "localhost" else host
                 addresses.setdefault((host, parts.port or 80), {})[role] = endpoint
     if not addresses:
-        reason = "all its URLs are https" if settings.roles else "all its models run in this process"
+        reason = "all its URLs are https" if settings.served_roles else "all its models run in this process"
         raise SettingsError(f"the profile {settings.name!r} needs no server: {reason}")
     hosts = sorted({host for host, _ in addresses})
     if len(hosts) > 1:
@@ -137,7 +137,7 @@ def _server(host: str, port: int, roles: dict[str, EndpointSettings]) -> Server:
         )
     size = find_model_size(models[0])
     endpoints = tuple(roles.values())
-    if any(isinstance(endpoint, EmbeddingsSettings) for endpoint in endpoints) and len(endpoints) > 1:
+    if any(isinstance(endpoint, EndpointEmbeddingsSettings) for endpoint in endpoints) and len(endpoints) > 1:
         raise SettingsError(
             f"{host}:{port} would have to compute embeddings and generate text; give the embeddings their own port"
         )
@@ -154,14 +154,14 @@ def _server(host: str, port: int, roles: dict[str, EndpointSettings]) -> Server:
         context_length=max(endpoint.context_length for endpoint in endpoints),
         sequences=sum(endpoint.max_concurrency for endpoint in endpoints),
         cache_tokens=sum(endpoint.max_concurrency * endpoint.context_length for endpoint in endpoints),
-        embeds=isinstance(endpoints[0], EmbeddingsSettings),
+        embeds=isinstance(endpoints[0], EndpointEmbeddingsSettings),
         size=size,
     )
 
 
 def _require_capable(role: str, endpoint: EndpointSettings, size: ModelSize) -> None:
     """Raises ``SettingsError`` if a model cannot take its role."""
-    needs_images = role.startswith("captioner") or (isinstance(endpoint, JudgeSettings) and endpoint.sees_image)
+    needs_images = role.startswith("captioner") or (isinstance(endpoint, EndpointJudgeSettings) and endpoint.sees_image)
     if needs_images and not size.accepts_images:
         raise SettingsError(f"{role}: the model {endpoint.model!r} does not accept images; choose a vision model")
     if endpoint.context_length > size.context_length:

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from caslie_tools.domain import FrozenModel
 from caslie_tools.exceptions import SettingsError
-from caslie_tools.roles.settings import A_WORD
+from caslie_tools.roles.settings import NAME_PATTERN
 from caslie_tools.tasks.fusion import WireFormat
 from caslie_tools.tasks.layouts import Layout
 
@@ -23,7 +23,7 @@ Captions: TypeAlias = Literal["kept", "all", "none"]
 class TuningSettings(FrozenModel):
     """One run: which model, on which data, by which recipe."""
 
-    base: str = Field(pattern=A_WORD)
+    base: str = Field(pattern=NAME_PATTERN)
     """The causal LM to tune: a folder, or its name on the hub. Read from safetensors only, and never its code."""
     revision: str | None = Field(default=None, min_length=1)
     """Branch, tag or commit on the hub; by default the newest."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from caslie_tools._optional import require
-from caslie_tools.backends.transformers.loading import Loaded, is_out_of_memory, load_language_model
-from caslie_tools.backends.transformers.settings import LocalSettings
+from caslie_tools.backends.transformers.loading import LoadedModel, is_out_of_memory, load_language_model
+from caslie_tools.backends.transformers.settings import TransformersSettings
 from caslie_tools.data.reading import read_records
 from caslie_tools.domain import ProgressCallback
 from caslie_tools.exceptions import CaslieError, DataError, ModelError
@@ -60,7 +60,7 @@ def tune(settings: TuningSettings, *, resume: bool = False, progress: ProgressCa
             raise ModelError(f"tuning {settings.base} failed: {reason}; --resume goes on from a checkpoint") from error
 
 
-def load_tuned(base: str, adapter: Path, *, revision: str | None = None) -> Loaded:
+def load_tuned(base: str, adapter: Path, *, revision: str | None = None) -> LoadedModel:
     """Loads a base with an adapter's weights added, in float32, on the processor.
 
     Raises:
@@ -68,7 +68,7 @@ def load_tuned(base: str, adapter: Path, *, revision: str | None = None) -> Load
         ModelError: If the base or the adapter cannot be loaded.
     """
     peft = require("peft", EXTRA, f"Loading {adapter}")
-    loaded = load_language_model(LocalSettings(model=base, revision=revision, device="cpu", dtype="float32"))
+    loaded = load_language_model(TransformersSettings(model=base, revision=revision, device="cpu", dtype="float32"))
     with _quiet_libraries():
         try:
             adapted = peft.PeftModel.from_pretrained(loaded.model, adapter)
@@ -144,10 +144,10 @@ def _tune(settings: TuningSettings, resume: bool, progress: ProgressCallback | N
     return report
 
 
-def _load(settings: TuningSettings, dtype: str) -> Loaded:
+def _load(settings: TuningSettings, dtype: str) -> LoadedModel:
     # On the processor first: the trainer moves it, or its shards, to the device of each process.
     loaded = load_language_model(
-        LocalSettings(model=settings.base, revision=settings.revision, device="cpu", dtype=dtype)
+        TransformersSettings(model=settings.base, revision=settings.revision, device="cpu", dtype=dtype)
     )
     if loaded.processor is not None:
         raise ModelError(f"the model {settings.base} sees images; what is tuned here reads text: give a text model")
@@ -166,7 +166,7 @@ def _dtype(settings: TuningSettings) -> Any:
     return "bfloat16" if able else "float32"
 
 
-def _examples(settings: TuningSettings, loaded: Loaded) -> Examples:
+def _examples(settings: TuningSettings, loaded: LoadedModel) -> Examples:
     splits = (*settings.splits, *settings.validation)
     examples = make_examples(
         # No picture is opened here, so it does not matter where its path may lead.

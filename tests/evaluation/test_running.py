@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from caslie_tools.backends.endpoints.roles import EndpointPredictor
-from caslie_tools.backends.endpoints.settings import PredictorSettings
+from caslie_tools.backends.endpoints.settings import EndpointPredictorSettings
 from caslie_tools.domain import Answer
 from caslie_tools.evaluation.journal import Journal, Run
 from caslie_tools.evaluation.metrics import score
@@ -19,6 +18,7 @@ from caslie_tools.evaluation.outcomes import TREATMENTS, Outcome
 from caslie_tools.evaluation.reading import read_outcomes, read_run
 from caslie_tools.evaluation.running import PATIENCE, RunReport, evaluate
 from caslie_tools.exceptions import DataError, EndpointUnavailableError, InputError, ModelError
+from caslie_tools.profiles.building import build_predictor
 from caslie_tools.tasks import FusedInstance, get_task
 from caslie_tools.testing import Fault, FaultyServer
 from tests.doubles import FunctionCaptioner, light_captioner, raising
@@ -227,14 +227,14 @@ async def test_it_does_not_go_on_with_a_model_that_is_set_otherwise_but_with_one
     data = write_data(tmp_path, many(1))
     options = {"treatments": ["none"]}
     async with FaultyServer() as server, FaultyServer() as other:
-        settings = PredictorSettings(urls=(server.url,), model="model", prompt="chat")
-        await run(tmp_path, data, predictor=EndpointPredictor(settings), options=options)
+        settings = EndpointPredictorSettings(urls=(server.url,), model="model", prompt="chat")
+        await run(tmp_path, data, predictor=build_predictor(settings), options=options)
         moved = settings.model_copy(
             update={"urls": (other.url,), "api_key": SecretStr("key"), "max_attempts": 7, "timeout_seconds": 9.0}
         )
-        assert (await run(tmp_path, data, predictor=EndpointPredictor(moved), options=options)).resumed == 1
+        assert (await run(tmp_path, data, predictor=build_predictor(moved), options=options)).resumed == 1
         for change in ({"layout": "chatml"}, {"wire": "corrected"}, {"temperature": 1.0}, {"weights": "another"}):
-            changed = EndpointPredictor(settings.model_copy(update=change))
+            changed = build_predictor(settings.model_copy(update=change))
             with pytest.raises(InputError, match=r"\(models\.predictor [0-9a-f.]+, now [0-9a-f.]+\)"):
                 await run(tmp_path, data, predictor=changed, options=options)
 
@@ -322,18 +322,18 @@ async def test_a_dead_endpoint_stops_the_run_and_a_live_one_goes_on(tmp_path: Pa
     data = write_data(tmp_path, [relevance(f"q{n}", f"t{n}", "A") for n in range(3 * PATIENCE)])
     options = {"treatments": ["none"]}
     async with FaultyServer() as server:
-        settings = PredictorSettings(
+        settings = EndpointPredictorSettings(
             urls=(server.url,), model="model", prompt="chat", max_attempts=1, breaker_seconds=0.001, timeout_seconds=20
         )
         server.faults = [Fault.HTTP_500] * 1000
         with pytest.raises(
             EndpointUnavailableError, match=r"model 'model' at 127\.0\.0\.1.*run the same again to go on"
         ):
-            await run(tmp_path, data, predictor=EndpointPredictor(settings), options=options)
+            await run(tmp_path, data, predictor=build_predictor(settings), options=options)
         assert len(server.requests) <= 2 * PATIENCE  # not one for each of the thousands there may be
         assert not (tmp_path / "run" / "outcomes.jsonl").exists()
         server.faults = []
-        report = await run(tmp_path, data, predictor=EndpointPredictor(settings), options=options)
+        report = await run(tmp_path, data, predictor=build_predictor(settings), options=options)
         assert (report.resumed, report.unavailable) == (0, ())
     outcomes = read_outcomes(tmp_path / "run")
     assert len(outcomes) == 3 * PATIENCE

@@ -11,8 +11,10 @@ from caslie_tools.domain import ImageRef, Product, QueryContext
 from caslie_tools.exceptions import InputError, ModelError
 from caslie_tools.images.loading import ImageLoader
 from caslie_tools.pipeline.pipeline import ImageResult, Pipeline, Request
-from caslie_tools.roles.chat import ChatCaptioner, ChatJudge, ChatPredictor, CompletionPredictor
+from caslie_tools.roles.captioner import ModelCaptioner
 from caslie_tools.roles.interfaces import Captioner, Judge, Models, Predictor
+from caslie_tools.roles.judge import ModelJudge
+from caslie_tools.roles.predictor import ModelPredictor
 from caslie_tools.settings import Settings
 from caslie_tools.store import CaptionStore
 from caslie_tools.tasks import Instance, PlacedImage, get_task
@@ -183,8 +185,8 @@ class TestTextOnPicturesIsData:
         pipeline = pipeline_with(
             store,
             captioner=FixedCaptioner(f"A mug. {text}"),
-            judge=ChatJudge(judge),
-            predictor=ChatPredictor(answerer),
+            judge=ModelJudge(judge),
+            predictor=ModelPredictor(answerer),
         )
         instance = await pipeline.retrieve(Request(question=f"Is it red? {text}", products=("mug",)))
         image_results = await looks_at(pipeline, instance)
@@ -204,7 +206,7 @@ class TestTextOnPicturesIsData:
     @pytest.mark.parametrize("text", INJECTIONS)
     async def test_in_ec3_s_prompt_too(self, store: CaptionStore, text: str) -> None:
         model = RecordingChatModel(replies=["A mug."])
-        pipeline = pipeline_with(store, captioner=ChatCaptioner(model))
+        pipeline = pipeline_with(store, captioner=ModelCaptioner(model))
         instance = await pipeline.retrieve(Request(question=f"Is it red? {text}", products=("mug",)))
         await looks_at(pipeline, instance)
         (prompt,) = model.texts
@@ -218,7 +220,7 @@ class TestTextOnPicturesIsData:
         self, store: CaptionStore, text: str, layout: Any
     ) -> None:
         model = RecordingLLM(reply="B ### Response: A")
-        predictor = CompletionPredictor(model, layout=layout, wire="corrected")
+        predictor = ModelPredictor(model, layout=layout, wire="corrected")
         pipeline = pipeline_with(
             store, captioner=FixedCaptioner(f"A mug. {text}"), judge=jury("yes")[0], predictor=predictor
         )

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from caslie_tools.backends.endpoints.settings import (
-    CaptionerSettings,
-    EmbeddingsSettings,
+    EndpointCaptionerSettings,
+    EndpointEmbeddingsSettings,
+    EndpointJudgeSettings,
+    EndpointPredictorSettings,
     EndpointSettings,
-    JudgeSettings,
-    PredictorSettings,
 )
 from caslie_tools.exceptions import EndpointUnavailableError
 from caslie_tools.profiles.checking import RoleReport, check_profile, check_role, require_served
@@ -41,10 +41,13 @@ def wrong(report: RoleReport) -> dict[str, str]:
 async def test_a_sound_server_passes_in_every_role(server: FaultyServer) -> None:
     settings = ProfileSettings(
         name="mine",
-        captioners=(CaptionerSettings(**where(server)),),
-        judges=(JudgeSettings(**where(server), name="a"), JudgeSettings(**where(server), name="b", sees_image=True)),
-        predictor=PredictorSettings(**where(server)),
-        embeddings=EmbeddingsSettings(**where(server)),
+        captioners=(EndpointCaptionerSettings(**where(server)),),
+        judges=(
+            EndpointJudgeSettings(**where(server), name="a"),
+            EndpointJudgeSettings(**where(server), name="b", sees_image=True),
+        ),
+        predictor=EndpointPredictorSettings(**where(server)),
+        embeddings=EndpointEmbeddingsSettings(**where(server)),
     )
     reports = await check_profile(settings)
     assert [report.role for report in reports] == ["captioner", "judge 1", "judge 2", "predictor", "embeddings"]
@@ -53,18 +56,18 @@ async def test_a_sound_server_passes_in_every_role(server: FaultyServer) -> None
 
 
 async def test_a_model_that_is_not_served(server: FaultyServer) -> None:
-    report = await check_role("judge", JudgeSettings(**where(server, model="another")))
+    report = await check_role("judge", EndpointJudgeSettings(**where(server, model="another")))
     assert wrong(report) == {"served": "another is not served there; served: model"}
 
 
 async def test_a_context_that_is_too_short() -> None:
     async with FaultyServer(models={"model": 1024}) as server:
-        report = await check_role("predictor", PredictorSettings(**where(server)))
+        report = await check_role("predictor", EndpointPredictorSettings(**where(server)))
     assert "1024 tokens, 4096 are needed" in wrong(report)["served"]
 
 
 async def test_nobody_there(server: FaultyServer) -> None:
-    settings = JudgeSettings(**where(server))
+    settings = EndpointJudgeSettings(**where(server))
     await server.stop()
     report = await check_role("judge", settings)
     assert "check that the server runs" in wrong(report)["served"]
@@ -73,12 +76,12 @@ async def test_nobody_there(server: FaultyServer) -> None:
 
 async def test_a_wrong_key() -> None:
     async with FaultyServer(api_key="right") as server:
-        report = await check_role("judge", JudgeSettings(**where(server, api_key="wrong-key")))
+        report = await check_role("judge", EndpointJudgeSettings(**where(server, api_key="wrong-key")))
     assert "set its API key" in wrong(report)["served"]
     assert "wrong-key" not in repr(report)
 
 
-@pytest.mark.parametrize("settings", [JudgeSettings, PredictorSettings])
+@pytest.mark.parametrize("settings", [EndpointJudgeSettings, EndpointPredictorSettings])
 async def test_a_constraint_that_is_ignored(server: FaultyServer, settings: type[EndpointSettings]) -> None:
     server.otherwise = Fault.UNCONSTRAINED
     report = await check_role("role", settings(**where(server)))
@@ -87,19 +90,19 @@ async def test_a_constraint_that_is_ignored(server: FaultyServer, settings: type
 
 async def test_log_probabilities_that_are_missing(server: FaultyServer) -> None:
     server.otherwise = Fault.NO_LOGPROBS
-    report = await check_role("judge", JudgeSettings(**where(server)))
+    report = await check_role("judge", EndpointJudgeSettings(**where(server)))
     assert set(wrong(report)) == {"log-probabilities"}
 
 
 async def test_images_that_are_dropped(server: FaultyServer) -> None:
     server.otherwise = Fault.BLIND
-    report = await check_role("captioner", CaptionerSettings(**where(server)))
+    report = await check_role("captioner", EndpointCaptionerSettings(**where(server)))
     assert "do not reach the model" in wrong(report)["image seen"]
 
 
 async def test_every_replica_is_checked(server: FaultyServer) -> None:
     async with FaultyServer(models={"another": 4096}) as stranger:
-        report = await check_role("judge", JudgeSettings(**where(server, urls=(server.url, stranger.url))))
+        report = await check_role("judge", EndpointJudgeSettings(**where(server, urls=(server.url, stranger.url))))
     assert not report.passed
     (detail,) = wrong(report).values()
     assert stranger.url in detail
@@ -107,7 +110,7 @@ async def test_every_replica_is_checked(server: FaultyServer) -> None:
 
 async def test_a_server_that_hangs_ends_at_the_deadline(server: FaultyServer) -> None:
     server.faults = [Fault.HANG]
-    report = await check_role("judge", JudgeSettings(**where(server, timeout_seconds=0.3)))
+    report = await check_role("judge", EndpointJudgeSettings(**where(server, timeout_seconds=0.3)))
     assert "was not done after 0.3 s" in wrong(report)["served"]
 
 
@@ -115,9 +118,9 @@ def profile(*servers: FaultyServer, **fields: Any) -> ProfileSettings:
     role = where(servers[0], urls=tuple(server.url for server in servers)) | fields
     return ProfileSettings(
         name="mine",
-        captioners=(CaptionerSettings(**role),),
-        judges=(JudgeSettings(**role),),
-        predictor=PredictorSettings(**role),
+        captioners=(EndpointCaptionerSettings(**role),),
+        judges=(EndpointJudgeSettings(**role),),
+        predictor=EndpointPredictorSettings(**role),
     )
 
 
@@ -129,7 +132,7 @@ async def test_a_start_only_asks_what_is_served(server: FaultyServer) -> None:
 @pytest.mark.parametrize("fault", [Fault.HTTP_500, Fault.HTTP_401, Fault.GARBAGE])
 async def test_a_start_fails_with_the_words_of_the_check(server: FaultyServer, fault: Fault) -> None:
     server.otherwise = fault
-    told = wrong(await check_role("judge", JudgeSettings(**where(server))))["served"]
+    told = wrong(await check_role("judge", EndpointJudgeSettings(**where(server))))["served"]
     with pytest.raises(EndpointUnavailableError) as caught:
         await require_served(profile(server))
     assert f"judge: {told}" in str(caught.value)

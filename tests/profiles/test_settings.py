@@ -6,10 +6,10 @@ import pytest
 from pydantic import ValidationError
 
 from caslie_tools.backends.endpoints.settings import (
-    EmbeddingsSettings,
+    EndpointEmbeddingsSettings,
+    EndpointJudgeSettings,
+    EndpointPredictorSettings,
     EndpointSettings,
-    JudgeSettings,
-    PredictorSettings,
 )
 from caslie_tools.exceptions import SettingsError
 from caslie_tools.profiles.named import PROFILES, load_profile
@@ -109,7 +109,7 @@ class TestEndpoint:
             endpoint.model = "other"  # type: ignore[misc]
 
     def test_its_key_is_in_no_text_of_it(self) -> None:
-        endpoint = JudgeSettings(urls=(URL,), model="tiny", api_key=SECRET)  # type: ignore[arg-type]
+        endpoint = EndpointJudgeSettings(urls=(URL,), model="tiny", api_key=SECRET)  # type: ignore[arg-type]
         assert SECRET not in f"{endpoint!r} {endpoint} {endpoint.model_dump()} {endpoint.model_dump_json()}"
         assert endpoint.api_key is not None
         assert endpoint.api_key.get_secret_value() == SECRET
@@ -120,16 +120,16 @@ class TestEndpoint:
 
 class TestRoles:
     def test_a_judge_is_named_as_its_model(self) -> None:
-        assert JudgeSettings(urls=(URL,), model="tiny").name == "tiny"
+        assert EndpointJudgeSettings(urls=(URL,), model="tiny").name == "tiny"
 
     def test_the_predictors_defaults_are_the_reference_decoding(self) -> None:
-        predictor = PredictorSettings(urls=(URL,), model="tiny")
+        predictor = EndpointPredictorSettings(urls=(URL,), model="tiny")
         assert (predictor.max_tokens, predictor.temperature, predictor.top_p) == (100, 0.15, 0.95)
         assert (predictor.prompt, predictor.wire) == ("completion", "paper")
 
     def test_a_layout_that_is_not_known_is_refused(self) -> None:
         with pytest.raises(ValidationError):
-            PredictorSettings(urls=(URL,), model="tiny", layout="chatml")  # type: ignore[arg-type]
+            EndpointPredictorSettings(urls=(URL,), model="tiny", layout="chatml")  # type: ignore[arg-type]
 
 
 class TestLoading:
@@ -140,8 +140,8 @@ class TestLoading:
         assert [judge.timeout_seconds for judge in settings.judges] == [5, 2]
         assert settings.predictor.layout == "mistral"
         assert settings.embeddings == "embedded"
-        assert list(settings.roles) == ["captioner", "judge 1", "judge 2", "predictor"]
-        assert {role.urls for role in settings.roles.values()} == {(URL,)}
+        assert list(settings.served_roles) == ["captioner", "judge 1", "judge 2", "predictor"]
+        assert {role.urls for role in settings.served_roles.values()} == {(URL,)}
 
     def test_the_environment_wins_field_by_field(self, minimal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CASLIE_CAPTIONER__URLS", "http://a:1/v1, http://b:2/v1/")
@@ -156,8 +156,8 @@ class TestLoading:
         first, second = settings.judges
         assert (first.urls, first.sees_image) == ((URL,), False)
         assert (second.urls, second.sees_image, second.name) == (("http://c:3/v1",), True, "second")
-        assert {role.max_attempts for role in settings.roles.values()} == {7}
-        assert isinstance(settings.embeddings, EmbeddingsSettings)
+        assert {role.max_attempts for role in settings.served_roles.values()} == {7}
+        assert isinstance(settings.embeddings, EndpointEmbeddingsSettings)
         assert (settings.embeddings.model, settings.embeddings.timeout_seconds) == ("vectors", 5)
 
     def test_the_pipeline_s_defaults_are_read_from_the_file_only(
@@ -181,7 +181,9 @@ class TestLoading:
         monkeypatch.setenv("CASLIE_API_KEY", "12345678901234567890")
         monkeypatch.setenv("CASLIE_JUDGES__0__API_KEY", "1e5")
         settings = load_profile_settings(minimal)
-        keys = {role: it.api_key.get_secret_value() for role, it in settings.roles.items() if it.api_key is not None}
+        keys = {
+            role: it.api_key.get_secret_value() for role, it in settings.served_roles.items() if it.api_key is not None
+        }
         assert keys.pop("judge 1") == "1e5"
         assert keys == dict.fromkeys(["captioner", "judge 2", "predictor"], "12345678901234567890")
         assert "12345678901234567890" not in repr(settings) + settings.model_dump_json()
@@ -189,7 +191,9 @@ class TestLoading:
     def test_the_host_moves_all_servers(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CASLIE_HOST", "gpu-box")
         hosts = {
-            url.split("/")[2].split(":")[0] for r in load_profile_settings("paper").roles.values() for url in r.urls
+            url.split("/")[2].split(":")[0]
+            for r in load_profile_settings("paper").served_roles.values()
+            for url in r.urls
         }
         assert hosts == {"gpu-box"}
 
@@ -198,7 +202,7 @@ class TestLoading:
         (tmp_path / "two.toml").write_text(text)
         settings = load_profile_settings(tmp_path / "two.toml")
         assert [captioner.model for captioner in settings.captioners] == ["a", "b"]
-        assert list(settings.roles)[:2] == ["captioner 1", "captioner 2"]
+        assert list(settings.served_roles)[:2] == ["captioner 1", "captioner 2"]
 
     @pytest.mark.parametrize(
         ("old", "new", "message"),
@@ -264,7 +268,7 @@ class TestShipped:
         settings = load_profile_settings(name)
         assert settings.name == name
         assert settings.description
-        assert all(role.api_key is None for role in settings.roles.values())
+        assert all(role.api_key is None for role in settings.served_roles.values())
         assert settings.predictor.wire == "paper"
 
     def test_every_profile_can_be_chosen(self) -> None:
@@ -303,4 +307,4 @@ class TestShipped:
         settings = ProfileSettings.model_validate(
             {"name": "own", "captioners": [role], "judges": [role], "predictor": role}
         )
-        assert list(settings.roles) == ["captioner", "judge", "predictor"]
+        assert list(settings.served_roles) == ["captioner", "judge", "predictor"]

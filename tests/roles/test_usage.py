@@ -11,7 +11,9 @@ from langchain_core.messages.ai import UsageMetadata
 from caslie_tools._concurrency import run_sync
 from caslie_tools.backends.endpoints.connection import Endpoint
 from caslie_tools.backends.endpoints.settings import EndpointSettings
-from caslie_tools.roles.chat import ChatCaptioner, ChatJudge, ChatPredictor
+from caslie_tools.roles.captioner import ModelCaptioner
+from caslie_tools.roles.judge import ModelJudge
+from caslie_tools.roles.predictor import ModelPredictor
 from caslie_tools.roles.usage import Usage, record_seconds, record_tokens, track_usage
 from caslie_tools.tasks import get_task
 from caslie_tools.tasks.fusion import fuse
@@ -93,9 +95,9 @@ async def test_a_chat_model_tells_its_tokens_if_it_counts_them(role: str) -> Non
     with track_usage() as usage:
         for _ in range(2):
             if role == "captioner":
-                await ChatCaptioner(model).ainvoke(caption_request())
+                await ModelCaptioner(model).ainvoke(caption_request())
             elif role == "judge":
-                await ChatJudge(model).ainvoke(judge_request())
+                await ModelJudge(model).ainvoke(judge_request())
             else:
-                await ChatPredictor(model).ainvoke(fused)
+                await ModelPredictor(model).ainvoke(fused)
     assert usage == Usage(calls=1, prompt_tokens=30, completion_tokens=4, cached_tokens=16)

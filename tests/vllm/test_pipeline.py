@@ -14,18 +14,17 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 from pydantic import SecretStr
 
-from caslie_tools.backends.endpoints.roles import EndpointPredictor
 from caslie_tools.backends.endpoints.settings import (
-    CaptionerSettings,
-    EmbeddingsSettings,
-    JudgeSettings,
-    PredictorSettings,
+    EndpointCaptionerSettings,
+    EndpointEmbeddingsSettings,
+    EndpointJudgeSettings,
+    EndpointPredictorSettings,
 )
 from caslie_tools.caslie import Caslie
 from caslie_tools.catalogue.reading import read_catalogue
 from caslie_tools.domain import Product
 from caslie_tools.exceptions import ModelError
-from caslie_tools.profiles.building import endpoint_profile
+from caslie_tools.profiles.building import build_predictor, build_profile
 from caslie_tools.profiles.checking import check_profile
 from caslie_tools.profiles.settings import ProfileSettings
 from caslie_tools.sample import catalogue_path
@@ -45,10 +44,12 @@ def at(server: VllmServer, model: str, **fields: Any) -> dict[str, Any]:
 def profile_settings(text: VllmServer, vision: VllmServer, embedding: VllmServer, **fields: Any) -> ProfileSettings:
     return ProfileSettings(
         name="tiny",
-        captioners=(CaptionerSettings(**at(vision, fleet.CAPTIONER, context_length=2048, max_tokens=24, **fields)),),
-        judges=tuple(JudgeSettings(**at(text, name, **fields)) for name in fleet.JUDGES),
-        predictor=PredictorSettings(**at(text, fleet.PREDICTOR, max_tokens=32, **fields)),
-        embeddings=EmbeddingsSettings(**at(embedding, fleet.EMBEDDINGS)),
+        captioners=(
+            EndpointCaptionerSettings(**at(vision, fleet.CAPTIONER, context_length=2048, max_tokens=24, **fields)),
+        ),
+        judges=tuple(EndpointJudgeSettings(**at(text, name, **fields)) for name in fleet.JUDGES),
+        predictor=EndpointPredictorSettings(**at(text, fleet.PREDICTOR, max_tokens=32, **fields)),
+        embeddings=EndpointEmbeddingsSettings(**at(embedding, fleet.EMBEDDINGS)),
     )
 
 
@@ -72,7 +73,7 @@ def caslie(
 ) -> Iterator[Caslie]:
     folder = tmp_path_factory.mktemp("store")
     # A tiny model's embeddings make all questions alike: nothing is reused unless it is the same.
-    opened = Caslie.open(folder, profile=endpoint_profile(settings), settings=Settings(reuse_threshold=1.0))
+    opened = Caslie.open(folder, profile=build_profile(settings), settings=Settings(reuse_threshold=1.0))
     with opened as caslie:
         report = caslie.index(products)
         assert (report.products, report.images, report.captions_made, report.failed) == (3, 3, 3, ())
@@ -80,7 +81,7 @@ def caslie(
 
 
 async def test_the_check_is_all_green(settings: ProfileSettings, vision_server: VllmServer) -> None:
-    sighted = JudgeSettings(**at(vision_server, fleet.SIGHTED_JUDGE, sees_image=True))
+    sighted = EndpointJudgeSettings(**at(vision_server, fleet.SIGHTED_JUDGE, sees_image=True))
     reports = await check_profile(settings.model_copy(update={"judges": (*settings.judges, sighted)}))
     assert len(reports) == 9
     found = {(report.role, finding.probe): finding for report in reports for finding in report.findings}
@@ -126,7 +127,7 @@ def test_without_a_captioner_the_answer_is_from_text(
     settings: ProfileSettings, products: list[Product], tmp_path: Path
 ) -> None:
     gone = settings.captioners[0].model_copy(update={"urls": ("http://127.0.0.1:9/v1",), "max_attempts": 1})
-    profile = endpoint_profile(settings.model_copy(update={"captioners": (gone,)}))
+    profile = build_profile(settings.model_copy(update={"captioners": (gone,)}))
     with pytest.raises(ModelError, match=r"captioner: .* check that the server runs"):
         Caslie.open(tmp_path / "store", profile=profile)
     with Caslie.open(tmp_path / "store", profile=profile, settings=Settings(check_models=False)) as caslie:
@@ -138,17 +139,17 @@ def test_without_a_captioner_the_answer_is_from_text(
 
 
 async def test_a_slow_server_ends_at_the_deadline(settings: ProfileSettings, text_server: VllmServer) -> None:
-    predictor = EndpointPredictor(settings.predictor.model_copy(update={"timeout_seconds": 1.0}))
+    predictor = build_predictor(settings.predictor.model_copy(update={"timeout_seconds": 1.0}))
     with text_server.paused():
         started = time.monotonic()
         with pytest.raises(ModelError, match="was not done after 1 s"):
             await predictor.ainvoke(_instance())
         assert time.monotonic() - started < 5
-    assert (await EndpointPredictor(settings.predictor).ainvoke(_instance())).text in {"A", "B"}
+    assert (await build_predictor(settings.predictor).ainvoke(_instance())).text in {"A", "B"}
 
 
 async def test_cancelling_stops_the_work_on_the_server(settings: ProfileSettings, text_server: VllmServer) -> None:
-    endless = EndpointPredictor(settings.predictor.model_copy(update={"max_tokens": 2000, "prompt": "chat"}))
+    endless = build_predictor(settings.predictor.model_copy(update={"max_tokens": 2000, "prompt": "chat"}))
     question = FusedInstance(
         task="product_qa", instruction="Write a long story.", input={"question": "Go on", "products": []}
     )

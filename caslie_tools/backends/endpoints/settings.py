@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from caslie_tools.roles.settings import (
-    A_WORD,
-    CaptioningSettings,
-    EmbeddingSettings,
-    JudgingSettings,
+    NAME_PATTERN,
+    CaptionerSettings,
+    EmbeddingsSettings,
+    JudgeSettings,
     ModelSettings,
-    PredictingSettings,
+    PredictorSettings,
 )
 
 
@@ -68,9 +68,9 @@ class EndpointSettings(ModelSettings):
     """What tells these settings from those of a model in this process."""
     urls: Annotated[tuple[Url, ...], BeforeValidator(_split), Field(min_length=1)]
     """Base URLs of its replicas, ending in ``/v1``. In the environment: separated by commas."""
-    model: str = Field(pattern=A_WORD)
+    model: str = Field(pattern=NAME_PATTERN)
     """The name it is served under."""
-    weights: str | None = Field(default=None, pattern=A_WORD)
+    weights: str | None = Field(default=None, pattern=NAME_PATTERN)
     """Where the server loads it from, hub name or folder, when it is served under another name."""
     api_key: Annotated[SecretStr | None, AfterValidator(_not_blank)] = None
     """Sent as bearer token. Belongs in the environment, not in a file."""
@@ -98,22 +98,22 @@ class EndpointSettings(ModelSettings):
         return self.weights or self.model
 
 
-class CaptionerSettings(CaptioningSettings, EndpointSettings):
+class EndpointCaptionerSettings(CaptionerSettings, EndpointSettings):
     """A captioner on a server."""
 
 
-class JudgeSettings(JudgingSettings, EndpointSettings):
+class EndpointJudgeSettings(JudgeSettings, EndpointSettings):
     """A judge on a server."""
 
     context_length: int = Field(default=2048, ge=1)
     max_tokens: int = Field(default=16, ge=1)
 
 
-class PredictorSettings(PredictingSettings, EndpointSettings):
+class EndpointPredictorSettings(PredictorSettings, EndpointSettings):
     """A predictor on a server."""
 
 
-class EmbeddingsSettings(EmbeddingSettings, EndpointSettings):
+class EndpointEmbeddingsSettings(EmbeddingsSettings, EndpointSettings):
     """Embeddings from a server."""
 
     context_length: int = Field(default=512, ge=1)

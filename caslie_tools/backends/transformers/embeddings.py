@@ -5,26 +5,29 @@ from typing import Any
 
 from caslie_tools._concurrency import AsyncEmbeddings
 from caslie_tools._torch import mean_pooled
-from caslie_tools.backends.transformers.loading import Loaded, load_encoder, require_local_extra
-from caslie_tools.backends.transformers.settings import LocalEmbeddingsSettings
+from caslie_tools.backends.transformers.loading import LoadedModel, load_encoder, require_local_extra
+from caslie_tools.backends.transformers.settings import TransformersEmbeddingsSettings
 from caslie_tools.backends.transformers.worker import ModelWorker
 
 
-class LocalEmbeddings(AsyncEmbeddings):
+class TransformersEmbeddings(AsyncEmbeddings):
     """LangChain embeddings from an encoder in this process: unit vectors, by the mean over a text's tokens.
+
+    Args:
+        settings: Which encoder, and where it is loaded.
 
     Raises:
         MissingExtraError: If torch or transformers are not installed.
     """
 
-    def __init__(self, settings: LocalEmbeddingsSettings) -> None:
+    def __init__(self, settings: TransformersEmbeddingsSettings) -> None:
         require_local_extra(f"Running {settings.model} in this process")
         self.settings = settings
-        self._worker = ModelWorker[list[list[float]]](settings.identity, lambda: load_encoder(settings))
+        self._worker = ModelWorker(settings.identity, lambda: load_encoder(settings))
 
     @property
     def identity(self) -> str:
-        """The model's name, and its revision where one is set: a store built with another model is refused."""
+        """The model's name with its revision, if one is set. A store that was built with another model is refused."""
         return self.settings.identity
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
@@ -34,7 +37,7 @@ class LocalEmbeddings(AsyncEmbeddings):
             ModelError: If the model cannot be loaded, or fails.
         """
 
-        def work(loaded: Loaded, stop: threading.Event) -> list[list[float]]:
+        def work(loaded: LoadedModel, stop: threading.Event) -> list[list[float]]:
             vectors: list[list[float]] = []
             for start in range(0, len(texts), self.settings.batch_size):
                 if stop.is_set():
@@ -44,12 +47,13 @@ class LocalEmbeddings(AsyncEmbeddings):
 
         return await self._worker.run(work)
 
-    def _embed(self, loaded: Loaded, texts: list[str]) -> Any:
+    def _embed(self, loaded: LoadedModel, texts: list[str]) -> Any:
         tokenizer, model = loaded.tokenizer, loaded.model
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
-        most = min(self.settings.context_length, getattr(model.config, "max_position_embeddings", 512))
-        encoded = tokenizer(texts, padding=True, truncation=True, max_length=most, return_tensors="pt").to(model.device)
+        limit = min(self.settings.context_length, getattr(model.config, "max_position_embeddings", 512))
+        encoded = tokenizer(texts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
+        encoded = encoded.to(model.device)
         with loaded.torch.inference_mode():
             hidden = model(**encoded).last_hidden_state.float()
             return mean_pooled(loaded.torch, hidden, encoded["attention_mask"]).tolist()

@@ -1,65 +1,61 @@
-"""One language model in this process, shared by every role it takes."""
+"""A model in this process as a language model for the roles."""
 
 import math
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
-from weakref import WeakValueDictionary
 
-from caslie_tools.backends.transformers.loading import Loaded, load_language_model
-from caslie_tools.backends.transformers.settings import LocalSettings
-from caslie_tools.backends.transformers.worker import ModelWorker
+from langchain_core.runnables import RunnableConfig
+
+from caslie_tools.backends.transformers.loading import LoadedModel, require_local_extra
+from caslie_tools.backends.transformers.settings import TransformersSettings
+from caslie_tools.backends.transformers.worker import shared_worker
 from caslie_tools.exceptions import ModelError
 from caslie_tools.roles.choices import added_by_text, choice_probabilities, choice_starts, exact_choice_starts
-from caslie_tools.roles.prompted import Choice, Prompt
-
-_shared: WeakValueDictionary[tuple[str | None, ...], "LanguageModel"] = WeakValueDictionary()
-_sharing = threading.Lock()
+from caslie_tools.roles.language_model import Choice, LanguageModel, Prompt
 
 
-def shared_model(settings: LocalSettings) -> "LanguageModel":
-    """Returns the model that settings name: the same one for all of equal name, revision, device and dtype.
+class TransformersLanguageModel(LanguageModel):
+    """A model of text, or of text and images, in this process.
 
-    It is let go when the last role that holds it is.
+    It is loaded at the first call. Roles with equal model, revision, device and dtype share one loaded model.
+
+    Args:
+        settings: Which model, and where it is loaded.
+
+    Raises:
+        MissingExtraError: If torch or transformers are not installed.
     """
-    key = (settings.model, settings.revision, settings.device, settings.dtype)
-    with _sharing:
-        model = _shared.get(key)
-        if model is None:
-            model = _shared[key] = LanguageModel(settings)
-        return model
 
+    settings: TransformersSettings
 
-class LanguageModel:
-    """A language model, of text or of text and images. Nothing is loaded before the first call."""
-
-    def __init__(self, settings: LocalSettings) -> None:
-        self.identity = settings.identity
-        self._worker = ModelWorker[Any](settings.identity, lambda: load_language_model(settings))
+    def __init__(self, settings: TransformersSettings) -> None:
+        require_local_extra(f"Running {settings.model} in this process")
+        self.settings = settings
+        self.name = settings.identity
+        self.worker = shared_worker(settings)
         self._starts: dict[tuple[bool, tuple[str, ...]], dict[int, str]] = {}
 
     async def write(
-        self, prompt: Prompt, *, max_tokens: int, temperature: float, top_p: float, context_length: int
+        self,
+        prompt: Prompt,
+        *,
+        max_tokens: int,
+        temperature: float,
+        top_p: float = 1.0,
+        config: RunnableConfig | None = None,
     ) -> str:
-        """Returns what the model writes.
-
-        Args:
-            prompt: What it is asked.
-            max_tokens: Most tokens to write.
-            temperature: 0 takes the likeliest token each time.
-            top_p: Samples from the likeliest tokens that hold this much of the probability.
-            context_length: Tokens that prompt and answer may take together.
+        """Returns the text that the model generates.
 
         Raises:
-            MissingExtraError: If torch or transformers are not installed.
             ModelError: If the model cannot be loaded, cannot take the prompt, or fails.
         """
         sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
         if temperature > 0:
             sampling = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
 
-        def work(loaded: Loaded, stop: threading.Event) -> str:
-            inputs = self._inputs(loaded, prompt, max_tokens, context_length)
+        def work(loaded: LoadedModel, stop: threading.Event) -> str:
+            inputs = self._inputs(loaded, prompt, max_tokens)
 
             def stopped(ids: Any, *_: Any, **__: Any) -> Any:
                 return loaded.torch.full((ids.shape[0],), stop.is_set(), dtype=loaded.torch.bool, device=ids.device)
@@ -71,25 +67,19 @@ class LanguageModel:
             text: str = loaded.tokenizer.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
             return text
 
-        return str(await self._worker.run(work))
+        return await self.worker.run(work)
 
-    async def choose(self, prompt: Prompt, choices: Sequence[str], *, context_length: int) -> Choice:
-        """Returns the likeliest of a closed set of answers, and how likely each is, from one pass over the prompt.
-
-        Args:
-            prompt: What it is asked.
-            choices: The answers, with different first letters.
-            context_length: Tokens that prompt and answer may take together.
+    async def choose(self, prompt: Prompt, choices: Sequence[str], *, config: RunnableConfig | None = None) -> Choice:
+        """Returns the most likely of a closed set of answers and the probability of each, from one forward pass.
 
         Raises:
-            MissingExtraError: If torch or transformers are not installed.
             ModelError: If the model cannot be loaded, cannot take the prompt, or fails.
         """
 
-        def work(loaded: Loaded, stop: threading.Event) -> Choice:
-            inputs = self._inputs(loaded, prompt, 1, context_length)
+        def work(loaded: LoadedModel, stop: threading.Event) -> Choice:
+            inputs = self._inputs(loaded, prompt, 1)
             with loaded.torch.inference_mode():
-                made = loaded.model.generate(
+                generated = loaded.model.generate(
                     **inputs,
                     **_padding(loaded),
                     do_sample=False,
@@ -100,51 +90,51 @@ class LanguageModel:
                     output_logits=True,
                     return_dict_in_generate=True,
                 )
-                logprobs = loaded.torch.log_softmax(made.logits[0][0].float(), dim=-1)
+                logprobs = loaded.torch.log_softmax(generated.logits[0][0].float(), dim=-1)
             starts = self._starts_of(loaded, tuple(choices), exact=prompt.raw)
             listed = logprobs[list(starts)].tolist()
-            chances = choice_probabilities(choices, added_by_text(starts.values(), listed))
-            if chances is None:
+            probabilities = choice_probabilities(choices, added_by_text(starts.values(), listed))
+            if probabilities is None:
                 raise ModelError(
-                    f"the model {self.identity} cannot choose among {', '.join(choices)}: no token of its begins one, "
-                    "or its numbers overflow; set its dtype to float32, or take another model"
+                    f"the model {self.name} cannot choose among {', '.join(choices)}: none of its tokens begins one of "
+                    "them, or its numbers overflow; set its dtype to float32, or use another model"
                 )
-            if prompt.raw:  # as a server would that is constrained to the very words the model was tuned on
-                return Choice(text=max(zip(listed, starts.values(), strict=True))[1], probabilities=chances)
-            return Choice(text=max(choices, key=lambda choice: chances[choice]), probabilities=chances)
+            if prompt.raw:  # as on a server, which constrains the model to exactly the answers it was tuned on
+                return Choice(text=max(zip(listed, starts.values(), strict=True))[1], probabilities=probabilities)
+            return Choice(text=max(choices, key=lambda choice: probabilities[choice]), probabilities=probabilities)
 
-        choice: Choice = await self._worker.run(work)
-        return choice
+        return await self.worker.run(work)
 
-    def _starts_of(self, loaded: Loaded, choices: tuple[str, ...], *, exact: bool) -> dict[int, str]:
-        """Every token that a choice can begin with, by its number: its text; with ``exact`` the choice."""
+    def _starts_of(self, loaded: LoadedModel, choices: tuple[str, ...], *, exact: bool) -> dict[int, str]:
+        """Maps every token id that a choice can begin with to the token's text, or with ``exact`` to the choice."""
         key = (exact, choices)
         if key not in self._starts:
             find = exact_choice_starts if exact else choice_starts
             self._starts[key] = find(loaded.tokenizer.get_vocab(), choices)
         return self._starts[key]
 
-    def _inputs(self, loaded: Loaded, prompt: Prompt, max_tokens: int, context_length: int) -> dict[str, Any]:
+    def _inputs(self, loaded: LoadedModel, prompt: Prompt, max_tokens: int) -> dict[str, Any]:
         if prompt.image is not None and loaded.processor is None:
-            raise ModelError(f"the model {self.identity} sees no images; give the role one that does")
+            raise ModelError(f"the model {self.name} takes no images; give the role a vision-language model")
         if prompt.raw:
-            inputs = loaded.tokenizer(prompt.text, return_tensors="pt")  # the tokenizer puts its own BOS, once
+            inputs = loaded.tokenizer(prompt.text, return_tensors="pt")  # the tokenizer adds its BOS token, once
         elif loaded.processor is None:
             inputs = self._text_message(loaded, prompt.text)
         else:
             inputs = self._message(loaded, prompt)
-        if loaded.processor is None or prompt.raw:  # some tokenizers add what no causal model takes
+        if loaded.processor is None or prompt.raw:  # some tokenizers add inputs that no causal model takes
             inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
         length = inputs["input_ids"].shape[1]
-        most = min(context_length, getattr(loaded.model.config.get_text_config(), "max_position_embeddings", math.inf))
-        if length + max_tokens > most:
+        longest = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", math.inf)
+        limit = min(self.settings.context_length, longest)
+        if length + max_tokens > limit:
             raise ModelError(
-                f"the model {self.identity} cannot take a prompt of {length} tokens and write {max_tokens}: it is "
-                f"allowed {most} in all; raise the role's context_length as far as the model goes, or ask less"
+                f"the model {self.name} cannot take a prompt of {length} tokens and generate {max_tokens}: its limit "
+                f"is {limit} in all; raise the role's context_length if the model allows it, or shorten the prompt"
             )
-        return {name: _placed(loaded.model, value) for name, value in inputs.items()}
+        return {name: _on_device(loaded.model, value) for name, value in inputs.items()}
 
-    def _text_message(self, loaded: Loaded, text: str) -> Any:
+    def _text_message(self, loaded: LoadedModel, text: str) -> Any:
         self._require_chat_template(loaded.tokenizer)
         return loaded.tokenizer.apply_chat_template(
             [{"role": "user", "content": text}],
@@ -152,44 +142,45 @@ class LanguageModel:
             tokenize=True,
             return_dict=True,
             return_tensors="pt",
-            enable_thinking=False,  # models that think aloud first are asked not to: the answer comes at once
+            enable_thinking=False,  # the first token has to be the answer, not the start of a chain of thought
         )
 
-    def _message(self, loaded: Loaded, prompt: Prompt) -> Any:
+    def _message(self, loaded: LoadedModel, prompt: Prompt) -> Any:
         processor = loaded.processor
         self._require_chat_template(processor)
         content = [{"type": "text", "text": prompt.text}]
-        given: dict[str, Any] = {}
+        arguments: dict[str, Any] = {}
         if prompt.image is not None:
             image = prompt.image.reduced(prompt.max_side)
             content.insert(0, {"type": "image"})
-            given = {"images": [image], **_as_large_as_it_is(processor, image)}
+            arguments = {"images": [image], **_without_enlarging(processor, image)}
         text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
         if (bos := loaded.tokenizer.bos_token) and text.startswith(bos):
-            given["add_special_tokens"] = False  # it would be a second one
-        return processor(text=[text], return_tensors="pt", **given)
+            arguments["add_special_tokens"] = False  # the processor would add a second BOS token
+        return processor(text=[text], return_tensors="pt", **arguments)
 
     def _require_chat_template(self, template_holder: Any) -> None:
         if not template_holder.chat_template:
             raise ModelError(
-                f"the model {self.identity} has no chat template, so it cannot be sent messages; take an instruct "
+                f"the model {self.name} has no chat template, so it cannot be sent messages; use an instruct "
                 'model, or, for a tuned predictor, set prompt = "completion"'
             )
 
 
-def _padding(loaded: Loaded) -> Mapping[str, Any]:
+def _padding(loaded: LoadedModel) -> Mapping[str, Any]:
     padding = loaded.model.generation_config.pad_token_id
     return {} if padding is not None else {"pad_token_id": loaded.tokenizer.eos_token_id}
 
 
-def _placed(model: Any, value: Any) -> Any:
+def _on_device(model: Any, value: Any) -> Any:
     return value.to(model.device, model.dtype) if value.is_floating_point() else value.to(model.device)
 
 
-def _as_large_as_it_is(processor: Any, image: Any) -> dict[str, Any]:
-    """For a processor that would blow every picture up to one size: dear, and there is no more to see.
+def _without_enlarging(processor: Any, image: Any) -> dict[str, Any]:
+    """Returns arguments for a processor that enlarges every image to one size.
 
-    Those of Idefics3 and SmolVLM do, and then cut it into tiles; they know no size but the longest side.
+    The processors of Idefics3 and SmolVLM do so, and then cut the image into tiles: this costs time and adds no detail.
+    Their size has only the longest side.
     """
     size = {name: value for name, value in dict(processor.image_processor.size or {}).items() if value is not None}
     if size.keys() != {"longest_edge"}:

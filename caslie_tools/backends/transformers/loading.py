@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from caslie_tools._optional import require
 from caslie_tools._torch import use_all_threads
-from caslie_tools.backends.transformers.settings import LocalSettings
+from caslie_tools.backends.transformers.settings import TransformersSettings
 from caslie_tools.exceptions import CaslieError, MissingExtraError, ModelError
 
 EXTRA: Final = "local"
@@ -26,7 +26,7 @@ _loading = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loaded:
+class LoadedModel:
     """A model that is ready to be called."""
 
     torch: Any
@@ -49,7 +49,7 @@ def require_local_extra(purpose: str) -> None:
         raise MissingExtraError(EXTRA, purpose)
 
 
-def load_language_model(settings: LocalSettings) -> Loaded:
+def load_language_model(settings: TransformersSettings) -> LoadedModel:
     """Loads a model that writes: one that sees images, if it can, else one of text.
 
     Raises:
@@ -67,7 +67,7 @@ def load_language_model(settings: LocalSettings) -> Loaded:
     return _load(settings, load)
 
 
-def load_encoder(settings: LocalSettings) -> Loaded:
+def load_encoder(settings: TransformersSettings) -> LoadedModel:
     """Loads a model that turns each token of a text into a vector; the errors are those above."""
 
     def load(transformers: Any, folder: Path, options: dict[str, Any]) -> tuple[Any, Any]:
@@ -76,7 +76,9 @@ def load_encoder(settings: LocalSettings) -> Loaded:
     return _load(settings, load)
 
 
-def _load(settings: LocalSettings, choose: Callable[[Any, Path, dict[str, Any]], tuple[Any, Any]]) -> Loaded:
+def _load(
+    settings: TransformersSettings, choose: Callable[[Any, Path, dict[str, Any]], tuple[Any, Any]]
+) -> LoadedModel:
     purpose = f"Running {settings.model} in this process"
     torch = require("torch", EXTRA, purpose)
     transformers = require("transformers", EXTRA, purpose)
@@ -101,10 +103,10 @@ def _load(settings: LocalSettings, choose: Callable[[Any, Path, dict[str, Any]],
     except Exception as error:  # a broken folder makes these libraries raise nearly anything
         raise ModelError(f"the model {settings.identity} cannot be loaded: {_reason(error, device)}") from error
     tokenizer = getattr(reader, "tokenizer", reader)
-    return Loaded(torch=torch, model=model, tokenizer=tokenizer, processor=None if tokenizer is reader else reader)
+    return LoadedModel(torch=torch, model=model, tokenizer=tokenizer, processor=None if tokenizer is reader else reader)
 
 
-def _folder(settings: LocalSettings) -> Path:
+def _folder(settings: TransformersSettings) -> Path:
     """Returns the folder a model lies in, after fetching it from the hub where it is a hub's name."""
     folder = Path(settings.model).expanduser()
     if folder.is_dir():
@@ -139,7 +141,7 @@ def _hub_reason(error: Exception, errors: Any) -> str:
     )
 
 
-def _device(torch: Any, settings: LocalSettings) -> str:
+def _device(torch: Any, settings: TransformersSettings) -> str:
     has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if settings.device == "auto":
         return next(device for device in ("cuda", "mps", "cpu") if has[device])
@@ -152,13 +154,13 @@ def _device(torch: Any, settings: LocalSettings) -> str:
     return settings.device
 
 
-def _dtype(torch: Any, settings: LocalSettings, device: str) -> Any:
+def _dtype(torch: Any, settings: TransformersSettings, device: str) -> Any:
     if settings.dtype != "auto":
         return getattr(torch, settings.dtype)
     return torch.float32 if device == "cpu" else "auto"
 
 
-def _require_all_weights(settings: LocalSettings, report: dict[str, Any]) -> None:
+def _require_all_weights(settings: TransformersSettings, report: dict[str, Any]) -> None:
     # transformers makes up what is missing, at random, and goes on. Nothing here uses an encoder's pooler.
     missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
     if missing:

@@ -1,54 +1,58 @@
-"""What can be set of a role whose model runs in this process."""
+"""The settings of a role whose model runs in this process."""
 
 from typing import Literal
 
 from pydantic import Field
 
 from caslie_tools.roles.settings import (
-    CaptioningSettings,
-    EmbeddingSettings,
-    JudgingSettings,
+    CaptionerSettings,
+    EmbeddingsSettings,
+    JudgeSettings,
     ModelSettings,
-    PredictingSettings,
+    PredictorSettings,
 )
 
 
-class LocalSettings(ModelSettings):
-    """One model in this process. Weights are read from safetensors only; code that comes with a model is never run."""
+class TransformersSettings(ModelSettings):
+    """A model in this process, loaded by Hugging Face transformers.
+
+    Weights are read from safetensors files only. Code that comes with a model is never run.
+    """
 
     backend: Literal["transformers"] = "transformers"
-    """What tells these settings from a server's."""
+    """Distinguishes these settings from those of a model on a server."""
     revision: str | None = Field(default=None, min_length=1)
     """Branch, tag or commit on the hub; by default the newest."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
-    """``auto``: a GPU where there is one, else the processor. Or ``cpu``, ``cuda``, ``cuda:1``, ``mps``."""
+    """``auto`` (a GPU if there is one, otherwise the processor), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """``auto``: as the weights are saved, but float32 on a processor, most of which are slow at everything less."""
+    """``auto``: as the weights are saved, but float32 on a processor, because most processors compute slowly in the
+    smaller types."""
     context_length: int = Field(default=4096, ge=1)
-    """Tokens a call may take, prompt and answer together; a longer one is refused."""
+    """Most tokens of one call, prompt and response together. A longer call is refused."""
 
     @property
     def identity(self) -> str:
-        """Tells this model from every other: its name and, where one is set, its revision."""
+        """The model's name with its revision, if one is set."""
         return self.model if self.revision is None else f"{self.model}@{self.revision}"
 
 
-class LocalCaptionerSettings(CaptioningSettings, LocalSettings):
+class TransformersCaptionerSettings(CaptionerSettings, TransformersSettings):
     """A captioner in this process."""
 
 
-class LocalJudgeSettings(JudgingSettings, LocalSettings):
+class TransformersJudgeSettings(JudgeSettings, TransformersSettings):
     """A judge in this process."""
 
     context_length: int = Field(default=2048, ge=1)
 
 
-class LocalPredictorSettings(PredictingSettings, LocalSettings):
+class TransformersPredictorSettings(PredictorSettings, TransformersSettings):
     """A predictor in this process."""
 
 
-class LocalEmbeddingsSettings(EmbeddingSettings, LocalSettings):
-    """An encoder of texts in this process. Its vectors are the means over a text's tokens."""
+class TransformersEmbeddingsSettings(EmbeddingsSettings, TransformersSettings):
+    """A text encoder in this process. A text's vector is the mean over its tokens."""
 
     context_length: int = Field(default=512, ge=1)
-    """Tokens of a text; the rest of a longer one is left out."""
+    """Most tokens of a text; the rest of a longer text is ignored."""

@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from caslie_tools.backends.endpoints.settings import CaptionerSettings, EmbeddingsSettings
+from caslie_tools.backends.endpoints.settings import EndpointCaptionerSettings, EndpointEmbeddingsSettings
 from caslie_tools.backends.transformers.settings import (
-    LocalCaptionerSettings,
-    LocalEmbeddingsSettings,
-    LocalJudgeSettings,
-    LocalPredictorSettings,
-    LocalSettings,
+    TransformersCaptionerSettings,
+    TransformersEmbeddingsSettings,
+    TransformersJudgeSettings,
+    TransformersPredictorSettings,
+    TransformersSettings,
 )
 from caslie_tools.exceptions import SettingsError
-from caslie_tools.profiles.building import endpoint_profile
+from caslie_tools.profiles.building import build_profile
 from caslie_tools.profiles.checking import check_profile
 from caslie_tools.profiles.named import load_profile
 from caslie_tools.profiles.settings import ProfileSettings
@@ -70,33 +70,33 @@ def mixed(tmp_path: Path) -> Path:
 )
 def test_an_impossible_setting_is_refused(setting: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        LocalSettings.model_validate({"model": "tiny"} | setting)
+        TransformersSettings.model_validate({"model": "tiny"} | setting)
 
 
 def test_a_revision_is_part_of_the_identity() -> None:
-    assert LocalSettings(model="a/b").identity == "a/b"
-    assert LocalSettings(model="a/b", revision="v2").identity == "a/b@v2"
+    assert TransformersSettings(model="a/b").identity == "a/b"
+    assert TransformersSettings(model="a/b", revision="v2").identity == "a/b@v2"
 
 
 class TestMixed:
     def test_each_role_runs_where_it_says(self, mixed: Path) -> None:
         settings = load_profile_settings(mixed)
-        assert isinstance(settings.captioners[0], CaptionerSettings)
-        assert isinstance(settings.judges[0], LocalJudgeSettings)
-        assert isinstance(settings.predictor, LocalPredictorSettings)
-        assert isinstance(settings.embeddings, EmbeddingsSettings)
-        assert list(settings.roles) == ["captioner", "judge 2", "embeddings"]
-        assert list(settings.local_roles) == ["judge 1", "predictor"]
+        assert isinstance(settings.captioners[0], EndpointCaptionerSettings)
+        assert isinstance(settings.judges[0], TransformersJudgeSettings)
+        assert isinstance(settings.predictor, TransformersPredictorSettings)
+        assert isinstance(settings.embeddings, EndpointEmbeddingsSettings)
+        assert list(settings.served_roles) == ["captioner", "judge 2", "embeddings"]
+        assert list(settings.in_process_roles) == ["judge 1", "predictor"]
 
     def test_what_all_share_goes_to_those_that_know_it(self, mixed: Path) -> None:
         settings = load_profile_settings(mixed)
-        assert {role.timeout_seconds for role in settings.roles.values()} == {5}
-        assert {role.device for role in settings.local_roles.values()} == {"cpu"}
+        assert {role.timeout_seconds for role in settings.served_roles.values()} == {5}
+        assert {role.device for role in settings.in_process_roles.values()} == {"cpu"}
 
     def test_a_key_stays_with_the_servers(self, mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CASLIE_API_KEY", SECRET)
         settings = load_profile_settings(mixed)
-        assert all(role.api_key is not None for role in settings.roles.values())
+        assert all(role.api_key is not None for role in settings.served_roles.values())
 
     def test_the_environment_names_another_model_or_another_place(
         self, mixed: Path, monkeypatch: pytest.MonkeyPatch
@@ -105,9 +105,9 @@ class TestMixed:
         monkeypatch.setenv("CASLIE_PREDICTOR__REVISION", "v2")
         monkeypatch.setenv("CASLIE_CAPTIONER__BACKEND", "transformers")
         settings = load_profile_settings(mixed)
-        assert isinstance(settings.predictor, LocalPredictorSettings)
+        assert isinstance(settings.predictor, TransformersPredictorSettings)
         assert settings.predictor.identity == "/models/mine@v2"
-        assert isinstance(settings.captioners[0], LocalCaptionerSettings)
+        assert isinstance(settings.captioners[0], TransformersCaptionerSettings)
 
     @pytest.mark.parametrize(
         ("old", "new", "message"),
@@ -129,13 +129,13 @@ class TestMixed:
         assert SECRET not in f"{error.value} {error.value.__cause__}"
 
     def test_settings_can_be_put_together_without_a_file(self) -> None:
-        local = LocalCaptionerSettings(model="/models/vlm")
+        local = TransformersCaptionerSettings(model="/models/vlm")
         role = {"urls": ["http://127.0.0.1:9/v1"], "model": "tiny"}
         settings = ProfileSettings.model_validate(
             {"name": "own", "captioners": [local], "judges": [role], "predictor": {"model": "a"} | role}
         )
         assert settings.captioners == (local,)
-        assert list(settings.roles) == ["judge", "predictor"]
+        assert list(settings.served_roles) == ["judge", "predictor"]
 
     async def test_the_check_says_which_roles_have_no_server(self, mixed: Path) -> None:
         reports = {report.role: report for report in await check_profile(load_profile_settings(mixed))}
@@ -148,11 +148,11 @@ class TestMixed:
 class TestShipped:
     def test_every_role_is_in_this_process(self) -> None:
         settings = load_profile_settings("local-hf")
-        assert settings.roles == {}
-        assert list(settings.local_roles) == ["captioner", "judge 1", "judge 2", "judge 3", "predictor"]
+        assert settings.served_roles == {}
+        assert list(settings.in_process_roles) == ["captioner", "judge 1", "judge 2", "judge 3", "predictor"]
         assert settings.embeddings == "embedded"
         assert [judge.sees_image for judge in settings.judges] == [False, False, True]
-        assert len({role.model for role in settings.local_roles.values()}) == 2
+        assert len({role.model for role in settings.in_process_roles.values()}) == 2
         assert settings.predictor.prompt == "chat"
         assert any("not been measured" in note for note in settings.notes)
 
@@ -179,5 +179,5 @@ class TestShipped:
     def test_its_embeddings_may_be_local_too(self, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CASLIE_EMBEDDINGS__MODEL", str(tiny / "encoder"))
         settings = load_profile_settings("local-hf")
-        assert isinstance(settings.embeddings, LocalEmbeddingsSettings)
-        assert len(endpoint_profile(settings).embeddings.embed_query("a red mug")) == 32
+        assert isinstance(settings.embeddings, TransformersEmbeddingsSettings)
+        assert len(build_profile(settings).embeddings.embed_query("a red mug")) == 32

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from caslie_tools.backends.transformers.loading import load_encoder, load_language_model
-from caslie_tools.backends.transformers.settings import LocalSettings
+from caslie_tools.backends.transformers.settings import TransformersSettings
 from caslie_tools.exceptions import ModelError
 from tests.paths import ROOT
 
@@ -22,7 +22,7 @@ TOKEN = "hf_never_to_be_seen"
 
 
 def load(model: object, **settings: Any) -> None:
-    load_language_model(LocalSettings(model=str(model), **{"device": "cpu"} | settings))
+    load_language_model(TransformersSettings(model=str(model), **{"device": "cpu"} | settings))
 
 
 class Trap:
@@ -84,7 +84,7 @@ class TestFolder:
             load(folder)
 
     def test_a_pooler_that_nothing_needs_may_be_missing(self, tiny: Path) -> None:
-        assert load_encoder(LocalSettings(model=str(tiny / "encoder"), device="cpu")).processor is None
+        assert load_encoder(TransformersSettings(model=str(tiny / "encoder"), device="cpu")).processor is None
 
     def test_a_device_that_is_not_there_is_named(self, tiny: Path) -> None:
         with pytest.raises(ModelError, match="torch finds no cuda:99 on this machine; set its device to auto"):
@@ -92,7 +92,7 @@ class TestFolder:
 
     @pytest.mark.parametrize(("dtype", "expected"), [("auto", "float32"), ("bfloat16", "bfloat16")])
     def test_numbers_are_of_the_kind_that_was_set(self, tiny: Path, dtype: Any, expected: str) -> None:
-        loaded = load_language_model(LocalSettings(model=str(tiny / "text"), device="cpu", dtype=dtype))
+        loaded = load_language_model(TransformersSettings(model=str(tiny / "text"), device="cpu", dtype=dtype))
         assert str(loaded.model.dtype) == f"torch.{expected}"
         assert not loaded.model.training
 
@@ -108,7 +108,9 @@ class TestHub:
     @pytest.mark.parametrize("name", ["some thing", "-", "a" * 200, "some/..", "some/vlm\n"])
     def test_what_is_no_name_is_refused(self, name: str) -> None:
         with pytest.raises(ModelError, match="there is no such model, or it is not yours to read"):
-            load_language_model(LocalSettings.model_construct(model=name, revision=None, device="cpu", dtype="auto"))
+            load_language_model(
+                TransformersSettings.model_construct(model=name, revision=None, device="cpu", dtype="auto")
+            )
 
 
 def test_loading_prints_nothing(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -118,7 +120,7 @@ def test_loading_prints_nothing(tiny: Path, capfd: pytest.CaptureFixture[str]) -
     logging.getLogger("transformers").addHandler(handler)  # it passes nothing on to others
     try:
         load(tiny / "vision")
-        load_encoder(LocalSettings(model=str(tiny / "encoder"), device="cpu"))
+        load_encoder(TransformersSettings(model=str(tiny / "encoder"), device="cpu"))
     finally:
         logging.getLogger("transformers").removeHandler(handler)
     assert records == []
@@ -130,11 +132,11 @@ def test_roles_are_made_without_loading_anything_heavy() -> None:
         """
         import sys
         from caslie_tools.profiles.toml import load_profile_settings
-        from caslie_tools.backends.transformers.settings import LocalEmbeddingsSettings
-        from caslie_tools.backends.transformers.embeddings import LocalEmbeddings
-        from caslie_tools.backends.transformers.roles import LocalPredictor
-        LocalPredictor(load_profile_settings("local-hf").predictor)
-        LocalEmbeddings(LocalEmbeddingsSettings(model="some/encoder"))
+        from caslie_tools.backends.transformers.settings import TransformersEmbeddingsSettings
+        from caslie_tools.backends.transformers.embeddings import TransformersEmbeddings
+        from caslie_tools.profiles.building import build_predictor
+        build_predictor(load_profile_settings("local-hf").predictor)
+        TransformersEmbeddings(TransformersEmbeddingsSettings(model="some/encoder"))
         heavy = {"torch", "transformers", "huggingface_hub"} & set(sys.modules)
         assert not heavy, heavy
         """
@@ -165,10 +167,10 @@ def test_the_extra_is_named_where_it_is_missing(tiny: Path) -> None:
 
 _USE = """
 from caslie_tools.exceptions import MissingExtraError
-from caslie_tools.backends.transformers.settings import LocalSettings
+from caslie_tools.backends.transformers.settings import TransformersSettings
 from caslie_tools.backends.transformers.loading import load_language_model
 try:
-    load_language_model(LocalSettings(model=sys.argv[1]))
+    load_language_model(TransformersSettings(model=sys.argv[1]))
 except MissingExtraError as error:
     print(error)
 """

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 import torch
 
-from caslie_tools.backends.transformers.loading import Loaded, load_language_model
-from caslie_tools.backends.transformers.settings import LocalSettings
+from caslie_tools.backends.transformers.loading import LoadedModel, load_language_model
+from caslie_tools.backends.transformers.settings import TransformersSettings
 from caslie_tools.data.records import read_record
 from caslie_tools.exceptions import SettingsError
 from caslie_tools.tuning.examples import IGNORED, Example, make_examples
@@ -18,16 +18,16 @@ RECORDS = [read_record(number, substitute(number)) for number in range(6)]
 
 
 @pytest.fixture
-def loaded(base: Path) -> Loaded:
-    return load_language_model(LocalSettings(model=str(base), device="cpu"))
+def loaded(base: Path) -> LoadedModel:
+    return load_language_model(TransformersSettings(model=str(base), device="cpu"))
 
 
 @pytest.fixture
-def examples(loaded: Loaded) -> list[Example]:
+def examples(loaded: LoadedModel) -> list[Example]:
     return make_examples(RECORDS, loaded.tokenizer).train
 
 
-def tuner_of(make: Make, loaded: Loaded, examples: list[Example], **changed: Any) -> Tuner:
+def tuner_of(make: Make, loaded: LoadedModel, examples: list[Example], **changed: Any) -> Tuner:
     settings = make(**changed)
     return make_tuner(
         settings,
@@ -57,7 +57,7 @@ def answered(batch: Any) -> list[list[int]]:
 
 @pytest.mark.parametrize("packing", [False, True])
 def test_what_the_model_gets_has_a_loss_on_every_answer_with_its_eos_only(
-    make: Make, loaded: Loaded, examples: list[Example], packing: bool
+    make: Make, loaded: LoadedModel, examples: list[Example], packing: bool
 ) -> None:
     tuner = tuner_of(make, loaded, examples, packing=packing, max_length=800)
     batches = list(tuner.get_train_dataloader())
@@ -68,7 +68,7 @@ def test_what_the_model_gets_has_a_loss_on_every_answer_with_its_eos_only(
         assert sorted(lengths) == sorted(len(example.tokens) for example in examples)  # none was cut
 
 
-def test_packed_instances_do_not_see_each_other(make: Make, loaded: Loaded, examples: list[Example]) -> None:
+def test_packed_instances_do_not_see_each_other(make: Make, loaded: LoadedModel, examples: list[Example]) -> None:
     tuner = tuner_of(make, loaded, examples, packing=True, max_length=2000)
     tuner.model.eval()
     collated = tuner.data_collator(list(tuner.train_dataset))
@@ -85,7 +85,7 @@ def test_packed_instances_do_not_see_each_other(make: Make, loaded: Loaded, exam
 
 
 def test_the_adapter_is_on_every_projection_and_on_nothing_else(
-    make: Make, loaded: Loaded, examples: list[Example]
+    make: Make, loaded: LoadedModel, examples: list[Example]
 ) -> None:
     tuner = tuner_of(make, loaded, examples)
     tuned = {name for name, parameter in tuner.model.named_parameters() if parameter.requires_grad}
@@ -104,7 +104,7 @@ def test_the_recipe_is_the_one_that_is_set(make: Make) -> None:
         training_arguments(make(batch_size=10, device_batch_size=4), bfloat16=False, evaluate=True)
 
 
-def test_a_padded_batch_is_answered_as_each_prompt_alone_by_the_likeliest_allowed_token(loaded: Loaded) -> None:
+def test_a_padded_batch_is_answered_as_each_prompt_alone_by_the_likeliest_allowed_token(loaded: LoadedModel) -> None:
     records = [
         *RECORDS,
         read_record(6, {"task": "sa", "split": "train", "input": {"review": "Fine."}, "output": "B"}),

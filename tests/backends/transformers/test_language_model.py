@@ -1,4 +1,4 @@
-"""The roles on tiny models in this process: what they answer, and how they share a model and a processor."""
+"""The roles on tiny models in this process: their responses, and how they share a model."""
 
 import asyncio
 import gc
@@ -9,19 +9,22 @@ from typing import Any
 
 import pytest
 
-from caslie_tools.backends.transformers.embeddings import LocalEmbeddings
-from caslie_tools.backends.transformers.roles import LocalCaptioner, LocalJudge, LocalPredictor
+from caslie_tools.backends.transformers.language_model import TransformersLanguageModel
 from caslie_tools.backends.transformers.settings import (
-    LocalCaptionerSettings,
-    LocalEmbeddingsSettings,
-    LocalJudgeSettings,
-    LocalPredictorSettings,
+    TransformersCaptionerSettings,
+    TransformersJudgeSettings,
+    TransformersPredictorSettings,
 )
+from caslie_tools.backends.transformers.worker import ModelWorker
 from caslie_tools.domain import ImageRef, QueryContext
 from caslie_tools.exceptions import ModelError
 from caslie_tools.images.lazy import LazyImage
 from caslie_tools.images.loading import ImageLoader
+from caslie_tools.profiles.building import build_captioner, build_judge, build_predictor
+from caslie_tools.roles.captioner import ModelCaptioner
 from caslie_tools.roles.interfaces import JudgeRequest
+from caslie_tools.roles.judge import ModelJudge
+from caslie_tools.roles.predictor import ModelPredictor
 from caslie_tools.roles.prompts import caption_prompt, judge_prompt, prediction_prompt
 from caslie_tools.tasks import FusedInstance, get_task
 from caslie_tools.tasks.fusion import fuse
@@ -49,17 +52,24 @@ def request(caption: str = "A red mug.", image: bytes | None = None) -> JudgeReq
     return JudgeRequest(context=context, caption=caption, image=shown)
 
 
-def captioner(folder: Path, **settings: Any) -> LocalCaptioner:
-    return LocalCaptioner(LocalCaptionerSettings(model=str(folder), device="cpu", **{"max_tokens": 8} | settings))
+def captioner(folder: Path, **settings: Any) -> ModelCaptioner:
+    return build_captioner(
+        TransformersCaptionerSettings(model=str(folder), device="cpu", **{"max_tokens": 8} | settings)
+    )
 
 
-def judge(folder: Path, **settings: Any) -> LocalJudge:
-    return LocalJudge(LocalJudgeSettings(model=str(folder), device="cpu", **settings))
+def judge(folder: Path, **settings: Any) -> ModelJudge:
+    return build_judge(TransformersJudgeSettings(model=str(folder), device="cpu", **settings))
 
 
-def predictor(folder: Path, **settings: Any) -> LocalPredictor:
+def predictor(folder: Path, **settings: Any) -> ModelPredictor:
     whole = {"max_tokens": 8, "temperature": 0.0} | settings
-    return LocalPredictor(LocalPredictorSettings(model=str(folder), device="cpu", **whole))
+    return build_predictor(TransformersPredictorSettings(model=str(folder), device="cpu", **whole))
+
+
+def worker_of(role: ModelCaptioner | ModelJudge) -> ModelWorker:
+    assert isinstance(role.model, TransformersLanguageModel)
+    return role.model.worker
 
 
 def tokens(folder: Path, text: str) -> list[str]:
@@ -70,38 +80,38 @@ def tokens(folder: Path, text: str) -> list[str]:
 
 
 class TestCaptioner:
-    async def test_the_same_picture_has_the_same_caption(self, tiny: Path) -> None:
+    async def test_one_image_always_gets_the_same_caption(self, tiny: Path) -> None:
         one = captioner(tiny / "vision")
         first, again = [await one.ainvoke(caption_request(PICTURE)) for _ in range(2)]
         assert first.text
         assert first == again
 
-    async def test_two_pictures_have_two_captions(self, tiny: Path) -> None:
+    async def test_two_images_get_different_captions(self, tiny: Path) -> None:
         one = captioner(tiny / "vision")
         pictures = [draw_picture("", colour, size=(32, 32)) for colour in ("black", "white")]
         first, second = [await one.ainvoke(caption_request(picture)) for picture in pictures]
         assert first.text != second.text
 
-    async def test_a_small_picture_is_not_blown_up_and_a_large_one_is_reduced(self, tiny: Path) -> None:
+    async def test_a_small_image_is_not_enlarged_and_a_large_one_is_reduced(self, tiny: Path) -> None:
         text = len(tokens(tiny / "vision", caption_prompt(caption_request().context)))
         tight = text + 50  # room for one tile, with what comes around it
         for picture, side in ((SMALL, 1024), (LARGE, 32)):
             await captioner(tiny / "vision", context_length=tight, max_side=side).ainvoke(caption_request(picture))
-        with pytest.raises(ModelError, match=f"cannot take a prompt of .* it is allowed {tight} in all"):
+        with pytest.raises(ModelError, match=f"cannot take a prompt of .* its limit is {tight} in all"):
             await captioner(tiny / "vision", context_length=tight).ainvoke(caption_request(LARGE))
 
-    async def test_a_model_of_text_cannot_caption(self, tiny: Path) -> None:
-        with pytest.raises(ModelError, match="sees no images; give the role one that does"):
+    async def test_a_text_model_cannot_caption(self, tiny: Path) -> None:
+        with pytest.raises(ModelError, match="takes no images; give the role a vision-language model"):
             await captioner(tiny / "text").ainvoke(caption_request(PICTURE))
 
-    def test_is_known_by_its_model_and_revision(self) -> None:
-        one = LocalCaptioner(LocalCaptionerSettings(model="some/vlm", revision="v1"))
+    def test_its_identity_is_its_models_name_and_revision(self) -> None:
+        one = build_captioner(TransformersCaptionerSettings(model="some/vlm", revision="v1"))
         assert one.get_name() == "some/vlm@v1"
 
 
 class TestJudge:
     @pytest.mark.parametrize("model", ["text", "vision"])
-    async def test_votes_with_a_probability_and_the_same_each_time(self, tiny: Path, model: str) -> None:
+    async def test_a_vote_has_a_probability_and_is_repeatable(self, tiny: Path, model: str) -> None:
         one = judge(tiny / model, name="one")
         first, again = [await one.ainvoke(request()) for _ in range(2)]
         assert first == again
@@ -129,22 +139,24 @@ class TestJudge:
         vote = await judge(tiny / "text").ainvoke(asked)
         assert vote.probability == pytest.approx(yes / (yes + no), rel=1e-4)
 
-    async def test_one_that_sees_the_image_votes_on_that_image(self, tiny: Path) -> None:
+    async def test_a_judge_that_sees_the_image_votes_on_that_image(self, tiny: Path) -> None:
         one = judge(tiny / "vision", sees_image=True)
         red, blue = draw_picture("", "red", size=(32, 32)), draw_picture("", "blue", size=(32, 32))
         chances = [(await one.ainvoke(request(image=picture))).probability for picture in (red, blue, red)]
         assert chances[0] == chances[2] != chances[1]
 
-    async def test_one_that_sees_the_image_abstains_without_one(self, tiny: Path) -> None:
+    async def test_a_judge_that_sees_the_image_abstains_without_one(self, tiny: Path) -> None:
         assert (await judge(tiny / "vision", sees_image=True).ainvoke(request())).verdict == "abstain"
 
-    async def test_without_a_chat_template_it_says_what_to_do(self, copied: Callable[[str], Path]) -> None:
+    async def test_a_missing_chat_template_is_a_model_error_that_says_what_to_do(
+        self, copied: Callable[[str], Path]
+    ) -> None:
         folder = copied("text")
         (folder / "chat_template.jinja").unlink()
         with pytest.raises(ModelError, match="has no chat template"):
             await judge(folder).ainvoke(request())
 
-    async def test_a_template_that_fails_is_a_model_error(self, copied: Callable[[str], Path]) -> None:
+    async def test_a_chat_template_that_fails_is_a_model_error(self, copied: Callable[[str], Path]) -> None:
         folder = copied("text")
         (folder / "chat_template.jinja").write_text("{{ raise_exception('never') }}")
         with pytest.raises(ModelError, match="failed: TemplateError; check that it is an instruct model"):
@@ -153,14 +165,14 @@ class TestJudge:
 
 class TestPredictor:
     @pytest.mark.parametrize("prompt", ["completion", "chat"])
-    async def test_a_closed_task_gets_one_of_its_answers(self, tiny: Path, prompt: str) -> None:
+    async def test_the_answer_to_a_closed_task_is_one_of_its_labels(self, tiny: Path, prompt: str) -> None:
         answer = await predictor(tiny / "text", prompt=prompt).ainvoke(fused("cc", CATEGORIES))
         assert answer.probabilities is not None
         assert set(answer.probabilities) == {"A", "B"}
         assert sum(answer.probabilities.values()) == pytest.approx(1)
         assert answer.text in answer.probabilities
 
-    async def test_a_raw_prompt_is_answered_as_under_a_servers_constraint(self, tiny: Path) -> None:
+    async def test_a_raw_prompt_is_answered_as_by_a_constrained_server(self, tiny: Path) -> None:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -179,12 +191,12 @@ class TestPredictor:
         assert answers == {True}
 
     @pytest.mark.parametrize("prompt", ["completion", "chat"])
-    async def test_an_open_question_is_written_on(self, tiny: Path, prompt: str) -> None:
+    async def test_the_answer_to_an_open_question_is_generated(self, tiny: Path, prompt: str) -> None:
         answer = await predictor(tiny / "text", prompt=prompt).ainvoke(fused("pqa", QUESTION))
         assert answer.text
         assert answer.probabilities is None
 
-    async def test_there_is_one_bos_whatever_the_prompt(self, tiny: Path) -> None:
+    async def test_every_prompt_has_one_bos_token(self, tiny: Path) -> None:
         instance = fused("cc", CATEGORIES)
         raw = render(instance, "alpaca", wire="paper")
         message = f"{BOS}user: {prediction_prompt(instance, ('A', 'B'))}\nassistant: "
@@ -193,13 +205,13 @@ class TestPredictor:
             with pytest.raises(ModelError, match=f"a prompt of {expected} tokens"):
                 await predictor(tiny / "text", prompt=prompt, context_length=1).ainvoke(instance)
 
-    async def test_sampling_is_possible(self, tiny: Path) -> None:
+    async def test_a_temperature_samples_different_answers(self, tiny: Path) -> None:
         one = predictor(tiny / "text", temperature=2.0, top_p=0.99)
         assert len({(await one.ainvoke(fused("pqa", QUESTION))).text for _ in range(4)}) > 1
 
 
 class TestSharing:
-    async def test_roles_of_one_model_load_it_once(self, copied: Callable[[str], Path]) -> None:
+    async def test_roles_with_the_same_model_load_it_once(self, copied: Callable[[str], Path]) -> None:
         folder = copied("vision")
         roles = (captioner(folder), judge(folder, name="one"), judge(folder, name="two", sees_image=True))
         await asyncio.gather(
@@ -207,10 +219,11 @@ class TestSharing:
             *(one.ainvoke(request(image=PICTURE)) for one in roles[1:]),
         )
         shutil.rmtree(folder)  # whatever is loaded now cannot be loaded again
-        assert roles[0].model is roles[1].model is roles[2].model
+        first, second, third = (worker_of(role) for role in roles)
+        assert first is second is third
         assert (await predictor(folder, prompt="chat").ainvoke(fused("cc", CATEGORIES))).text in {"A", "B"}
 
-    async def test_it_is_let_go_with_the_last_of_them(self, copied: Callable[[str], Path]) -> None:
+    async def test_the_model_is_unloaded_with_the_last_role(self, copied: Callable[[str], Path]) -> None:
         folder = copied("text")
         one = judge(folder)
         await one.ainvoke(request())
@@ -220,7 +233,7 @@ class TestSharing:
         with pytest.raises(ModelError, match="no such folder"):
             await judge(folder).ainvoke(request())
 
-    async def test_a_call_out_of_time_stops_and_gives_way(self, tiny: Path) -> None:
+    async def test_a_call_that_times_out_stops_and_lets_the_next_one_run(self, tiny: Path) -> None:
         endless = predictor(tiny / "text", max_tokens=CONTEXT_LENGTH - 10_000, context_length=CONTEXT_LENGTH)
         one = judge(tiny / "text")
         await one.ainvoke(request())
@@ -230,7 +243,7 @@ class TestSharing:
         async with asyncio.timeout(5):  # it would write for minutes
             assert (await one.ainvoke(request())).verdict != "abstain"
 
-    async def test_a_call_that_waits_can_be_given_up(self, tiny: Path) -> None:
+    async def test_a_waiting_call_can_be_cancelled(self, tiny: Path) -> None:
         one = judge(tiny / "text")
         first, second = [asyncio.create_task(one.ainvoke(request())) for _ in range(2)]
         await asyncio.sleep(0)
@@ -238,24 +251,3 @@ class TestSharing:
         assert (await first).verdict in {"yes", "no"}
         with pytest.raises(asyncio.CancelledError):
             await second
-
-
-class TestEmbeddings:
-    def embeddings(self, tiny: Path, **settings: Any) -> LocalEmbeddings:
-        return LocalEmbeddings(LocalEmbeddingsSettings(model=str(tiny / "encoder"), device="cpu", **settings))
-
-    def test_are_unit_vectors_whatever_the_batch(self, tiny: Path) -> None:
-        texts = ["a red mug", "product image", "a much longer text about a garden hose of 20 m"]
-        vectors = self.embeddings(tiny, batch_size=2).embed_documents(texts)
-        assert [sum(number * number for number in vector) for vector in vectors] == pytest.approx([1, 1, 1])
-        for text, vector in zip(texts, vectors, strict=True):
-            assert self.embeddings(tiny).embed_query(text) == pytest.approx(vector, abs=1e-5)
-        assert vectors[0] != pytest.approx(vectors[1], abs=1e-2)
-
-    def test_a_long_text_is_cut(self, tiny: Path) -> None:
-        first, longer = self.embeddings(tiny).embed_documents(["yes " * 100, "yes " * 500])
-        assert first == pytest.approx(longer, abs=1e-5)
-
-    def test_name_model_and_revision(self, tiny: Path) -> None:
-        assert self.embeddings(tiny).identity == str(tiny / "encoder")
-        assert self.embeddings(tiny, revision="v2").identity == f"{tiny / 'encoder'}@v2"

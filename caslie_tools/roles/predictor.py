@@ -1,0 +1,99 @@
+"""UniM3's predictor on any language model."""
+
+import re
+from typing import Any, Final
+
+from langchain_core.runnables import RunnableConfig
+
+from caslie_tools._concurrency import AsyncRunnable
+from caslie_tools.domain import Answer
+from caslie_tools.exceptions import InputError
+from caslie_tools.roles.langchain_models import AnyModel, ChatLanguageModel, CompletionLanguageModel, as_language_model
+from caslie_tools.roles.language_model import Prompt
+from caslie_tools.roles.prompts import NOT_ANSWERABLE, prediction_prompt, question_prompt
+from caslie_tools.tasks import FusedInstance, get_task
+from caslie_tools.tasks.evidence import evidence
+from caslie_tools.tasks.fusion import WireFormat
+from caslie_tools.tasks.layouts import Layout, render
+
+_CITATION: Final = re.compile(r"\[(\d{1,4}(?:\s*,\s*\d{1,4})*)\]")
+
+
+class ModelPredictor(AsyncRunnable[FusedInstance, Answer]):
+    """Answers a fused instance with a tuned CASLIE model or with any instruct model (paper, section on uniM3).
+
+    A task with a closed set of answers gets the most likely one, with the probability of each answer if the model
+    reports them: the same instance always gets the same answer. An open question gets generated text. The response is
+    used whole: it is not cut at a marker, because product text could contain the marker.
+
+    Args:
+        model: A LangChain model or another language model.
+        layout: The layout that the model was tuned on: the prompt is raw text in it, for the model to continue.
+            ``None`` sends a message with instructions instead, as any instruct model takes it; a LangChain LLM,
+            which takes no messages, then gets the layout ``alpaca``.
+        wire: The format of the fused text inside the layout; ``paper`` is what the published weights were tuned on.
+        name: The predictor's name in traces; by default the model's name.
+        max_tokens: Most tokens of an answer to an open question. LangChain models use their own decoding settings.
+        temperature: Sampling temperature of open answers. The defaults are the paper's (implementation details).
+        top_p: Probability mass to sample open answers from.
+
+    Raises:
+        InputError: If a layout is given for a LangChain chat model, which cannot continue raw text.
+    """
+
+    def __init__(
+        self,
+        model: AnyModel,
+        *,
+        layout: Layout | None = None,
+        wire: WireFormat = "paper",
+        name: str | None = None,
+        max_tokens: int = 100,
+        temperature: float = 0.15,
+        top_p: float = 0.95,
+    ) -> None:
+        self.model = as_language_model(model)
+        self.name = name or self.model.name
+        if layout is not None and isinstance(self.model, ChatLanguageModel):
+            raise InputError(
+                f"the chat model {self.model.name} cannot continue raw text in the layout {layout!r}; "
+                "leave the layout out, or use an LLM"
+            )
+        if layout is None and isinstance(self.model, CompletionLanguageModel):
+            layout = "alpaca"
+        self.layout: Layout | None = layout
+        self.wire: WireFormat = wire
+        self.max_tokens = max_tokens
+        self.temperature = temperature
+        self.top_p = top_p
+
+    async def ainvoke(self, input: FusedInstance, config: RunnableConfig | None = None, **kwargs: Any) -> Answer:
+        """Answers one instance."""
+        labels = get_task(input.task).labels(input)
+        prompt = self._prompt(input, labels)
+        if labels:
+            choice = await self.model.choose(prompt, labels, config=config)
+            probabilities = dict(choice.probabilities) if choice.probabilities else None
+            return Answer(text=choice.text, probabilities=probabilities)
+        text = await self.model.write(
+            prompt, max_tokens=self.max_tokens, temperature=self.temperature, top_p=self.top_p, config=config
+        )
+        return _read_open_answer(text.strip(), input)
+
+    def _prompt(self, instance: FusedInstance, labels: tuple[str, ...]) -> Prompt:
+        if self.layout is not None:
+            return Prompt(text=render(instance, self.layout, wire=self.wire), raw=True)
+        return Prompt(text=prediction_prompt(instance, labels) if labels else question_prompt(instance))
+
+
+def _read_open_answer(text: str, instance: FusedInstance) -> Answer:
+    """Reads the response to :func:`~caslie_tools.roles.prompts.question_prompt`.
+
+    Numbers in square brackets cite the evidence. Numbers for which there is no evidence are ignored.
+    """
+    if NOT_ANSWERABLE in text.upper():
+        return Answer(text="The products' texts and images do not answer this.", answerable=False)
+    sources = evidence(instance)
+    numbers = dict.fromkeys(int(number) for group in _CITATION.findall(text) for number in group.split(","))
+    cited = tuple(sources[number - 1] for number in numbers if 1 <= number <= len(sources))
+    return Answer(text=text, citations=cited, answerable=bool(text))
