@@ -161,7 +161,7 @@ class TestShipped:
         assert load_profile_settings("local-hf").predictor.model == "/models/mine"
 
     def test_there_is_no_server_to_plan(self) -> None:
-        with pytest.raises(SettingsError, match="no server to plan: all its models run in this process"):
+        with pytest.raises(SettingsError, match="needs no server: all its models run in this process"):
             plan_servers(load_profile_settings("local-hf"))
 
     def test_it_opens_without_loading_anything(self) -> None:
