@@ -1,4 +1,4 @@
-"""``caslie data build``: instruction data from a shop's own catalogue and logs."""
+"""``caslie data build``: builds instruction data from the catalogue and the logs of a shop."""
 
 from contextlib import nullcontext
 from enum import StrEnum
@@ -7,17 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from caslie_tools.cli.console import ProgressDisplay, out, plain, show_warnings, shown_progress
-from caslie_tools.cli.options import AsJson, ProfileName, ShowProgress, Store
+from caslie_tools.cli.console import first_lines, out, plain, show_table, show_warnings
+from caslie_tools.cli.opening import open_caslie
+from caslie_tools.cli.options import AsJson, Catalogue, ProfileName, ShowProgress, Store, TaskList, split_names
+from caslie_tools.cli.progress import ProgressDisplay, show_progress
+from caslie_tools.cli.runner import Document
 
 if TYPE_CHECKING:
     from caslie_tools.data.building import BuildOptions, BuildReport
 
-_FAULTS_SHOWN = 20
+_LOGS = "Logs (CSV or JSON Lines; columns marked ? are optional)"
+_DATA = "Data"
+_CAPTIONS = "Captions"
 
 
 class SplitBy(StrEnum):
-    """What never stands in two splits."""
+    """What must not occur in two splits."""
 
     PRODUCT = "product"
     USER = "user"
@@ -26,7 +31,7 @@ class SplitBy(StrEnum):
 
 
 class Pictures(StrEnum):
-    """Which of a product's pictures an instance shows."""
+    """Which images of a product an instance has."""
 
     FIRST = "first"
     ANY = "any"
@@ -34,63 +39,103 @@ class Pictures(StrEnum):
 
 
 def build(
-    catalogue: Annotated[Path, typer.Argument(help="CSV or JSON Lines; pictures by path or URL.")],
+    catalogue: Catalogue,
     out_folder: Annotated[Path, typer.Option("--out", help="Folder for dataset.jsonl, images/ and the data card.")],
     searches: Annotated[
-        Path | None, typer.Option("--searches", help="Log: query, product, judgement?, clicked?, purchased? ...")
+        Path | None,
+        typer.Option(
+            "--searches",
+            help="Columns: query, product, judgement?, clicked?, purchased?, user?, time?.",
+            rich_help_panel=_LOGS,
+        ),
     ] = None,
-    reviews: Annotated[Path | None, typer.Option("--reviews", help="Log: product, text, stars, image? ...")] = None,
+    reviews: Annotated[
+        Path | None,
+        typer.Option("--reviews", help="Columns: product, text, stars, user?, time?, image?.", rich_help_panel=_LOGS),
+    ] = None,
     questions: Annotated[
-        Path | None, typer.Option("--questions", help="Log: product, question, answer?, answerable? ...")
+        Path | None,
+        typer.Option(
+            "--questions", help="Columns: product, question, answer?, answerable?, time?.", rich_help_panel=_LOGS
+        ),
     ] = None,
     events: Annotated[
-        Path | None, typer.Option("--events", help="Log: user, product, time, event? (purchase, view), basket?")
+        Path | None,
+        typer.Option(
+            "--events", help="Columns: user, product, time, event? (purchase or view), basket?.", rich_help_panel=_LOGS
+        ),
     ] = None,
-    tasks: Annotated[
-        list[str] | None, typer.Option("--tasks", help="Only these, such as cc,mpc; repeatable (default: all).")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the splits and of everything that is drawn.")] = 0,
+    tasks: TaskList = None,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Seed of all random choices, splits included.", rich_help_panel=_DATA)
+    ] = 0,
     proportions: Annotated[
-        str, typer.Option("--proportions", help="Shares of train, validation and test.")
+        str,
+        typer.Option("--proportions", help="Proportions of train, validation and test.", rich_help_panel=_DATA),
     ] = "0.8,0.1,0.1",
     split_by: Annotated[
-        SplitBy, typer.Option("--split-by", help="What never stands in two splits; time: test comes after train.")
+        SplitBy,
+        typer.Option(
+            "--split-by",
+            help="What must not occur in two splits. With time, test follows train in time.",
+            rich_help_panel=_DATA,
+        ),
     ] = SplitBy.PRODUCT,
     hold_out_category: Annotated[
         list[str] | None,
-        typer.Option("--hold-out-category", help="Only the out-of-domain split gets its products; repeatable."),
+        typer.Option(
+            "--hold-out-category",
+            help="A category whose products are only in the out-of-domain split. Repeatable.",
+            rich_help_panel=_DATA,
+        ),
     ] = None,
     options: Annotated[
-        int, typer.Option("--options", min=2, max=26, help="Most options of an instance that brings its own.")
+        int,
+        typer.Option(
+            "--options",
+            min=2,
+            max=26,
+            help="Maximum number of answer options, for tasks without fixed options.",
+            rich_help_panel=_DATA,
+        ),
     ] = 20,
     withhold_title: Annotated[
-        bool, typer.Option("--withhold-title", help="Empty titles in category_classification.")
+        bool,
+        typer.Option(
+            "--withhold-title", help="Leave the titles in category_classification empty.", rich_help_panel=_DATA
+        ),
     ] = False,
     pictures: Annotated[
-        Pictures, typer.Option("--pictures", help="Of a product's pictures: the first, one by chance, or all.")
+        Pictures,
+        typer.Option(
+            "--pictures",
+            help="Which images of a product an instance has: the first, a random one, or all.",
+            rich_help_panel=_DATA,
+        ),
     ] = Pictures.FIRST,
     profile: ProfileName = None,
     store: Store = None,
-    no_captions: Annotated[bool, typer.Option("--no-captions", help="Leave captions and votes out.")] = False,
+    no_captions: Annotated[
+        bool, typer.Option("--no-captions", help="Write no captions and no votes.", rich_help_panel=_CAPTIONS)
+    ] = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Stop at the first row or picture that cannot be used.")
+        bool, typer.Option("--strict", help="Stop at the first row or image that cannot be used.")
     ] = False,
     progress: ShowProgress = ProgressDisplay.AUTO,
     as_json: AsJson = False,
-) -> dict[str, Any] | None:
-    """Build instruction data from a catalogue and the logs a shop has: searches, reviews, questions, events.
+) -> Document | None:
+    """Build instruction data from a catalogue and the logs of a shop.
 
-    The tasks are those the logs support; the splits have no leaks, and the data card (README.md) counts them. Stopped,
-    the same command makes no finished caption again.
+    The logs decide which tasks are built. The data card (README.md) reports whether the splits share products, users
+    or queries. Run the command again to resume an interrupted run; finished captions are reused.
     """
-    from caslie_tools.caslie import Caslie
     from caslie_tools.data.building import build_dataset
     from caslie_tools.images.loading import ImageLoader
     from caslie_tools.settings import Settings
 
-    given = {"searches": searches, "reviews": reviews, "questions": questions, "events": events}
-    choices = _choices(
-        tasks=[name.strip() for value in tasks or () for name in value.split(",") if name.strip()],
+    logs = {"searches": searches, "reviews": reviews, "questions": questions, "events": events}
+    build_options = _build_options(
+        tasks=split_names(tasks),
         seed=seed,
         proportions=proportions.split(","),
         split_by=split_by.value,
@@ -99,20 +144,16 @@ def build(
         withhold_title=withhold_title,
         pictures=pictures.value,
     )
-    settings = Settings.load(store=store, profile=profile)
-    with (
-        nullcontext() if no_captions else Caslie.open(settings=settings) as caslie,
-        shown_progress(progress) as advance,
-    ):
+    with nullcontext() if no_captions else open_caslie(store, profile) as caslie, show_progress(progress) as advance:
         report = build_dataset(
             catalogue,
             out_folder,
-            logs={kind: path for kind, path in given.items() if path is not None},
-            options=choices,
+            logs={kind: path for kind, path in logs.items() if path is not None},
+            options=build_options,
             strict=strict,
             pipeline=caslie.pipeline if caslie else None,
             profile=caslie.profile.name if caslie else "",
-            loader=ImageLoader(settings.images),
+            loader=ImageLoader(Settings.load().images),
             progress=advance,
         )
     if as_json:
@@ -121,7 +162,7 @@ def build(
     return None
 
 
-def _choices(**values: Any) -> "BuildOptions":
+def _build_options(**values: Any) -> "BuildOptions":
     from pydantic import ValidationError
 
     from caslie_tools.data.building import BuildOptions
@@ -131,27 +172,23 @@ def _choices(**values: Any) -> "BuildOptions":
         return BuildOptions(**values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = f"{first['loc'][0]}: " if first["loc"] else ""
-        raise DataError(where + first["msg"].removeprefix("Value error, ")) from error
+        option = f"{first['loc'][0]}: " if first["loc"] else ""
+        raise DataError(option + first["msg"].removeprefix("Value error, ")) from error
 
 
 def _show(report: "BuildReport", folder: Path) -> None:
-    from rich.table import Table
-
-    table = Table("task", *next(iter(report.counts.values())))
-    for task, counts in report.counts.items():
-        table.add_row(task, *(str(count) for count in counts.values()))
-    out.print(table)
+    show_table(
+        ("task", *next(iter(report.counts.values()))),
+        ((task, *(str(count) for count in counts.values())) for task, counts in report.counts.items()),
+    )
     promised = [leak for leak in report.leaks if leak.promised]
-    out.print(f"{sum(leak.kept for leak in promised)} of {len(promised)} promises about the splits are kept")
-    out.print(f"{report.instances} instances; the data card: {plain(folder / 'README.md')}", soft_wrap=True)
-    warnings = list(report.warnings)
-    if (told := report.captions) is not None:
-        out.print(f"{told.captions} captions, {told.kept} kept, {told.missing} pictures without one")
-        if told.missing:
-            warnings.append(f"{told.missing} pictures have no caption; the data card says why")
-        if told.unjudged:
-            warnings.append(f"{told.unjudged} captions have no verdict: too many judges failed")
-    shown = [str(fault) for fault in report.faults[:_FAULTS_SHOWN]]
-    more = len(report.faults) - len(shown)
-    show_warnings([*shown, *([f"{more} more could not be used; --json lists them"] if more else []), *warnings])
+    out.print(f"{sum(leak.kept for leak in promised)} of {len(promised)} guarantees about the splits hold")
+    out.print(f"{report.instances} instances; see the data card {plain(folder / 'README.md')}", soft_wrap=True)
+    show_warnings(first_lines(str(fault) for fault in report.faults))
+    show_warnings(report.warnings)
+    if (made := report.captions) is not None:
+        out.print(f"{made.captions} captions, {made.kept} kept; {made.missing} images without a caption")
+        if made.missing:
+            show_warnings([f"{made.missing} images have no caption; the data card lists the reasons"])
+        if made.unjudged:
+            show_warnings([f"{made.unjudged} captions have no verdict, because too many judges failed"])

@@ -5,52 +5,74 @@ import shlex
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from caslie_tools.cli.console import OK, err, out, plain
-from caslie_tools.exceptions import EndpointError
-from caslie_tools.profiles.settings import ProfileSettings
-from caslie_tools.serving.plan import Plan
-from caslie_tools.serving.server_process import ServerProcess
-from caslie_tools.serving.supervisor import LOG_FOLDER, ServerState, run_servers
+import typer
+
+from caslie_tools.cli.console import err, out, plain, show_notes
+from caslie_tools.cli.endpoints_plan import GpuMemory, Gpus, ServedProfile
+from caslie_tools.cli.runner import OK
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from caslie_tools.serving.server_process import ServerProcess
+    from caslie_tools.serving.supervisor import ServerState, Supervisor
 
 
-def run_up(
-    profile: str, plan: Plan, settings: ProfileSettings, *, vllm: str, log_folder: Path | None, start_seconds: float
+def up(
+    profile: ServedProfile,
+    gpu_memory: GpuMemory = 24.0,
+    gpus: Gpus = 1,
+    vllm: Annotated[
+        str, typer.Option("--vllm", help="Command that starts vLLM. The planned arguments are appended to it.")
+    ] = "vllm serve",
+    logs: Annotated[
+        Path | None, typer.Option("--logs", help="Folder for the logs of the servers. Default: .caslie/logs.")
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=1, help="Seconds that each server may take to become healthy.")
+    ] = 1200.0,
 ) -> int:
-    """Runs the servers until Ctrl-C or SIGTERM; returns the exit code once they have stopped.
+    """Start the servers of a profile on this machine, and run them until Ctrl-C.
 
-    Raises:
-        CaslieError: The errors of :func:`~caslie_tools.serving.supervisor.run_servers`.
+    Ctrl-C and SIGTERM stop all servers; servers that need more than 15 seconds are killed. A second Ctrl-C kills them
+    at once. The exit code is then 0. It is 1 if a server cannot be started or exits; the other servers are stopped.
     """
+    from caslie_tools.profiles.toml import load_profile_settings
+    from caslie_tools.serving.plan import plan_servers
+    from caslie_tools.serving.supervisor import LOG_FOLDER, run_servers
 
-    async def up() -> int:
-        restore_signals = _cancel_on_signals()
-        try:
-            async with run_servers(
-                plan,
-                settings,
-                vllm=vllm,
-                log_folder=log_folder or LOG_FOLDER,
-                start_seconds=start_seconds,
-                on_state=_show_state,
-            ) as supervisor:
-                check = f"caslie endpoints check {shlex.quote(profile)}"
-                out.print(
-                    f"all {len(plan.servers)} servers are up. Check them with: {plain(check)}. Stop them with Ctrl-C",
-                    soft_wrap=True,
-                )
-                await supervisor.wait()
-        except asyncio.CancelledError:
-            err.print("all servers have stopped")
-        except EndpointError as error:
-            for note in getattr(error, "__notes__", ()):
-                err.print(plain(note), soft_wrap=True)
-            raise
-        finally:
-            restore_signals()
-        return OK
+    settings = load_profile_settings(profile)
+    plan = plan_servers(settings, gpu_memory=gpu_memory, gpus=gpus)
+    plan.require_fit()
+    show_notes(plan.notes)
+    servers = run_servers(
+        plan, settings, vllm=vllm, log_folder=logs or LOG_FOLDER, start_seconds=timeout, on_state=_show_state
+    )
+    return asyncio.run(_run_until_signal(servers, profile))
 
-    return asyncio.run(up())
+
+async def _run_until_signal(servers: "AbstractAsyncContextManager[Supervisor]", profile: str) -> int:
+    """Runs the servers until Ctrl-C or SIGTERM; returns the exit code once they have stopped."""
+    from caslie_tools.exceptions import EndpointError
+
+    restore_signals = _cancel_on_signals()
+    try:
+        async with servers as supervisor:
+            check = plain(f"caslie endpoints check {shlex.quote(profile)}")
+            count = len(supervisor.processes)
+            out.print(f"all {count} servers are up. Check them with: {check}. Stop them with Ctrl-C", soft_wrap=True)
+            await supervisor.wait()
+    except asyncio.CancelledError:
+        err.print("all servers have stopped")
+    except EndpointError as error:
+        for note in getattr(error, "__notes__", ()):
+            err.print(plain(note), soft_wrap=True)
+        raise
+    finally:
+        restore_signals()
+    return OK
 
 
 def _cancel_on_signals() -> Callable[[], None]:
@@ -74,7 +96,7 @@ def _cancel_on_signals() -> Callable[[], None]:
     return restore
 
 
-def _show_state(process: ServerProcess, state: ServerState) -> None:
+def _show_state(process: "ServerProcess", state: "ServerState") -> None:
     server = process.server
     if state == "starting":
         err.print(f"{plain(server.name)} is starting on GPU {server.gpu}; log: {plain(process.log)}", soft_wrap=True)

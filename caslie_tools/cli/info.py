@@ -1,29 +1,31 @@
-"""``caslie info``: what is set, what is installed, what the store holds, and what is wrong with any of it."""
+"""``caslie info``: versions, settings, models and the store, with their problems."""
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from typing import TYPE_CHECKING, Any
 
 from caslie_tools._version import __version__
-from caslie_tools.exceptions import CaslieError, StoreNotFoundError
-from caslie_tools.profiles.named import load_profile
-from caslie_tools.profiles.profile import Profile
-from caslie_tools.settings import Settings
-from caslie_tools.store import CaptionStore
+from caslie_tools.cli.console import out, plain
+from caslie_tools.cli.options import AsJson, ProfileName, Store
+from caslie_tools.cli.runner import Document
+
+if TYPE_CHECKING:
+    from caslie_tools.profiles.profile import Profile
+    from caslie_tools.settings import Settings
+    from caslie_tools.store import CaptionStore
 
 _PACKAGES = ("langchain-core", "langgraph", "faiss-cpu", "pillow", "torch", "transformers", "rapidocr", "onnxruntime")
 
 
-def describe(store: Path | None, profile: str | None) -> dict[str, Any]:
-    """Returns the facts, as plain JSON values.
+def info(store: Store = None, profile: ProfileName = None, as_json: AsJson = False) -> Document | None:
+    """Show versions, settings, models and the size of the store, and report problems.
 
-    A store that does not exist yet is ``None``. What cannot be used is listed under ``problems``: this is the command
-    to run when something does not work.
-
-    Raises:
-        SettingsError: If a setting has a value it cannot have.
+    Start here if another command fails. A profile or store that cannot be used is listed as a problem.
     """
+    from caslie_tools.settings import Settings
+
     settings = Settings.load(store=store, profile=profile)
     facts: dict[str, Any] = {
         "version": __version__,
@@ -33,27 +35,41 @@ def describe(store: Path | None, profile: str | None) -> dict[str, Any]:
         "profile": {"name": settings.profile},
         "store": None,
         "problems": [],
-    }
+    } | _inspect(settings)
+    if as_json:
+        return facts
+    _show(facts)
+    return None
+
+
+def _inspect(settings: "Settings") -> dict[str, Any]:
+    """Returns the facts about the profile and the store, and the problems found."""
+    from caslie_tools.exceptions import CaslieError, StoreNotFoundError
+    from caslie_tools.profiles.named import load_profile
+    from caslie_tools.store import CaptionStore
+
     try:
-        chosen = load_profile(settings.profile)
+        profile = load_profile(settings.profile)
     except CaslieError as error:
-        return facts | {"problems": [str(error)]}
+        return {"problems": [str(error)]}
     try:
         with CaptionStore.open(
             settings.store,
-            chosen.embeddings,
-            pictures=chosen.pictures,
+            profile.embeddings,
+            pictures=profile.pictures,
             create=False,
             busy_timeout_seconds=settings.busy_timeout_seconds,
-        ) as opened:
-            return facts | {"profile": _profile(chosen, opened), "store": opened.stats().model_dump(mode="json")}
+        ) as store:
+            return {"profile": _describe_profile(profile, store), "store": store.stats().model_dump(mode="json")}
+    except StoreNotFoundError:
+        problems = []  # a store that does not exist yet is no problem
     except CaslieError as error:
-        problems = [] if isinstance(error, StoreNotFoundError) else [str(error)]
-    with CaptionStore.in_memory(chosen.embeddings, pictures=chosen.pictures) as empty:
-        return facts | {"profile": _profile(chosen, empty), "problems": problems}
+        problems = [str(error)]
+    with CaptionStore.in_memory(profile.embeddings, pictures=profile.pictures) as empty:
+        return {"profile": _describe_profile(profile, empty), "problems": problems}
 
 
-def _profile(profile: Profile, store: CaptionStore) -> dict[str, Any]:
+def _describe_profile(profile: "Profile", store: "CaptionStore") -> dict[str, Any]:
     models = profile.models(store)
     return {
         "name": profile.name,
@@ -66,6 +82,27 @@ def _profile(profile: Profile, store: CaptionStore) -> dict[str, Any]:
 
 def _version(package: str) -> str | None:
     try:
-        return version(package)
+        return installed_version(package)
     except PackageNotFoundError:
         return None
+
+
+def _show(facts: Mapping[str, Any]) -> None:
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            out.print(f"[bold]{plain(name)}[/bold]")
+            for key, item in value.items():
+                out.print(f"  {plain(key)}: {plain(_text(item))}", soft_wrap=True)
+        elif name == "problems":
+            for problem in value:
+                out.print(f"[bold red]problem[/bold red]: {plain(problem)}", soft_wrap=True)
+        else:
+            out.print(f"[bold]{plain(name)}[/bold]: {plain(_text(value))}", soft_wrap=True)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={_text(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "none" if value is None else str(value)

@@ -1,18 +1,72 @@
-"""The options that several commands have."""
+"""Arguments and options that several commands have."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from caslie_tools.cli.console import ProgressDisplay
+from caslie_tools.cli.progress import ProgressDisplay
 
-Store = Annotated[Path | None, typer.Option("--store", help="Folder of the caption store (default: .caslie/store).")]
-ProfileName = Annotated[
-    str | None, typer.Option("--profile", help="Profile: a name, a .toml file, or module:function (default: embedded).")
+Store = Annotated[
+    Path | None,
+    typer.Option("--store", help="Folder of the caption store. Default: CASLIE_STORE, or .caslie/store."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, and nothing else there.")]
+ProfileName = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        help="Which models to use: the name of a profile, a .toml file, or module:function. Default: CASLIE_PROFILE, "
+        "or embedded.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 ShowProgress = Annotated[
     ProgressDisplay,
-    typer.Option("--progress", help="On standard error: a bar where somebody watches, or a line per finished item."),
+    typer.Option(
+        "--progress", help="Progress on standard error: a bar in a terminal (auto), one line per item (lines), or none."
+    ),
 ]
+
+Catalogue = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CATALOGUE", help="A .csv or .jsonl file of products. It names images by path or http(s) URL."
+    ),
+]
+Where = Annotated[
+    str | None, typer.Option("--where", help="Only products that match this filter, for example 'price<50'.")
+]
+Images = Annotated[
+    list[str] | None, typer.Option("--image", help="An image for the question: a path or an http(s) URL. Repeatable.")
+]
+TextOnly = Annotated[bool, typer.Option("--text-only", help="Answer without images.")]
+
+Dataset = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A .json or .jsonl file, a folder that contains one, or the id of a dataset on the Hugging Face Hub, for "
+        "example NingLab/MMECInstruct.",
+    ),
+]
+Splits = Annotated[list[str] | None, typer.Option("--split", help="Only this split. Repeatable. Default: all.")]
+Tasks = Annotated[
+    list[str] | None,
+    typer.Option("--task", help="Only this task, by name or abbreviation (cc). Repeatable. Default: all."),
+]
+TaskList = Annotated[
+    list[str] | None,
+    typer.Option("--tasks", help="Only these tasks, by name or abbreviation (cc,mpc). Repeatable. Default: all."),
+]
+TrustPaths = Annotated[
+    bool,
+    typer.Option(
+        "--trust-paths", help="Allow paths of images outside the folder of the data. Only for data that you trust."
+    ),
+]
+
+
+def split_names(values: Iterable[str] | None) -> list[str]:
+    """Returns the names in the values of a repeatable option whose values are lists separated by commas."""
+    return [name.strip() for value in values or () for name in value.split(",") if name.strip()]

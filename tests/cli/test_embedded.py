@@ -1,4 +1,4 @@
-"""The main job end to end, on the models that come with the extra ``embedded``."""
+"""The commands end to end, with the models of the extra ``embedded``."""
 
 import shutil
 from pathlib import Path
@@ -11,25 +11,27 @@ from tests.conftest import EmbeddedCommand
 from tests.paths import GROCERY
 
 
-def said(text: str) -> str:
+def normalized(text: str) -> str:
+    """Returns a text without spaces and without upper case."""
     return "".join(text.casefold().split())
 
 
 class TestDemo:
-    def test_every_question_is_answered_by_what_is_known_to_answer_it(self, sample_demo: tuple[Path, Any]) -> None:
+    def test_every_question_is_answered_with_the_expected_evidence(self, sample_demo: tuple[Path, Any]) -> None:
         _, document = sample_demo
         assert len(document["answers"]) == len(DEMO_QUESTIONS) == 3
         for asked, answer in zip(DEMO_QUESTIONS, document["answers"], strict=True):
             assert answer["question"] == asked.question
             assert answer["answerable"] is True
-            right = [
+            correct = [
                 citation
                 for citation in answer["citations"]
-                if said(asked.expected) in said(citation["quote"]) and citation["product"] == asked.answered_by
+                if normalized(asked.expected) in normalized(citation["quote"])
+                and citation["product"] == asked.answered_by
             ]
-            assert right, answer["citations"]
-            assert {citation["field"] == "caption" for citation in right} == {asked.from_picture}
-            assert said(asked.expected) in said(answer["answer"])
+            assert correct, answer["citations"]
+            assert {citation["field"] == "caption" for citation in correct} == {asked.from_picture}
+            assert normalized(asked.expected) in normalized(answer["answer"])
             assert answer["warnings"] == []
 
     def test_captions_are_kept_and_rejected(self, sample_demo: tuple[Path, Any]) -> None:
@@ -39,11 +41,11 @@ class TestDemo:
         assert all(caption["votes"] for caption in captions)
         for answer in document["answers"]:
             for caption in answer["captions"]:
-                # Nothing of a rejected caption is used.
+                # The fused text contains exactly the captions that were kept.
                 quoted = caption["text"].replace('"', '\\"')
                 assert (quoted in answer["fused"]) is caption["kept"]
 
-    def test_the_second_time_everything_comes_from_the_store(
+    def test_the_second_run_uses_the_stored_captions(
         self, embedded_caslie: EmbeddedCommand, sample_demo: tuple[Path, Any], tmp_path: Path
     ) -> None:
         store, first = sample_demo
@@ -58,14 +60,16 @@ class TestDemo:
 
 
 class TestGrocery:
-    def test_all_packshots_are_indexed_once(self, embedded_caslie: EmbeddedCommand, grocery: tuple[Path, Any]) -> None:
+    def test_all_product_photos_are_indexed_only_once(
+        self, embedded_caslie: EmbeddedCommand, grocery: tuple[Path, Any]
+    ) -> None:
         store, report = grocery
         assert (report["products"], report["images"], report["captions_made"]) == (81, 81, 81)
         assert report["failed"] == []
         again = embedded_caslie("index", GROCERY / "products.csv", "--store", store)
         assert (again["captions_made"], again["captions_reused"], again["skipped"]) == (0, 81, 81)
 
-    def test_an_apple_juice_is_named_with_where_that_was_read(
+    def test_an_answer_cites_the_caption_it_is_based_on(
         self, embedded_caslie: EmbeddedCommand, grocery: tuple[Path, Any], tmp_path: Path
     ) -> None:
         shutil.copytree(grocery[0], tmp_path / "store")
@@ -78,7 +82,7 @@ class TestGrocery:
             assert "apple" in citation["quote"].lower()
 
     @pytest.mark.parametrize("product", ["Bravo-Apple-Juice"])
-    def test_a_picture_finds_its_own_product(
+    def test_the_image_of_a_product_finds_that_product(
         self, embedded_caslie: EmbeddedCommand, grocery: tuple[Path, Any], product: str
     ) -> None:
         picture = GROCERY / "images" / f"{product}.jpg"

@@ -8,39 +8,39 @@ import yaml
 from caslie_tools._concurrency import run_sync
 from caslie_tools.testing import Fault, FaultyServer
 from caslie_tools.testing.openai_answers import images
-from tests.cli.conftest import Command
+from tests.cli.commands import Command
 
 
 @pytest.fixture(autouse=True)
-def _key(monkeypatch: pytest.MonkeyPatch) -> None:
+def _api_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CASLIE_API_KEY", "sk-never-to-be-seen")
 
 
-def test_a_plan_shows_memory_and_commands(caslie: Command) -> None:
-    ended = caslie("endpoints", "plan", "caslie-s-24gb")
-    assert ended.code == 0
-    assert "caslie-s-8002" in ended.out
-    commands = [line for line in ended.out.splitlines() if line.startswith("vllm serve ")]
+def test_a_plan_prints_memory_and_commands(caslie: Command) -> None:
+    result = caslie("endpoints", "plan", "caslie-s-24gb")
+    assert result.code == 0
+    assert "caslie-s-8002" in result.out
+    commands = [line for line in result.out.splitlines() if line.startswith("vllm serve ")]
     assert len(commands) == 2
     assert all(command.endswith('--api-key "${CASLIE_API_KEY:?}"') for command in commands)
-    assert "note: CASLIE-S was tuned" in ended.err
-    assert "never-to-be-seen" not in ended.out + ended.err
+    assert "note: CASLIE-S was tuned" in result.err
+    assert "never-to-be-seen" not in result.out + result.err
 
 
-def test_a_plan_is_a_document_too(caslie: Command) -> None:
-    ended = caslie("endpoints", "plan", "caslie-m", "--gpu-memory", "48", "--gpus", "2", "--json")
-    assert ended.code == 0
-    assert (ended.document["profile"], ended.document["gpus"]) == ("caslie-m", 2)
-    assert {server["gpu"] for server in ended.document["servers"]} == {0, 1}
-    assert all(server["needed_bytes"] > server["weight_bytes"] > 0 for server in ended.document["servers"])
-    assert "never-to-be-seen" not in ended.out
+def test_a_plan_as_json(caslie: Command) -> None:
+    result = caslie("endpoints", "plan", "caslie-m", "--gpu-memory", "48", "--gpus", "2", "--json")
+    assert result.code == 0
+    assert (result.document["profile"], result.document["gpus"]) == ("caslie-m", 2)
+    assert {server["gpu"] for server in result.document["servers"]} == {0, 1}
+    assert all(server["needed_bytes"] > server["weight_bytes"] > 0 for server in result.document["servers"])
+    assert "never-to-be-seen" not in result.out
 
 
-def test_what_does_not_fit_ends_in_a_clear_no(caslie: Command, tmp_path: Path) -> None:
-    ended = caslie("endpoints", "plan", "caslie-s-24gb", "--gpu-memory", "16", "--compose", tmp_path / "compose.yaml")
-    assert ended.code == 1
-    assert "error: the profile 'caslie-s-24gb': the servers do not fit on 1 x 16 GiB: caslie-s-8002 needs" in ended.err
-    assert "vllm serve" not in ended.out
+def test_a_plan_that_does_not_fit_is_an_error(caslie: Command, tmp_path: Path) -> None:
+    result = caslie("endpoints", "plan", "caslie-s-24gb", "--gpu-memory", "16", "--compose", tmp_path / "compose.yaml")
+    assert result.code == 1
+    assert "error: the profile 'caslie-s-24gb': the servers do not fit on 1 x 16 GiB: caslie-s-8002 needs" in result.err
+    assert "vllm serve" not in result.out
     assert not (tmp_path / "compose.yaml").exists()
     refused = caslie("endpoints", "plan", "caslie-s-24gb", "--gpu-memory", "16", "--json")
     assert refused.code == 1
@@ -48,9 +48,9 @@ def test_what_does_not_fit_ends_in_a_clear_no(caslie: Command, tmp_path: Path) -
 
 
 def test_a_compose_file_is_written(caslie: Command, tmp_path: Path) -> None:
-    ended = caslie("endpoints", "plan", "caslie-s-24gb", "--compose", tmp_path / "compose.yaml")
-    assert ended.code == 0
-    assert "compose.yaml up -d" in ended.err
+    result = caslie("endpoints", "plan", "caslie-s-24gb", "--compose", tmp_path / "compose.yaml")
+    assert result.code == 0
+    assert "compose.yaml up -d" in result.err
     text = (tmp_path / "compose.yaml").read_text()
     assert set(yaml.safe_load(text)["services"]) == {"qwen3-vl-4b-instruct-8001", "caslie-s-8002"}
     assert "never-to-be-seen" not in text
@@ -63,35 +63,35 @@ def test_a_compose_file_is_written(caslie: Command, tmp_path: Path) -> None:
         ("none.toml", "'none.toml' does not exist"),
     ],
 )
-def test_an_unknown_profile_takes_one_line(caslie: Command, profile: str, message: str) -> None:
-    ended = caslie("endpoints", "plan", profile)
-    assert (ended.code, ended.out) == (1, "")
-    assert message in ended.err
+def test_an_unknown_profile_is_refused(caslie: Command, profile: str, message: str) -> None:
+    result = caslie("endpoints", "plan", profile)
+    assert (result.code, result.out) == (1, "")
+    assert message in result.err
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[FaultyServer]:
-    """A server for all roles, and a profile of them in mine.toml."""
+    """A server for all roles, and its profile in mine.toml."""
 
-    def says(body: Mapping[str, Any]) -> str:
+    def answer(body: Mapping[str, Any]) -> str:
         return f"picture {len(images(body)[0])}" if images(body) else "apple"
 
-    server = run_sync(FaultyServer(says=says, api_key="sk-never-to-be-seen").__aenter__())
+    server = run_sync(FaultyServer(says=answer, api_key="sk-never-to-be-seen").__aenter__())
     urls = f'urls = ["{server.url}"]\nmodel = "model"'
     (tmp_path / "mine.toml").write_text(
         f"[defaults]\n{urls}\nmax_attempts = 1\n"
-        '[captioner]\n[predictor]\n[[judges]]\nname = "reader"\n[[judges]]\nname = "looker"\nsees_image = true\n'
+        '[captioner]\n[predictor]\n[[judges]]\nname = "reader"\n[[judges]]\nname = "viewer"\nsees_image = true\n'
         "[embeddings]\n"
     )
     yield server
     run_sync(server.stop())
 
 
-def test_a_check_of_sound_servers_is_all_green(caslie: Command, server: FaultyServer) -> None:
-    ended = caslie("endpoints", "check", "mine.toml")
-    assert ended.code == 0
-    assert ended.out.count("good") == 5
-    assert "failed" not in ended.out
+def test_a_check_of_working_servers_passes(caslie: Command, server: FaultyServer) -> None:
+    result = caslie("endpoints", "check", "mine.toml")
+    assert result.code == 0
+    assert result.out.count("passed") == 5
+    assert "failed" not in result.out
     document = caslie("endpoints", "check", "mine.toml", "--json").document
     assert document["passed"]
     assert [role["role"] for role in document["roles"]] == [
@@ -114,7 +114,7 @@ VOTED = {"judge 1": "constraint", "judge 2": "constraint", "predictor": "constra
 
 
 @pytest.mark.parametrize(
-    ("fault", "wrong", "words"),
+    ("fault", "failed", "message"),
     [
         (Fault.HTTP_401, SERVED, "set its API key"),
         (Fault.HTTP_404, SERVED, "check the model's name and that the URL ends in /v1"),
@@ -142,34 +142,32 @@ def test_a_check_names_the_fault(
     caslie: Command,
     server: FaultyServer,
     fault: Fault,
-    wrong: dict[str, str],
-    words: str,
+    failed: dict[str, str],
+    message: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if fault in {Fault.HANG, Fault.DRIP}:
         monkeypatch.setenv("CASLIE_DEFAULTS__TIMEOUT_SECONDS", "1")
     server.otherwise = fault
-    ended = caslie("endpoints", "check", "mine.toml", "--json")
-    assert ended.code == 1
+    result = caslie("endpoints", "check", "mine.toml", "--json")
+    assert result.code == 1
     found = [
         (role["role"], finding["probe"], finding["detail"])
-        for role in ended.document["roles"]
+        for role in result.document["roles"]
         for finding in role["findings"]
         if not finding["passed"]
     ]
-    assert {role: probe for role, probe, _ in found} == wrong
-    assert all(words in detail for _, _, detail in found), found
+    assert {role: probe for role, probe, _ in found} == failed
+    assert all(message in detail for _, _, detail in found), found
     shown = caslie("endpoints", "check", "mine.toml")
     assert shown.code == 1
-    assert shown.out.count("failed") >= len(wrong)
-    assert "never-to-be-seen" not in ended.out + ended.err + shown.out + shown.err
+    assert shown.out.count("failed") >= len(failed)
+    assert "never-to-be-seen" not in result.out + result.err + shown.out + shown.err
 
 
-def test_a_command_does_not_start_on_servers_that_are_not_right(
-    caslie: Command, shop: Path, server: FaultyServer
-) -> None:
+def test_a_command_does_not_start_if_a_server_is_not_ready(caslie: Command, shop: Path, server: FaultyServer) -> None:
     server.otherwise = Fault.HTTP_503
-    ended = caslie("ask", "Is it waterproof?", "--profile", "mine.toml")
-    assert (ended.code, ended.out) == (1, "")
-    assert "judge 1: model 'model' at 127.0.0.1" in ended.err
-    assert "Run `caslie endpoints check mine` for the whole picture" in ended.err
+    result = caslie("ask", "Is it waterproof?", "--profile", "mine.toml")
+    assert (result.code, result.out) == (1, "")
+    assert "judge 1: model 'model' at 127.0.0.1" in result.err
+    assert "Run `caslie endpoints check mine` for the whole picture" in result.err

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Command, finish, one_line, start
+from tests.cli.commands import Command, assert_error, finish, start
 from tests.serving.fake_servers import (
     SECRET,
     FakeServers,
@@ -61,17 +61,17 @@ def test_ctrl_c_stops_all_servers(fake_servers: FakeServers, up: Up) -> None:
     for number in (process.pid, *children):
         assert SECRET not in command_line(number)
     press_ctrl_c(process)
-    ended = finish(process)
-    assert ended.code == 0
-    assert "stopping the servers; press Ctrl-C again to kill them\nall servers have stopped\n" in ended.err
+    result = finish(process)
+    assert result.code == 0
+    assert "stopping the servers; press Ctrl-C again to kill them\nall servers have stopped\n" in result.err
     assert not any(is_running(child) for child in children)
     events = names_of(fake_servers.events_until_exit())
     assert ("terminated", "vision.forking") in events
     assert ("terminated", "text") in events
     log = Path(".caslie/logs") / f"{vision.partition(' ')[0]}.log"
-    assert f"{log.stem} is starting on GPU 0; log: {log}\n" in ended.err
+    assert f"{log.stem} is starting on GPU 0; log: {log}\n" in result.err
     assert log.read_text() == "vision.forking is loading\n"
-    assert SECRET not in ended.out + ended.err + log.read_text()
+    assert SECRET not in result.out + result.err + log.read_text()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -79,9 +79,9 @@ def test_a_signal_during_startup_stops_the_servers(fake_servers: FakeServers, up
     process = up(fake_servers.profile(text="text.unhealthy"), "--logs", str(fake_servers.folder / "kept"))
     fake_servers.wait_for("polled", "text.unhealthy")
     process.send_signal(number)
-    ended = finish(process)
-    assert ended.code == 0
-    assert "are up" not in ended.out
+    result = finish(process)
+    assert result.code == 0
+    assert "are up" not in result.out
     events = names_of(fake_servers.events_until_exit())
     assert sorted(events[-2:]) == [("terminated", "text.unhealthy"), ("terminated", "vision")]
     assert len(list((fake_servers.folder / "kept").glob("*.log"))) == 2
@@ -93,9 +93,9 @@ def test_a_second_ctrl_c_kills_the_servers(fake_servers: FakeServers, up: Up) ->
     press_ctrl_c(process)
     fake_servers.wait_for("sigterm_ignored", "vision.stubborn.forking")
     press_ctrl_c(process)
-    ended = finish(process)
-    assert ended.code == 0
-    assert ended.err.endswith("killing the servers\nall servers have stopped\n")
+    result = finish(process)
+    assert result.code == 0
+    assert result.err.endswith("killing the servers\nall servers have stopped\n")
     fake_servers.events_until_exit()
 
 
@@ -114,13 +114,13 @@ def test_no_server_outlives_a_killed_command(fake_servers: FakeServers, up: Up) 
 
 def test_a_server_that_exits_ends_the_command_with_the_end_of_its_log(fake_servers: FakeServers, up: Up) -> None:
     process = up(fake_servers.profile(text="text.crashes"))
-    ended = finish(process)
-    assert ended.code == 1
-    assert "text.crashes is loading\n\ufffd[31mno weights[/red]\nthe key is ***\n" in ended.err
+    result = finish(process)
+    assert result.code == 1
+    assert "text.crashes is loading\n\ufffd[31mno weights[/red]\nthe key is ***\n" in result.err
     assert re.search(
-        r"\nerror: text-crashes-\d+ exited before it was healthy \(exit code 3\); see its log .*\.log\n", ended.err
+        r"\nerror: text-crashes-\d+ exited before it was healthy \(exit code 3\); see its log .*\.log\n", result.err
     )
-    assert SECRET not in ended.out + ended.err
+    assert SECRET not in result.out + result.err
     assert ("terminated", "vision") in names_of(fake_servers.events_until_exit())
 
 
@@ -145,28 +145,28 @@ class TestRefused:
     def test_a_plan_that_does_not_fit(self, caslie: Command, fake_servers: FakeServers) -> None:
         profile = fake_servers.profile()
         refusals = [caslie("endpoints", name, profile, "--gpu-memory", "2") for name in ("plan", "up")]
-        planned, refused = (ended.err.splitlines()[-1] for ended in refusals)
+        planned, refused = (result.err.splitlines()[-1] for result in refusals)
         assert planned == refused
-        one_line(refusals[1], code=1, says=["the profile 'profile': the servers do not fit on 1 x 2 GiB"])
+        assert_error(refusals[1], code=1, contains=["the profile 'profile': the servers do not fit on 1 x 2 GiB"])
 
     def test_a_missing_api_key(
         self, caslie: Command, fake_servers: FakeServers, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delenv("CASLIE_API_KEY")
-        ended = caslie("endpoints", "up", fake_servers.profile(), "--vllm", fake_servers.vllm)
-        one_line(ended, code=1, says=["no API key is set; set CASLIE_API_KEY"])
+        result = caslie("endpoints", "up", fake_servers.profile(), "--vllm", fake_servers.vllm)
+        assert_error(result, code=1, contains=["no API key is set; set CASLIE_API_KEY"])
 
     def test_a_vllm_command_that_cannot_be_used(self, caslie: Command, fake_servers: FakeServers) -> None:
         profile = fake_servers.profile(more='vllm = "==0.31.0"')
-        ended = caslie("endpoints", "up", profile, "--vllm", "no-such-vllm serve")
-        one_line(ended, code=1, says=["'no-such-vllm' was not found", "pip install vllm==0.31.0", "--vllm"])
-        ended = caslie("endpoints", "up", fake_servers.profile(), "--vllm", "'")
-        one_line(ended, code=2, says=["is not a valid command"])
+        result = caslie("endpoints", "up", profile, "--vllm", "no-such-vllm serve")
+        assert_error(result, code=1, contains=["'no-such-vllm' was not found", "pip install vllm==0.31.0", "--vllm"])
+        result = caslie("endpoints", "up", fake_servers.profile(), "--vllm", "'")
+        assert_error(result, code=2, contains=["is not a valid command"])
 
     def test_an_address_of_another_machine(
         self, caslie: Command, fake_servers: FakeServers, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("CASLIE_HOST", "192.0.2.1")
-        ended = caslie("endpoints", "up", fake_servers.profile(), "--vllm", fake_servers.vllm)
-        assert ended.code == 1
-        assert "is not an address of this machine" in ended.err.splitlines()[-1]
+        result = caslie("endpoints", "up", fake_servers.profile(), "--vllm", fake_servers.vllm)
+        assert result.code == 1
+        assert "is not an address of this machine" in result.err.splitlines()[-1]

@@ -10,8 +10,8 @@ import pytest
 
 from caslie_tools.evaluation.outcomes import Outcome
 from caslie_tools.evaluation.reading import read_outcomes
-from tests.cli.conftest import finish, start
-from tests.cli.stepped import ASKED
+from tests.cli.commands import finish, start
+from tests.cli.stepped_profile import WAITING
 from tests.evaluation.cases import bare, many, write_data
 
 INSTANCES = 45
@@ -19,7 +19,7 @@ KILLS = 5
 
 
 def start_run(data: Path, folder: Path, **options: int) -> "subprocess.Popen[str]":
-    arguments = ("--profile", "tests.cli.stepped:profile", "--store", folder / "store", "--out", folder / "run")
+    arguments = ("--profile", "tests.cli.stepped_profile:profile", "--store", folder / "store", "--out", folder / "run")
     return start("eval", data, *arguments, "--progress", "lines", "--json", **options)
 
 
@@ -33,7 +33,7 @@ def kill_somewhere(process: "subprocess.Popen[str]", chance: random.Random) -> s
     done: set[int] = set()
     asked, last = 0, chance.randint(steps // 2, steps + 2)
     for line in iter(process.stderr.readline, ""):
-        asked += line.startswith(ASKED)
+        asked += line.startswith(WAITING)
         if line.startswith("evaluating"):
             done.add(int(line.split()[-1]))
         if asked > last:

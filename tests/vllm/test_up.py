@@ -7,7 +7,7 @@ import pytest
 
 from caslie_tools.profiles.checking import check_profile
 from caslie_tools.profiles.toml import load_profile_settings
-from tests.cli.conftest import finish, start
+from tests.cli.commands import finish, start
 from tests.serving.fake_servers import SECRET, command_line, free_ports, is_running, read_until_up
 from tests.vllm import environment, fleet
 from tests.vllm.servers import server_environment

@@ -22,5 +22,5 @@ def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert len(examples) == 2
     for example in examples:
         example.evaluate()
-    assert "promises about the splits are kept" in capsys.readouterr().out
+    assert "guarantees about the splits hold" in capsys.readouterr().out
     assert document.namespace["report"].instances

@@ -21,7 +21,7 @@ from caslie_tools.tuning.examples import make_example
 from caslie_tools.tuning.model import MERGED, load_tuned, tune
 from caslie_tools.tuning.report import TuningReport
 from caslie_tools.tuning.scoring import choose
-from tests.cli.conftest import Command, finish, start
+from tests.cli.commands import Command, finish, start
 from tests.paths import ROOT
 from tests.tuning.model.conftest import Make, substitute, write
 

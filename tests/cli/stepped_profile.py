@@ -1,7 +1,7 @@
-"""The light profile, step by step: a model works when it may, so that a test can stop the process in between.
+"""The light profile with models that wait for permission, so that a test can stop the process between two calls.
 
-Every call of a model announces itself with a line ``asked ...`` on standard error and takes one byte from standard
-input; at its end everything goes on unasked.
+Each call of a model prints a line that starts with ``waiting`` on standard error, and then reads one byte from standard
+input. At the end of standard input, all further calls run without waiting.
 """
 
 import os
@@ -15,33 +15,33 @@ from caslie_tools.roles.interfaces import CaptionRequest, Models
 from caslie_tools.store import CaptionStore
 from tests.doubles import FunctionCaptioner, HashEmbeddings, HashPictures, light_captioner, light_models
 
-ASKED = "asked "
+WAITING = "waiting "
 
 
-def _step(what: str) -> None:
-    sys.stderr.write(f"{ASKED}{what}\n")
+def _wait(action: str) -> None:
+    sys.stderr.write(f"{WAITING}{action}\n")
     sys.stderr.flush()
     os.read(0, 1)
 
 
 class SteppedPictures(HashPictures):
-    """Embeds a picture when it may."""
+    """Waits before each image that it embeds."""
 
     def embed_images(self, images: Sequence[LoadedImage]) -> list[list[float]]:
         for image in images:
-            _step(f"to embed {image.sha256[:8]}")
+            _wait(f"to embed {image.sha256[:8]}")
         return super().embed_images(images)
 
 
 def profile() -> Profile:
-    """Its captions also name the catalogue's nearest other picture: they come out different if that is missing."""
+    """Its captions also name the nearest other images of the catalogue, so they differ if those are not stored yet."""
     import asyncio
 
     def models(store: CaptionStore) -> Models:
         light = light_captioner()
 
         async def caption(request: CaptionRequest) -> CaptionDraft:
-            await asyncio.to_thread(_step, f"to caption {request.image.sha256[:8]}")
+            await asyncio.to_thread(_wait, f"to caption {request.image.sha256[:8]}")
             draft = await light.ainvoke(request)
             exclude = () if request.product is None else (request.product,)
             hits = await asyncio.to_thread(store.nearest_pictures, request.image, k=100, exclude_products=exclude)

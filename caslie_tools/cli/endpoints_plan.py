@@ -1,0 +1,89 @@
+"""``caslie endpoints plan``: computes the memory of the servers of a profile, and their start commands."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from caslie_tools.cli.console import err, out, plain, show_notes, show_table
+from caslie_tools.cli.options import AsJson
+from caslie_tools.cli.runner import Document
+
+if TYPE_CHECKING:
+    from caslie_tools.serving.plan import Plan
+
+ServedProfile = Annotated[
+    str,
+    typer.Argument(
+        metavar="PROFILE", help="Name of a profile (caslie-m, caslie-s-24gb or paper), or path of a .toml file."
+    ),
+]
+GpuMemory = Annotated[float, typer.Option("--gpu-memory", min=1, help="Memory of each GPU, in GiB.")]
+Gpus = Annotated[int, typer.Option("--gpus", min=1, max=64, help="Number of GPUs.")]
+
+
+def plan(
+    profile: ServedProfile,
+    gpu_memory: GpuMemory = 24.0,
+    gpus: Gpus = 1,
+    compose: Annotated[
+        Path | None, typer.Option("--compose", help="Also write a Docker Compose file to this path.")
+    ] = None,
+    as_json: AsJson = False,
+) -> Document | None:
+    """Compute the GPU memory of the servers of a profile, and print the commands that start them.
+
+    The exit code is 1 if the servers do not fit on the GPUs.
+    """
+    from caslie_tools.profiles.toml import load_profile_settings
+    from caslie_tools.serving.plan import plan_servers
+
+    planned = plan_servers(load_profile_settings(profile), gpu_memory=gpu_memory, gpus=gpus)
+    if not as_json:
+        _show(planned)
+        show_notes(planned.notes)
+    planned.require_fit()
+    if compose is not None:
+        from caslie_tools.serving.compose import render_compose_file
+
+        compose.write_text(render_compose_file(planned), encoding="utf-8")
+        err.print(f"wrote {plain(compose)}; start it with: docker compose -f {plain(compose)} up -d", soft_wrap=True)
+    if as_json:
+        return planned.to_json()
+    for command in planned.commands():
+        out.print(plain(command), soft_wrap=True)
+    return None
+
+
+def _show(planned: "Plan") -> None:
+    from caslie_tools.serving.servers import GIB
+
+    show_table(
+        (
+            "server",
+            "roles",
+            "GPU",
+            "weights",
+            "KV cache",
+            "allowance",
+            "total GiB",
+            "share",
+            "max tokens",
+            "max requests",
+        ),
+        (
+            (
+                plain(server.name),
+                ", ".join(server.roles),
+                "none" if server.gpu is None else str(server.gpu),
+                f"{server.size.weight_bytes / GIB:.2f}",
+                f"{server.cache_bytes / GIB:.2f}",
+                f"{server.allowance_bytes / GIB:.2f}",
+                f"{server.needed_bytes / GIB:.2f}",
+                f"{server.gpu_memory_utilization:.2f}",
+                f"{server.context_length:,}",
+                str(server.sequences),
+            )
+            for server in planned.servers
+        ),
+    )
