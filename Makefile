@@ -12,12 +12,12 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 # All numbers here are for a laptop; more threads than cores only get in each other's way.
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test test-vllm format lint layers types tests benchmark clean
+.PHONY: demo test test-vllm format lint layers types tests reference site docs benchmark clean
 
 demo: $(INSTALLED)
 	$(BIN)/caslie demo
 
-test: lint layers types tests
+test: lint layers types tests site
 
 # A real vLLM on the processor, built once into .vllm (some GB, some minutes).
 test-vllm: $(INSTALLED)
@@ -42,6 +42,15 @@ types: $(INSTALLED)
 tests: $(INSTALLED)
 	$(BIN)/python -m pytest --cov --cov-report=term
 
+# The documentation, in site/index.html. `make docs` first updates the pages of the reference that are generated.
+docs: reference site
+
+reference: $(INSTALLED)
+	$(BIN)/python -m scripts.reference_pages
+
+site: $(INSTALLED)
+	$(BIN)/python -m zensical build --clean --strict
+
 benchmark: $(INSTALLED)
 	$(BIN)/python benchmarks/main_job.py
 	$(BIN)/python benchmarks/judging.py --simulated
@@ -54,4 +63,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .caslie .vllm .mypy_cache .pytest_cache .ruff_cache .coverage
+	rm -rf $(VENV) .caslie .vllm site .cache .mypy_cache .pytest_cache .ruff_cache .coverage

@@ -22,6 +22,7 @@ def embedded_caslie() -> EmbeddedCommand:
         if importlib.util.find_spec(module) is None:
             pytest.skip("the extra 'embedded' is not installed")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CASLIE_")}
+    environment["CASLIE_JUDGE_TIMEOUT_SECONDS"] = "600"  # votes must not depend on how busy the machine is
 
     def run(*arguments: str | Path) -> Any:
         ended = subprocess.run(
