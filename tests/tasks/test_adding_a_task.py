@@ -35,7 +35,7 @@ from caslie_tools.tasks import (
     product_question,
     register_task,
 )
-from tests.cli.conftest import finish, start
+from tests.cli.commands import finish, start
 from tests.doubles import draw_picture, light_profile
 from tests.paths import ROOT
 from tests.tasks.care_label import CARE_LABEL, care_record
