@@ -1,1 +1,1 @@
-"""Instruction data in MMECInstruct's form: reading, checking, converting, and building it from a shop's own logs."""
+"""Instruction data in MMECInstruct's form: reading, checking, converting, and building it from a shop's logs."""

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Writes files atomically: readers see the old content or the new one, never a part."""
 
 import os
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from typing import BinaryIO
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Opens a file beside the one to replace, and puts it in its place when all went well.
+    """Opens a temporary file next to ``path``, which replaces ``path`` if the block ends without an error.
 
     Raises:
-        OSError: If it cannot be written.
+        OSError: If the file cannot be written.
     """
-    # A name of its own: two threads, or two processes, may write the same file at once.
+    # The temporary name is unique, because two threads or processes may write the same file at the same time.
     part = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.part")
     try:
         with part.open("xb") as file:

@@ -1,4 +1,4 @@
-"""Checks instruction data: every record for itself, and what shows only over records."""
+"""Checks instruction data: each record by itself, and the dataset as a whole."""
 
 import hashlib
 import json
@@ -29,36 +29,36 @@ FindingKind: TypeAlias = Literal[
     "other task",
     "unknown split",
 ]
-"""What can be wrong: a record for itself (``bad record``), the file from here on (``broken off``), or what the other
-names say. A ``leak`` is one question in two splits."""
+"""Kinds of findings. ``bad record``: the record is not valid by itself. ``broken off``: the file stops being JSON.
+``leak``: the same question is in two splits."""
 
 
 class Finding(FrozenModel):
-    """One thing that is wrong."""
+    """One problem in a dataset."""
 
     kind: FindingKind
     index: int | None
-    """The record's place in the source, from 0; ``None`` where it is about none of them."""
+    """The record's position in the source, from 0. ``None`` if the finding is not about one record."""
     reason: str
 
 
 class DataReport(FrozenModel):
-    """What a check found."""
+    """The result of a check."""
 
     source: str
     records: int
-    """All that were read, bad ones included."""
+    """Number of records read, including bad records."""
     usable: int
     findings: tuple[Finding, ...]
-    """By index; those about no single record come last."""
+    """By index. Findings that are not about one record come last."""
     stopped: bool
-    """Whether it stopped at the first finding."""
+    """Whether the check stopped at the first finding."""
     tasks: tuple[TaskStatistics, ...]
-    """The usable records by task, then split, with the lengths of their input."""
+    """Statistics of the usable records, by task and split."""
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no findings."""
         return not self.findings
 
 
@@ -70,22 +70,22 @@ def check_data(
     strict: bool = False,
     trust_paths: bool = False,
 ) -> DataReport:
-    """Reads a dataset through and reports all that is wrong with it.
+    """Reads a whole dataset and reports all problems.
 
     Args:
         source: As for :func:`~caslie_tools.data.reading.read_records`.
-        splits: Splits that must not be empty; all are checked.
-        tasks: The only tasks expected, by name or abbreviation; any where it is empty.
+        splits: Splits that must not be empty. Records of other splits are checked too.
+        tasks: The expected tasks, by name or abbreviation. Empty: any task.
         strict: Stop at the first finding.
         trust_paths: Whether image paths may lead out of the file's folder.
 
     Raises:
         DataError: If the source cannot be read at all.
         MissingExtraError: If the extra ``data`` is not installed.
-        UnknownTaskError: If there is no such task.
+        UnknownTaskError: If a task does not exist.
     """
     expected = frozenset(get_task(task).name for task in tasks)
-    check = _Check(read_records(source, trust_paths=trust_paths), tuple(splits), expected)
+    check = _Checker(read_records(source, trust_paths=trust_paths), tuple(splits), expected)
     findings: list[Finding] = []
     for finding in check.findings():
         findings.append(finding)
@@ -97,16 +97,16 @@ def check_data(
         usable=check.usable,
         findings=tuple(findings),
         stopped=strict and bool(findings),
-        tasks=check.tally.statistics(),
+        tasks=check.counter.statistics(),
     )
 
 
-class _Check:
-    """One pass over the records; of each it keeps two digests and the id."""
+class _Checker:
+    """Checks all records in one pass. It keeps two hashes and the id of each record."""
 
     def __init__(self, records: Iterator[Record | BadRecord], splits: tuple[str, ...], tasks: frozenset[str]) -> None:
         self.records = self.usable = 0
-        self.tally = RecordCounter()
+        self.counter = RecordCounter()
         self._source = records
         self._splits = splits
         self._tasks = tasks
@@ -116,7 +116,7 @@ class _Check:
         self._questions: dict[bytes, tuple[int, str]] = {}
 
     def findings(self) -> Iterator[Finding]:
-        """Yields what is wrong, as it is found."""
+        """Yields the findings in the order in which the records are read."""
         try:
             for record in self._source:
                 self.records += 1
@@ -124,54 +124,56 @@ class _Check:
                     yield Finding(kind="bad record", index=record.index, reason=record.reason)
                     continue
                 self.usable += 1
-                self.tally.add(record)
-                yield from self._looked_at(record)
+                self.counter.add(record)
+                yield from self._check_record(record)
         except DataError as error:
             if not self.records:
                 raise
             yield Finding(kind="broken off", index=self.records, reason=str(error))
         for split in self._splits:
             if not self._per_split[split]:
-                yield Finding(kind="empty split", index=None, reason=f"no usable record is in the split {split!r}")
+                yield Finding(kind="empty split", index=None, reason=f"the split {split!r} has no usable record")
 
-    def _looked_at(self, record: Record) -> Iterator[Finding]:
-        yield from self._split(record)
+    def _check_record(self, record: Record) -> Iterator[Finding]:
+        yield from self._check_split(record)
         if self._tasks and record.task not in self._tasks:
             expected = ", ".join(sorted(self._tasks))
-            yield Finding(kind="other task", index=record.index, reason=f"{record.task}, where {expected} is expected")
+            reason = f"its task is {record.task}, but {expected} is expected"
+            yield Finding(kind="other task", index=record.index, reason=reason)
         if record.id and (first := self._ids.setdefault(record.id, record.index)) != record.index:
-            yield Finding(
-                kind="duplicate id", index=record.index, reason=f"the id {record.id[:60]!r} is record {first}'s already"
-            )
-        yield from self._duplicates(record)
+            reason = f"record {first} has the same id {record.id[:60]!r}"
+            yield Finding(kind="duplicate id", index=record.index, reason=reason)
+        yield from self._check_duplicates(record)
         for number, image in enumerate(record.instance.images, start=1):
             if image.ref is not None and is_missing(image.ref):
                 reason = f"image {number} ({image.ref.label!r}) does not exist"
                 yield Finding(kind="missing image", index=record.index, reason=reason)
 
-    def _split(self, record: Record) -> Iterator[Finding]:
+    def _check_split(self, record: Record) -> Iterator[Finding]:
         self._per_split[record.split] += 1
         if self._per_split[record.split] > 1 or record.split in self._splits or _KNOWN_SPLIT.fullmatch(record.split):
             return
         reason = (
-            f"the split {record.split[:60]!r}, here for the first time, is none of train, validation, test, test_ood"
+            f"the split {record.split[:60]!r} is not one of train, validation, test, test_ood; this is its first record"
         )
-        yield Finding(kind="unknown split", index=record.index, reason=reason if record.split else "it has no split")
+        yield Finding(
+            kind="unknown split", index=record.index, reason=reason if record.split else "the record has no split"
+        )
 
-    def _duplicates(self, record: Record) -> Iterator[Finding]:
+    def _check_duplicates(self, record: Record) -> Iterator[Finding]:
         key = bytes.fromhex(record.key)
         first = self._keys.setdefault((key, record.split), record.index)
         if first != record.index:
-            yield Finding(kind="duplicate record", index=record.index, reason=f"the same as record {first}")
+            yield Finding(kind="duplicate record", index=record.index, reason=f"equal to record {first}")
             return
-        index, split = self._questions.setdefault(_question(record), (record.index, record.split))
+        index, split = self._questions.setdefault(_question_hash(record), (record.index, record.split))
         if split != record.split:
             reason = f"the same question as record {index}, which is in the split {split!r}"
             yield Finding(kind="leak", index=record.index, reason=reason)
 
 
-def _question(record: Record) -> bytes:
-    """What a record asks, whatever its wording, the order of its options or its answer."""
+def _question_hash(record: Record) -> bytes:
+    """Hashes a record's question. The instruction, the order of the options and the answer do not count."""
     instance = record.instance
     options = sorted(option_text(option) for option in instance.options)
     asked = [instance.task, instance.input, options, [image_location(image.ref, None) for image in instance.images]]

@@ -1,4 +1,4 @@
-"""Instruction data on the model hub, by its id."""
+"""Reads instruction data from the Hugging Face hub."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,17 +12,17 @@ _FILE: Final = "dataset.json"  # MMECInstruct's own
 
 
 def read_hub_values(dataset: str) -> Iterator[Any]:
-    """Yields the records of a dataset on the hub, unvalidated.
+    """Yields the records of a dataset on the hub, not yet validated.
 
-    Its ``dataset.json`` is fetched once into the hub's cache and read as any file is: ``datasets`` would load the whole
-    array into memory, streaming or not. A dataset in another form is streamed through ``datasets``. Nothing that a
-    dataset brings along is run.
+    If the dataset has a ``dataset.json``, that file is downloaded once into the hub's cache and read like a local file:
+    ``datasets`` would load the whole array into memory, even when streaming. Any other dataset is streamed through
+    ``datasets``. No code of the dataset is run.
 
     Args:
-        dataset: Its id, such as ``NingLab/MMECInstruct``.
+        dataset: The dataset's id, such as ``NingLab/MMECInstruct``.
 
     Raises:
-        DataError: If it cannot be reached, there is none, or it breaks off.
+        DataError: If the hub cannot be reached, the dataset does not exist, or it stops being JSON.
         MissingExtraError: If the extra ``data`` is not installed.
     """
     require("datasets", "data", "Reading a dataset from the hub")
@@ -36,7 +36,7 @@ def read_hub_values(dataset: str) -> Iterator[Any]:
         return
     except LocalEntryNotFoundError as error:
         raise _unreachable(dataset, "the hub cannot be reached") from error
-    except (OSError, ValueError) as error:  # no such dataset, not for everybody, no room on the disk
+    except (OSError, ValueError) as error:  # the dataset does not exist or is private, or the disk is full
         raise _unreachable(dataset, type(error).__name__) from error
     yield from read_json_values(file)
 
@@ -48,7 +48,7 @@ def _streamed(dataset: str) -> Iterator[Any]:
     try:
         for split, rows in load_dataset(dataset, streaming=True).items():
             for row in rows:
-                # A field that only some records have is null in the others.
+                # `datasets` sets a field to null in records that do not have it.
                 yield {"split": split} | {name: value for name, value in row.items() if value is not None}
     except (DatasetsError, OSError, ValueError) as error:
         raise _unreachable(dataset, type(error).__name__) from error
@@ -56,6 +56,6 @@ def _streamed(dataset: str) -> Iterator[Any]:
 
 def _unreachable(dataset: str, reason: str) -> DataError:
     return DataError(
-        f"{dataset}: there is no such file, and it cannot be read from the hub ({reason}); check the name and the "
-        f"connection, or download its {_FILE} and pass that"
+        f"{dataset}: there is no such file, and the hub has no dataset of that name that can be read ({reason}); check "
+        f"the name and the connection, or download the dataset's {_FILE} and pass its path"
     )

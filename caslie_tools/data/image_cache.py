@@ -1,8 +1,9 @@
-"""A folder that holds the pictures of a dataset: each URL is fetched once, and what is dead is known to be.
+"""A folder with the images of a dataset: each URL is fetched once, and URLs that permanently fail are remembered.
 
-A picture lies at ``<first two digits>/<sha256>.<extension>``. ``index.jsonl`` has one line per URL, appended when the
-picture lies there: ``{"url": ..., "file": ..., "when": ...}``, or ``{"url": ..., "error": ..., "passing": ..., "when":
-...}``; a later line replaces an earlier one. A line that was cut off, as by SIGKILL, counts as not written.
+An image is stored as ``<first two digits>/<sha256>.<extension>``. ``index.jsonl`` has one line per URL, which is
+appended after the image is stored: ``{"url": ..., "file": ..., "when": ...}``. The line of a failed URL is
+``{"url": ..., "error": ..., "passing": ..., "when": ...}``. A later line for a URL replaces an earlier one. An
+incomplete line, for example after SIGKILL, is ignored.
 """
 
 import asyncio
@@ -27,29 +28,30 @@ _EXTENSIONS: Final = {"image/jpeg": "jpg", "image/tiff": "tif"}
 
 
 class FailedImage(FrozenModel):
-    """A URL that gave no picture."""
+    """A URL that could not be fetched as an image."""
 
     url: str
     """Without credentials and query."""
     error: str
     passing: bool
-    """Whether it may well go otherwise another time; it is then tried again by the next run."""
+    """Whether the failure may be temporary. The next run then tries the URL again."""
 
 
 class FetchReport(FrozenModel):
-    """What a run of :func:`fetch_images` did."""
+    """The result of :func:`fetch_images`."""
 
     urls: int
-    """Different ones."""
+    """Number of different URLs."""
     known: int
-    """Had before the run, dead ones included."""
+    """Number of URLs that were settled before the run: their image was in the folder, or they had permanently
+    failed."""
     fetched: int
     failed: tuple[FailedImage, ...]
-    """In this run."""
+    """URLs that failed in this run."""
 
 
 class ImageCache:
-    """The pictures a folder holds, by their URL. Make one with :meth:`open`."""
+    """The images in a folder, by URL. Create it with :meth:`open`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -61,27 +63,27 @@ class ImageCache:
         """Reads a folder's index.
 
         Args:
-            folder: Where :func:`fetch_images` put them.
-            create: Whether a folder that is not there yet counts as an empty one.
+            folder: The folder that :func:`fetch_images` wrote.
+            create: Whether a missing folder counts as an empty one.
 
         Raises:
             DataError: If there is no index, or it cannot be read.
         """
-        pictures = cls(folder)
+        cache = cls(folder)
         try:
             with (folder / _INDEX).open("rb") as file:
                 for line in file:
-                    pictures._learn(line)
+                    cache._apply(line)
         except FileNotFoundError as error:
             if not create:
-                reason = "holds no pictures; fetch them there with caslie data fetch-images"
+                reason = "has no fetched images; fetch them with caslie data fetch-images"
                 raise DataError(f"{folder}: {reason}") from error
         except OSError as error:
             raise DataError(f"{folder}: cannot be read: {error.strerror or error}") from error
-        return pictures
+        return cache
 
     def resolve(self, ref: ImageRef) -> ImageRef | None:
-        """Returns the local file of a URL, and ``None`` for a dead one; anything it does not know as it is."""
+        """Returns the local file of a URL, or ``None`` for a dead URL. Returns other references unchanged."""
         if ref.url is None:
             return ref
         if ref.url in self._dead:
@@ -89,16 +91,8 @@ class ImageCache:
         path = self._path(ref.url)
         return ref if path is None else ImageRef(path=path)
 
-    def place(self, record: Record) -> Record:
-        """Returns a record with its URLs resolved. Its key stays: it asks the same."""
-        images = [
-            image if image.ref is None else image.model_copy(update={"ref": self.resolve(image.ref)})
-            for image in record.instance.images
-        ]
-        return record.model_copy(update={"instance": record.instance.model_copy(update={"images": tuple(images)})})
-
-    def knows(self, url: str, *, retry_dead: bool = False) -> bool:
-        """Whether nothing is left to do about a URL: its picture is here, or it is dead."""
+    def is_settled(self, url: str, *, retry_dead: bool = False) -> bool:
+        """Whether a URL need not be fetched: its image is in the folder, or the URL is dead."""
         return (url in self._dead and not retry_dead) or self._path(url) is not None
 
     def _path(self, url: str) -> Path | None:
@@ -106,7 +100,7 @@ class ImageCache:
         path = self._folder / file if file is not None else None
         return path if path is not None and path.is_file() else None
 
-    def _learn(self, line: bytes) -> None:
+    def _apply(self, line: bytes) -> None:
         try:
             entry = json.loads(line)
         except (ValueError, RecursionError):
@@ -116,14 +110,14 @@ class ImageCache:
         self._files.pop(url, None)
         self._dead.discard(url)
         file = entry.get("file")
-        if isinstance(file, str) and _FILE.fullmatch(file):  # or an index from elsewhere could name any file
+        if isinstance(file, str) and _FILE.fullmatch(file):  # otherwise a foreign index could name any file
             self._files[url] = file
         elif file is None and not entry.get("passing"):
             self._dead.add(url)
 
 
 def image_urls(records: Iterable[Record | BadRecord]) -> list[str]:
-    """Returns the different ``http(s)`` URLs of records' images, in their order."""
+    """Returns the different ``http(s)`` URLs of records' images, in order."""
     urls: dict[str, None] = {}
     for record in records:
         for image in record.instance.images if isinstance(record, Record) else ():
@@ -141,33 +135,33 @@ async def fetch_images(
     retry_dead: bool = False,
     progress: ProgressCallback | None = None,
 ) -> FetchReport:
-    """Fetches pictures into a folder; what is there already, or known to be dead, is left alone.
+    """Fetches images into a folder. Images that are already there, and dead URLs, are skipped.
 
-    Stopped at any moment, the next run goes on where it was.
+    An interrupted run resumes: the next run fetches only what is missing.
 
     Args:
-        urls: Of the pictures; equal ones count once.
-        folder: Made if it is not there.
-        loader: Brings the limits and the checks of where a URL may lead; the defaults when left out.
-        parallel: Most fetches at once.
-        retry_dead: Whether to try dead ones again.
-        progress: Told ``("fetching", URL, done, total)`` when a URL's line is in the index.
+        urls: URLs of images. Equal URLs count once.
+        folder: Created if it does not exist.
+        loader: Holds the limits and checks which addresses a URL may lead to. Default: a loader with default limits.
+        parallel: Maximum number of parallel fetches.
+        retry_dead: Whether to try dead URLs again.
+        progress: Called with ``("fetching", URL, done, total)`` after a URL's line is written to the index.
 
     Raises:
         DataError: If the folder cannot be written.
     """
-    pictures = ImageCache.open(folder, create=True)
+    cache = ImageCache.open(folder, create=True)
     wanted = dict.fromkeys(urls)
-    left = [url for url in wanted if not pictures.knows(url, retry_dead=retry_dead)]
+    missing = [url for url in wanted if not cache.is_settled(url, retry_dead=retry_dead)]
     failed: list[FailedImage] = []
     loader = loader or ImageLoader()
-    waiting, done = iter(left), 0
+    waiting, done = iter(missing), 0
 
     async def work(index: BinaryIO) -> None:
         nonlocal done
-        for url in waiting:  # one for all workers: each takes the next
+        for url in waiting:  # all workers share the iterator: each takes the next URL
             try:
-                file = await asyncio.to_thread(_keep, folder, await loader.load(ImageRef(url=url)))
+                file = await asyncio.to_thread(_write_image, folder, await loader.load(ImageRef(url=url)))
                 entry: dict[str, Any] = {"url": url, "file": file}
             except ImageError as error:
                 passing = isinstance(error, ImageFetchError) and error.passing
@@ -176,20 +170,23 @@ async def fetch_images(
             _append(index, entry)
             done += 1
             if progress is not None:
-                progress("fetching", ImageRef(url=url).label, done, len(left))
+                progress("fetching", ImageRef(url=url).label, done, len(missing))
 
     try:
         with _open_index(folder) as index:
-            await run_together(work(index) for _ in range(min(parallel, len(left))))
+            await run_together(work(index) for _ in range(min(parallel, len(missing))))
     except OSError as error:
         raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
     return FetchReport(
-        urls=len(wanted), known=len(wanted) - len(left), fetched=len(left) - len(failed), failed=tuple(failed)
+        urls=len(wanted),
+        known=len(wanted) - len(missing),
+        fetched=len(missing) - len(failed),
+        failed=tuple(failed),
     )
 
 
-def _keep(folder: Path, image: LoadedImage) -> str:
-    """Writes a picture under its hash, whole or not at all; returns where, seen from the folder."""
+def _write_image(folder: Path, image: LoadedImage) -> str:
+    """Writes an image under its hash. Returns its path relative to the folder."""
     extension = _EXTENSIONS.get(image.media_type) or image.media_type.removeprefix("image/")
     file = f"{image.sha256[:2]}/{image.sha256}.{extension}"
     path = folder / file
@@ -206,10 +203,10 @@ def _append(index: BinaryIO, entry: dict[str, Any]) -> None:
 
 
 def _open_index(folder: Path) -> BinaryIO:
-    """Opens the index to append to; unbuffered, so that a line is written when it is said to be."""
+    """Opens the index for appending, unbuffered, so that each line is written at once."""
     folder.mkdir(parents=True, exist_ok=True)
     index = (folder / _INDEX).open("ab+", buffering=0)
-    # A last line that was cut off is ended, so that the next one stands for itself.
+    # An incomplete last line gets a line end, so that it does not spoil the next line.
     if index.seek(0, os.SEEK_END) and index.seek(-1, os.SEEK_END) >= 0 and index.read(1) != b"\n":
         index.write(b"\n")
     return index

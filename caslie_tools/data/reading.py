@@ -1,4 +1,4 @@
-"""Reads instruction data record by record, so that a large file never has to fit into memory."""
+"""Reads instruction data one record at a time, so that a large file need not fit into memory."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -12,30 +12,31 @@ from caslie_tools.exceptions import DataError, InstanceError, UnknownTaskError
 from caslie_tools.tasks import get_task
 
 SUFFIXES: Final = JSON_LINES_SUFFIXES | {".json"}
-"""Of files that hold instruction data."""
+"""Suffixes of files with instruction data."""
 _USUAL_NAMES: Final = ("dataset.json", "dataset.jsonl")
-_REASON_CHARACTERS: Final = 300  # names out of a record may be in it, of any length
+_MAX_REASON_CHARACTERS: Final = 300
+"""A reason may quote names from the record, which can have any length."""
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def read_records(
     source: Path | str, *, splits: Collection[str] = (), tasks: Collection[str] = (), trust_paths: bool = False
 ) -> Iterator[Record | BadRecord]:
-    """Yields the records of a dataset in their order; a bad one as :class:`BadRecord`, and goes on.
+    """Yields the records of a dataset, in order. A record that is not valid is yielded as :class:`BadRecord`.
 
     Args:
-        source: A JSON file that holds one array (``dataset.json``), a JSON Lines file (``.jsonl``), a folder that holds
-            one of these, or a dataset's id on the hub (``NingLab/MMECInstruct``).
-        splits: Only these; all where it is empty.
-        tasks: Only these, by name or the paper's abbreviation; all where it is empty. A record of no known task is
-            a bad one whatever is asked for.
-        trust_paths: Whether image paths may lead out of the file's folder. Only for data of your own: downloaded data
-            could name any picture of this machine.
+        source: A JSON file with one array (``dataset.json``), a JSON Lines file (``.jsonl``), a folder with one of
+            these, or a dataset's id on the hub (``NingLab/MMECInstruct``).
+        splits: Read only these splits. Empty: all.
+        tasks: Read only these tasks, by name or abbreviation. Empty: all. A record with an unknown task is always
+            yielded, as a bad record.
+        trust_paths: Whether image paths may lead out of the file's folder. Use it only for your own data: downloaded
+            data could name any picture on this machine.
 
     Raises:
         DataError: If the source cannot be read at all, or stops being JSON.
         MissingExtraError: If the extra ``data`` is not installed.
-        UnknownTaskError: If there is no such task.
+        UnknownTaskError: If a task does not exist.
     """
     names = frozenset(get_task(task).name for task in tasks)
     file = _find_file(source)
@@ -45,7 +46,7 @@ def read_records(
 
 
 def _find_file(source: Path | str) -> Path | None:
-    """Returns the file of a source; ``None`` for an id on the hub."""
+    """Returns the file of a source, or ``None`` for an id on the hub."""
     path = Path(source)
     if path.is_dir():
         return _file_in(path)
@@ -54,9 +55,8 @@ def _find_file(source: Path | str) -> Path | None:
             raise DataError(f"{path}: instruction data is a .json or .jsonl file, or a folder with one")
         return path
     is_id = isinstance(source, str) and _HUB_ID.fullmatch(source) and path.suffix.lower() not in SUFFIXES
-    if (
-        is_id and not path.parent.is_dir()
-    ):  # in a folder that is here it is a slip of the pen, and no business of the hub
+    # If the parent folder exists, the source is more likely a mistyped path than an id. It must not reach the network.
+    if is_id and not path.parent.is_dir():
         return None
     raise DataError(f"{path}: there is no such file or folder")
 
@@ -68,7 +68,9 @@ def _file_in(folder: Path) -> Path:
     found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
     if len(found) != 1:
         names = ", ".join(path.name for path in found[:5]) or "none"
-        raise DataError(f"{folder}: holds no dataset.json, and not exactly one .json or .jsonl file: {names}")
+        raise DataError(
+            f"{folder}: has no dataset.json, and its number of .json and .jsonl files is not one: {names}; pass a file"
+        )
     return found[0]
 
 
@@ -82,11 +84,11 @@ def _records(
             try:
                 yield read_record(index, raw, base=base, trust_paths=trust_paths)
             except InstanceError as error:
-                yield BadRecord(index=index, reason=str(error)[:_REASON_CHARACTERS])
+                yield BadRecord(index=index, reason=str(error)[:_MAX_REASON_CHARACTERS])
 
 
 def _wanted(raw: Any, splits: frozenset[str], tasks: frozenset[str]) -> bool:
-    """Whether a record is asked for, judged before it is validated: records of others cost next to nothing."""
+    """Whether a record passes the filters. This check comes before validation, so that other records cost little."""
     if not isinstance(raw, Mapping):
         return True
     split, task = raw.get("split"), raw.get("task")

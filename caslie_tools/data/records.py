@@ -1,10 +1,15 @@
-"""One record of instruction data in MMECInstruct's form (paper, section on the dataset), read and validated.
+"""Reads and validates one record of instruction data in MMECInstruct's form (paper, section on the dataset).
 
-A record's fields are strings: ``instruction``, ``input`` (JSON text), ``options`` (JSON text), ``output``, ``task``,
-``split``, ``images`` (JSON list of URLs, or of paths relative to the file) and ``caption_info`` (JSON list of ready
-captions, in the order of the images). JSON values in the place of JSON text are taken as well. Ours may hold
-``products`` too, the ids of the catalogue products the images show, and ``votes``, the jury's verdict on each caption
-(JSON list of true or false, or "yes" or "no", or null for none); whatever else a record holds is ignored.
+The fields of a record are strings:
+
+- ``instruction``, ``output``, ``task`` and ``split``;
+- ``input`` and ``options``: JSON text;
+- ``images``: JSON list of URLs, or of paths relative to the file;
+- ``caption_info``: JSON list of captions, in the order of the images.
+
+A JSON value is accepted in place of JSON text. Two optional fields are not part of MMECInstruct: ``products``, the ids
+of the catalogue products in the images, and ``votes``, the jury's verdict on each caption (JSON list of true or false,
+or "yes" or "no"; null without a verdict). Other fields are ignored.
 """
 
 import hashlib
@@ -19,27 +24,28 @@ from caslie_tools.exceptions import InstanceError, UnknownTaskError
 from caslie_tools.tasks import Instance, Task, get_task
 
 _NO_CAPTION = frozenset({"", "na", "n/a", "none", "null"})
-"""What the published data and the reference code write where there is no caption."""
+"""Texts that the published data and the reference code write for a missing caption."""
 _VERDICTS = {True: True, False: False, "yes": True, "no": False, None: None}
-_SHOWN_CHARACTERS = 60
+_MAX_QUOTED_CHARACTERS = 60
 
 
 class Record(FrozenModel):
-    """A record that fits its task."""
+    """A record that is valid for its task."""
 
     index: int
-    """Its place in the source, from 0."""
+    """Position in the source, from 0."""
     key: str
-    """SHA-256 (hex) of all that it asks and of its right answer: two records with one key are duplicates."""
+    """SHA-256 (hex) of the question and the right answer. Two records with the same key are duplicates."""
     id: str = ""
-    """Its own id, where it has one."""
+    """The record's id. Empty if it has none."""
     split: str
     instance: Instance
-    """With its images placed; ``output`` is the right answer: a label, or a text for an open question."""
+    """The instance, with its images. ``output`` is the right answer: a label, or a text for an open question."""
     captions: tuple[str | None, ...] | None = None
-    """Ready captions, one per image; ``None`` in it for a missing one, and ``None`` for a record without any."""
+    """One caption per image. A missing caption is ``None``. ``None`` if the record has no captions at all."""
     kept: tuple[bool | None, ...] | None = None
-    """Whether the jury keeps each caption (field ``votes``); ``None`` where it did not vote, in it or instead of it."""
+    """Whether the jury keeps each caption (field ``votes``). A missing verdict is ``None``. ``None`` if the record has
+    no verdicts at all."""
 
     @property
     def task(self) -> str:
@@ -49,15 +55,15 @@ class Record(FrozenModel):
     @property
     def output(self) -> str:
         """The right answer."""
-        assert self.instance.output is not None  # noqa: S101 (a record without one is refused)
+        assert self.instance.output is not None  # noqa: S101 (a record without an output is refused)
         return self.instance.output
 
 
 class BadRecord(FrozenModel):
-    """A record that cannot be used, and why."""
+    """A record that cannot be used, and the reason."""
 
     index: int
-    """Its place in the source, from 0."""
+    """Position in the source, from 0."""
     reason: str
 
 
@@ -65,28 +71,28 @@ def read_record(index: int, raw: Any, *, base: Path | None = None, trust_paths: 
     """Reads one record.
 
     Args:
-        index: Its place in the source, from 0.
-        raw: The record as JSON has it.
-        base: Folder that image paths are relative to, and must not lead out of. Without one, images are URLs.
-        trust_paths: Whether image paths may lead anywhere. Only for data of your own: a downloaded record could name
-            any picture of this machine.
+        index: Position in the source, from 0.
+        raw: The record as parsed JSON.
+        base: Folder that image paths are relative to and must not lead out of. Without it, images must be URLs.
+        trust_paths: Whether image paths may lead out of the folder. Use it only for your own data: a downloaded record
+            could name any picture on this machine.
 
     Raises:
-        InstanceError: If it does not fit its task; the message says what is wrong, not with which record.
+        InstanceError: If the record is not valid for its task. The message does not contain the index.
     """
     if not isinstance(raw, Mapping):
-        raise InstanceError("it is not an object")
+        raise InstanceError("the record is not a JSON object")
     try:
         return _read(index, raw, base, trust_paths)
     except RecursionError as error:
-        raise InstanceError("it is nested too deeply") from error
+        raise InstanceError("the record is nested too deeply") from error
 
 
 def json_list(raw: Mapping[str, Any], field: str) -> list[Any]:
-    """Returns a field that is a list, or JSON text of one; empty where the record lacks it.
+    """Returns a field that is a list or the JSON text of a list. Returns an empty list if the field is missing.
 
     Raises:
-        InstanceError: If it is neither.
+        InstanceError: If the field is neither.
     """
     value = raw.get(field)
     if isinstance(value, str):
@@ -102,26 +108,31 @@ def json_list(raw: Mapping[str, Any], field: str) -> list[Any]:
 
 
 def image_location(ref: ImageRef | None, base: Path | None) -> str | None:
-    """Returns an image as a record in the folder ``base`` names it: a URL, or a path from there."""
+    """Returns an image's URL or path, as a record writes it.
+
+    Args:
+        ref: The image.
+        base: Folder that the path is to be relative to. Without it, the path is returned as it is.
+    """
     if ref is None or ref.path is None:
         return ref.url if ref is not None else None
-    if base is None or ref.path.is_relative_to(base):  # with any `..` in it left alone: what is before may be a link
+    if base is None or ref.path.is_relative_to(base):  # `..` in the path is not resolved: a link may come before it
         return (ref.path if base is None else ref.path.relative_to(base)).as_posix()
     return Path(os.path.relpath(ref.path, base)).as_posix()
 
 
 def is_inside(path: Path, folder: Path) -> bool:
-    """Whether a path leads to something in a folder, links followed."""
+    """Whether a path leads into a folder, after resolving symbolic links."""
     try:
         return path.resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError, ValueError):  # links that go in a circle, a NUL in the path
+    except (OSError, RuntimeError, ValueError):  # a cycle of links, or a NUL character in the path
         return False
 
 
 def _read(index: int, raw: Mapping[str, Any], base: Path | None, trust_paths: bool) -> Record:
     task = _task(raw.get("task"))
     if raw.get("input") in (None, ""):
-        raise InstanceError(f"{task.name}: it has no input")
+        raise InstanceError(f"{task.name}: the record has no input")
     images = [
         _image(number, image, base, trust_paths) for number, image in enumerate(json_list(raw, "images"), start=1)
     ]
@@ -163,21 +174,21 @@ def _task(name: Any) -> Task:
     try:
         return get_task(name)
     except UnknownTaskError as error:
-        raise InstanceError(f"task {_short(name)} is unknown" if name else "it has no task") from error
+        raise InstanceError(f"the task {_quoted(name)} is unknown" if name else "the record has no task") from error
 
 
 def _output(raw: Mapping[str, Any], task: Task, instance: Instance) -> str:
     output = raw.get("output")
     if output is None or (output == "" and not task.is_open):
-        raise InstanceError(f"{task.name}: it has no output")
+        raise InstanceError(f"{task.name}: the record has no output")
     if not isinstance(output, str):
-        raise InstanceError(f"{task.name}: output {_short(output)} is not a text")
+        raise InstanceError(f"{task.name}: output {_quoted(output)} is not a string")
     if task.is_open:
         return output.strip()
     right = task.parse(output, instance)
     if right is None:
         labels = ", ".join(task.labels(instance))
-        raise InstanceError(f"{task.name}: output {_short(output)} is none of {labels}")
+        raise InstanceError(f"{task.name}: output {_quoted(output)} is not one of {labels}")
     return right
 
 
@@ -191,8 +202,8 @@ def _image(number: int, image: Any, base: Path | None, trust_paths: bool) -> Ima
     except ValueError as error:
         raise InstanceError(f"image {number} is a malformed URL") from error
     if ref.path is not None and not trust_paths and not (base is not None and is_inside(ref.path, base)):
-        where = "leads out of the data's folder" if base is not None else "is not a URL"
-        raise InstanceError(f"image {number} {where}; read it with --trust-paths if the data is your own")
+        problem = "leads out of the folder of the data" if base is not None else "is not a URL"
+        raise InstanceError(f"image {number} {problem}; use --trust-paths if the data is your own")
     return ref
 
 
@@ -201,7 +212,7 @@ def _captions(raw: Mapping[str, Any]) -> tuple[str | None, ...] | None:
     if not given:
         return None
     if any(not isinstance(caption, str | None) for caption in given):
-        raise InstanceError("caption_info holds something that is not a text")
+        raise InstanceError("caption_info has an element that is not a string")
     texts = [(caption or "").strip() for caption in given]
     return tuple(None if text.lower() in _NO_CAPTION else text for text in texts)
 
@@ -210,7 +221,7 @@ def _kept(raw: Mapping[str, Any]) -> tuple[bool | None, ...] | None:
     votes = [vote.strip().lower() if isinstance(vote, str) else vote for vote in json_list(raw, "votes")]
     for vote in votes:
         if not isinstance(vote, bool | str | None) or vote not in _VERDICTS:
-            raise InstanceError(f"votes holds {_short(vote)}, which is none of true, false, yes, no and null")
+            raise InstanceError(f"votes has the element {_quoted(vote)}, which is not true, false, yes, no or null")
     return tuple(_VERDICTS[vote] for vote in votes) or None
 
 
@@ -221,21 +232,21 @@ def _text(raw: Mapping[str, Any], field: str) -> str:
     if isinstance(value, int) and field == "id":
         return str(value)
     if not isinstance(value, str):
-        raise InstanceError(f"{field} {_short(value)} is not a text")
+        raise InstanceError(f"{field} {_quoted(value)} is not a string")
     return value
 
 
 def _canonical(value: Any) -> bytes:
-    """One form of equal values; refuses what no JSON file could hold."""
+    """Returns the same bytes for equal values. Refuses values that cannot be written as JSON."""
     try:
         text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         return text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise InstanceError("it holds half a character (a lone surrogate)") from error
+        raise InstanceError("a text has half a character (a lone surrogate)") from error
     except ValueError as error:
-        raise InstanceError("it holds a number out of range") from error
+        raise InstanceError("the record has a number that is out of range") from error
 
 
-def _short(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= _SHOWN_CHARACTERS else shown[:_SHOWN_CHARACTERS] + "..."
+def _quoted(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _MAX_QUOTED_CHARACTERS else text[:_MAX_QUOTED_CHARACTERS] + "..."

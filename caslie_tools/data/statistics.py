@@ -1,4 +1,4 @@
-"""What a dataset holds, per task and split."""
+"""Counts the records of a dataset, per task and split."""
 
 import json
 import math
@@ -14,85 +14,85 @@ from caslie_tools.tasks import get_task
 
 
 class Quantiles(FrozenModel):
-    """How a length is spread, in characters."""
+    """The distribution of a length, in characters."""
 
     least: int
     median: int
     p95: int
-    """What 95% do not exceed."""
+    """The 95th percentile."""
     most: int
 
 
 class TaskStatistics(FrozenModel):
-    """The records of one task in one split."""
+    """Statistics of the records of one task in one split."""
 
     task: str
     split: str
     records: int
     options: dict[int, int]
-    """Records by their number of options."""
+    """Number of records, by their number of options."""
     images: dict[int, int]
-    """Records by their number of images, missing ones included."""
+    """Number of records, by their number of images. Missing images count."""
     missing_images: int
-    """Images that are null, or a local file that is not there."""
+    """Number of images that are null, or a local file that does not exist."""
     captions: int
-    """Images that come with a ready caption."""
+    """Number of images with a caption."""
     answers: dict[str, int]
-    """Records by their right answer; ``answered`` and ``unanswered`` for open questions."""
+    """Number of records, by right answer. For open questions: ``answered`` and ``unanswered``."""
     characters: Quantiles
-    """Of the input as JSON text, which is how a tuned model is given it."""
+    """Length of the input as JSON text, the form in which a tuned model receives it."""
 
 
 class DataStatistics(FrozenModel):
-    """A dataset in numbers."""
+    """Statistics of a dataset."""
 
     records: int
-    """Those that can be used."""
+    """Number of usable records."""
     bad: tuple[BadRecord, ...]
     tasks: tuple[TaskStatistics, ...]
     """By task, then split."""
 
 
 class RecordCounter:
-    """Counts records as they pass by."""
+    """Counts records one by one, per task and split."""
 
     def __init__(self) -> None:
-        self._parts: dict[tuple[str, str], _Part] = {}
+        self._parts: dict[tuple[str, str], _TaskCounter] = {}
 
     def add(self, record: Record) -> None:
         """Counts one record."""
-        self._parts.setdefault((record.task, record.split), _Part()).add(record)
+        self._parts.setdefault((record.task, record.split), _TaskCounter()).add(record)
 
     def statistics(self) -> tuple[TaskStatistics, ...]:
-        """Returns what was counted, by task, then split."""
+        """Returns the statistics, by task, then split."""
         return tuple(part.statistics(task, split) for (task, split), part in sorted(self._parts.items()))
 
 
 def data_statistics(
     source: Path | str, *, splits: Collection[str] = (), tasks: Collection[str] = (), trust_paths: bool = False
 ) -> DataStatistics:
-    """Reads a dataset through and counts what it holds; the arguments are those of ``read_records``.
+    """Reads a whole dataset and counts its records. The arguments are those of ``read_records``.
 
     Raises:
         DataError: If the source cannot be read, or stops being JSON.
     """
-    tally, bad, usable = RecordCounter(), [], 0
+    counter, bad, usable = RecordCounter(), [], 0
     for record in read_records(source, splits=splits, tasks=tasks, trust_paths=trust_paths):
         if isinstance(record, BadRecord):
             bad.append(record)
         else:
-            tally.add(record)
+            counter.add(record)
             usable += 1
-    return DataStatistics(records=usable, bad=tuple(bad), tasks=tally.statistics())
+    return DataStatistics(records=usable, bad=tuple(bad), tasks=counter.statistics())
 
 
 def is_missing(ref: ImageRef | None) -> bool:
-    """Whether an image is known to be missing; of a URL nobody knows."""
+    """Whether an image is null, or a local file that does not exist. URLs are not checked."""
     return ref is None or (ref.path is not None and not ref.path.is_file())
 
 
-class _Part:
-    """The records of one task in one split, as they are counted."""
+class _TaskCounter:
+    """Counts the records of one task in one split."""
 
     def __init__(self) -> None:
         self.options: Counter[int] = Counter()
@@ -129,7 +129,7 @@ class _Part:
 def _quantiles(lengths: "array[int]") -> Quantiles:
     ordered = sorted(lengths)
     last = len(ordered) - 1
-    # The nearest rank: a length that is really there.
+    # Nearest-rank quantiles, so that each is a length that occurs.
     return Quantiles(
         least=ordered[0],
         median=ordered[last // 2],

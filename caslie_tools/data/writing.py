@@ -1,4 +1,4 @@
-"""Writes instruction data in MMECInstruct's own form: all fields are strings, lists among them as JSON text."""
+"""Writes instruction data in MMECInstruct's form: all fields are strings, and lists are JSON text."""
 
 import json
 import os
@@ -13,23 +13,23 @@ from caslie_tools.exceptions import DataError
 
 
 def write_records(records: Iterable[Record], path: Path) -> int:
-    """Writes records one by one; the file appears, or is replaced, when all of them are written.
+    """Writes records to a file. The file is created or replaced after the last record, so it is never incomplete.
 
-    Image paths are written relative to the file's folder, so that reading them back finds the same files.
+    Image paths are written relative to the file's folder.
 
     Args:
-        records: The records, in the order to write them.
+        records: The records, in the order in which they are written.
         path: A ``.json`` file, for one array, or a ``.jsonl`` file.
 
     Returns:
-        How many there were.
+        The number of records.
 
     Raises:
-        DataError: If the file's name ends otherwise, or it cannot be written.
+        DataError: If the file has another suffix or cannot be written.
     """
     lines = path.suffix.lower() in JSON_LINES_SUFFIXES
     if not lines and path.suffix.lower() != ".json":
-        raise DataError(f"{path}: instruction data is written to a .json or .jsonl file; name it so")
+        raise DataError(f"{path}: instruction data is written to a .json or .jsonl file; choose such a name")
     first, between, last = ("", "\n", "\n") if lines else ("[\n", ",\n", "\n]\n")
     written = 0
     try:
@@ -47,7 +47,7 @@ def write_records(records: Iterable[Record], path: Path) -> int:
 
 
 def record_fields(record: Record, base: Path) -> dict[str, str]:
-    """Returns a record's fields as MMECInstruct has them, and ours where the record has any of them.
+    """Returns a record's fields in MMECInstruct's form. ``products`` and ``votes`` are added if the record has them.
 
     Args:
         record: The record.

@@ -158,7 +158,7 @@ class _Selection:
             if isinstance(record, BadRecord):
                 yield record
             elif record.key in first:
-                yield BadRecord(index=record.index, reason=f"it is the same as record {first[record.key]}")
+                yield BadRecord(index=record.index, reason=f"equal to record {first[record.key]}")
             else:
                 first[record.key] = record.index
                 yield record

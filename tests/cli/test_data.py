@@ -40,7 +40,9 @@ class TestStats:
             ("category_classification", "train", 1),
             ("sentiment_analysis", "test", 1),
         ]
-        assert result.document["bad"] == [{"index": 3, "reason": "category_classification: output 'Z' is none of A, B"}]
+        assert result.document["bad"] == [
+            {"index": 3, "reason": "category_classification: output 'Z' is not one of A, B"}
+        ]
 
     def test_the_table_can_be_limited_to_a_split_and_a_task(self, caslie: Command, dataset: Path) -> None:
         result = caslie("data", "stats", dataset, "--split", "test", "--task", "sa")
@@ -57,13 +59,13 @@ class TestCheck:
         assert result.document["passed"] is False
         assert len(result.document["findings"]) == 29
         assert result.document["findings"][-1] == {
-            "kind": "empty split", "index": None, "reason": "no usable record is in the split 'validation'",
+            "kind": "empty split", "index": None, "reason": "the split 'validation' has no usable record",
         }  # fmt: skip
 
     def test_the_output_lists_the_first_problems(self, caslie: Command) -> None:
         result = caslie("data", "check", FAULTS)
         assert result.code == 1
-        assert "record 14, duplicate record: the same as record 0" in result.out
+        assert "record 14, duplicate record: equal to record 0" in result.out
         assert "  7 more; use --json to list all" in result.out
 
     def test_strict_stops_at_the_first_problem(self, caslie: Command) -> None:
@@ -109,7 +111,7 @@ INVALID_INPUT = {
     "another kind": (("stats", "table.csv"), "instruction data is a .json or .jsonl file"),
     "no array": (("stats", "object.json"), "object.json: not an array of records"),
     "an unknown task": (("stats", "dataset.jsonl", "--task", "x"), "there is no task 'x'"),
-    "a target of another kind": (("convert", "dataset.jsonl", "a.csv"), "a .json or .jsonl file; name it so"),
+    "a target of another kind": (("convert", "dataset.jsonl", "a.csv"), "a .json or .jsonl file; choose such a name"),
     "nothing to write": (("convert", "dataset.jsonl", "a.json", "--split", "none"), "there is no record to write"),
     "no folder to fetch to": (("fetch-images", "dataset.jsonl"), "see caslie data fetch-images --help"),
     "a file to fetch to": (("fetch-images", "dataset.jsonl", "--to", "table.csv"), "table.csv: cannot be read"),

@@ -66,12 +66,12 @@ def test_invalid_records_are_skipped_with_a_warning_and_strict_refuses_them(casl
     good = relevance("q", "t", "A")
     data = write_data(tmp_path, [good, relevance("q2", "t", "Z"), *[good] * 25])
     assert_error(
-        caslie("eval", data, "--strict"), code=2, contains=["record 1 is bad, one of 26", "none of A, B, C, D"]
+        caslie("eval", data, "--strict"), code=2, contains=["record 1 is bad, one of 26", "not one of A, B, C, D"]
     )
     result = caslie("eval", data)
     assert result.code == 0
-    assert "record 1 was skipped: multiclass_product_classification: output 'Z' is none of" in result.err
-    assert "record 2 was skipped: it is the same as record 0" in result.err
+    assert "record 1 was skipped: multiclass_product_classification: output 'Z' is not one of" in result.err
+    assert "record 2 was skipped: equal to record 0" in result.err
     assert "warning: 6 more; use --json to list all" in result.err
 
 

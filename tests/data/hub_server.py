@@ -1,4 +1,4 @@
-"""A model hub with one dataset, as far as its client asks: a tiny real server."""
+"""A small server that behaves like the Hugging Face hub with one dataset."""
 
 import json
 import threading
@@ -13,7 +13,7 @@ _COMMIT = "0" * 40
 
 @contextmanager
 def hub(files: dict[str, bytes]) -> Iterator[str]:
-    """Serves the files of the dataset ``shop/data``, all at its top level; yields the hub's address."""
+    """Serves the dataset ``shop/data`` with these files at its top level. Yields the address of the hub."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -26,21 +26,21 @@ def hub(files: dict[str, bytes]) -> Iterator[str]:
             elif not path.startswith(f"/api/datasets/{DATASET}"):
                 self.answer(404, b"{}", **{"X-Error-Code": "RepoNotFound"})
             elif "/tree/" in path:
-                self.tell([self.entry(name) for name in files])
+                self.answer_json([self.entry(name) for name in files])
             else:
                 siblings = [{"rfilename": name} for name in files]
-                self.tell({"id": DATASET, "sha": _COMMIT, "siblings": siblings, "private": False, "tags": []})
+                self.answer_json({"id": DATASET, "sha": _COMMIT, "siblings": siblings, "private": False, "tags": []})
 
         do_HEAD = do_GET  # noqa: N815 (the base class's name)
 
-        def do_POST(self) -> None:  # which of these paths there are
+        def do_POST(self) -> None:  # the client asks which of these paths exist
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["paths"]
-            self.tell([self.entry(name) for name in files if name in asked])
+            self.answer_json([self.entry(name) for name in files if name in asked])
 
         def entry(self, name: str) -> dict[str, Any]:
             return {"type": "file", "path": name, "size": len(files[name]), "oid": "1" * 40}
 
-        def tell(self, document: Any) -> None:
+        def answer_json(self, document: Any) -> None:
             self.answer(200, json.dumps(document).encode())
 
         def answer(self, code: int, data: bytes, **headers: str) -> None:

@@ -1,4 +1,4 @@
-"""Records as MMECInstruct has them, one per task, to be changed field by field."""
+"""Raw records in MMECInstruct's form, one per task. Tests change single fields."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ TASKS = tuple(_FIELDS)
 
 
 def raw(task: str = "category_classification", **changes: Any) -> dict[str, Any]:
-    """A sound record of a task; what is no text among the changes becomes JSON text."""
+    """A valid record of a task, with changed fields. A change that is not a string becomes JSON text; None removes."""
     text, options, output, images = _FIELDS[task]
     fields = {
         "task": task,
@@ -40,13 +40,13 @@ def raw(task: str = "category_classification", **changes: Any) -> dict[str, Any]
 
 
 def write_lines(path: Path, *rows: Any) -> Path:
-    """Writes JSON Lines; a text is a line as it is."""
+    """Writes JSON Lines. A string is written as it is."""
     lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
     path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
     return path
 
 
 def read(path: Path | str, **options: Any) -> tuple[list[Record], list[BadRecord]]:
-    """The records of a source, good and bad."""
+    """Reads a source. Returns the valid records and the bad ones."""
     found = list(read_records(path, **options))
     return [one for one in found if isinstance(one, Record)], [one for one in found if isinstance(one, BadRecord)]

@@ -38,7 +38,7 @@ def index_of(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "index.jsonl").read_text().splitlines()]
 
 
-async def test_each_picture_is_fetched_once_and_lies_under_its_hash(server: PictureServer, tmp_path: Path) -> None:
+async def test_each_image_is_fetched_once_and_named_by_its_hash(server: PictureServer, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "pictures"
     report = await fetch(server, folder, "/0.png", "/1.png", "/0.png", "/photo.jpg", "/same.png")
     assert report == FetchReport(urls=4, known=0, fetched=4, failed=())
@@ -54,7 +54,7 @@ async def test_each_picture_is_fetched_once_and_lies_under_its_hash(server: Pict
     assert {entry["url"] for entry in index_of(folder)} == {server.url(path) for path in set(server.requests)}
 
 
-async def test_what_is_known_is_not_asked_for_again(server: PictureServer, tmp_path: Path) -> None:
+async def test_settled_urls_are_not_fetched_again(server: PictureServer, tmp_path: Path) -> None:
     paths = ["/0.png", "/1.png", "/dead.png", "/text.png", "/large.png"]
     first = await fetch(server, tmp_path, *paths)
     assert (first.fetched, len(first.failed)) == (2, 3)
@@ -64,14 +64,14 @@ async def test_what_is_known_is_not_asked_for_again(server: PictureServer, tmp_p
     assert server.requests[asked:] == ["/2.png"]
 
 
-async def test_dead_ones_are_recorded_and_become_none(server: PictureServer, tmp_path: Path) -> None:
+async def test_dead_urls_are_recorded_and_resolve_to_none(server: PictureServer, tmp_path: Path) -> None:
     inner = "http://169.254.169.254/latest?token=secret"
     report = await fetch(server, tmp_path, "/dead.png", "/text.png", "/large.png")
     reasons = {failure.url.rpartition("/")[2]: failure.error for failure in report.failed}
     assert "status 404" in reasons["dead.png"]
     assert "not an image in a supported format" in reasons["text.png"]
     assert "larger than 50,000 bytes" in reasons["large.png"]
-    refused = await fetch_images([inner], tmp_path)  # without the tests' leave to look at this machine
+    refused = await fetch_images([inner], tmp_path)  # the default loader allows no private addresses
     assert "not on the public internet" in refused.failed[0].error
     assert "secret" not in repr(refused)
     pictures = ImageCache.open(tmp_path)
@@ -80,7 +80,7 @@ async def test_dead_ones_are_recorded_and_become_none(server: PictureServer, tmp
     assert all(entry["error"] and entry["when"] for entry in index_of(tmp_path))
 
 
-async def test_dead_ones_are_tried_again_when_asked_for(server: PictureServer, tmp_path: Path) -> None:
+async def test_dead_urls_are_tried_again_on_request(server: PictureServer, tmp_path: Path) -> None:
     await fetch(server, tmp_path, "/late.png", "/dead.png")
     server.pictures["/late.png"] = draw_picture("LATE")
     assert (await fetch(server, tmp_path, "/late.png", "/dead.png")).known == 2
@@ -94,17 +94,17 @@ async def test_dead_ones_are_tried_again_when_asked_for(server: PictureServer, t
     assert dead is None
 
 
-async def test_a_passing_failure_is_tried_again_by_the_next_run(server: PictureServer, tmp_path: Path) -> None:
-    with picture_server() as gone:
-        url = gone.url("/0.png")
-    for _ in range(2):  # there is nobody any more
+async def test_a_temporary_failure_is_tried_again_by_the_next_run(server: PictureServer, tmp_path: Path) -> None:
+    with picture_server() as stopped:
+        url = stopped.url("/0.png")
+    for _ in range(2):
         report = await fetch(server, tmp_path, url)
         assert [failure.passing for failure in report.failed] == [True]
     assert ImageCache.open(tmp_path).resolve(ImageRef(url=url)) == ImageRef(url=url)
     assert len(index_of(tmp_path)) == 2
 
 
-async def test_a_picture_that_was_lost_is_fetched_again(server: PictureServer, tmp_path: Path) -> None:
+async def test_an_image_whose_file_was_deleted_is_fetched_again(server: PictureServer, tmp_path: Path) -> None:
     await fetch(server, tmp_path, "/0.png")
     there = ImageCache.open(tmp_path).resolve(ImageRef(url=server.url("/0.png")))
     assert there is not None
@@ -112,18 +112,18 @@ async def test_a_picture_that_was_lost_is_fetched_again(server: PictureServer, t
     there.path.unlink()
     assert ImageCache.open(tmp_path).resolve(ImageRef(url=server.url("/0.png"))) == ImageRef(url=server.url("/0.png"))
     assert (await fetch(server, tmp_path, "/0.png")).fetched == 1
-    assert ImageCache.open(tmp_path).knows(server.url("/0.png"))
+    assert ImageCache.open(tmp_path).is_settled(server.url("/0.png"))
 
 
-async def test_a_torn_last_line_is_tolerated(server: PictureServer, tmp_path: Path) -> None:
+async def test_an_incomplete_last_line_of_the_index_is_ignored(server: PictureServer, tmp_path: Path) -> None:
     await fetch(server, tmp_path, "/0.png", "/1.png", parallel=1)
     index = tmp_path / "index.jsonl"
     index.write_bytes(index.read_bytes()[:-10])
     torn = ImageCache.open(tmp_path)
-    assert [torn.knows(server.url(path)) for path in ("/0.png", "/1.png")] == [True, False]
+    assert [torn.is_settled(server.url(path)) for path in ("/0.png", "/1.png")] == [True, False]
     assert (await fetch(server, tmp_path, "/0.png", "/1.png", "/2.png")).fetched == 2
     pictures = ImageCache.open(tmp_path)
-    assert all(pictures.knows(server.url(f"/{number}.png")) for number in range(3))
+    assert all(pictures.is_settled(server.url(f"/{number}.png")) for number in range(3))
 
 
 @pytest.mark.parametrize(
@@ -132,41 +132,32 @@ async def test_a_torn_last_line_is_tolerated(server: PictureServer, tmp_path: Pa
      '{"url": "%s", "file": "/etc/passwd"}', '{"url": "%s", "file": "00/../../x.png"}', '{"url": "%s", "file": 7}',
      '{"url": "%s", "file": "11/' + "0" * 64 + '.png"}'],
 )  # fmt: skip
-async def test_an_index_from_elsewhere_names_no_file_but_pictures(tmp_path: Path, line: str) -> None:
+async def test_a_foreign_index_cannot_name_other_files(tmp_path: Path, line: str) -> None:
     (tmp_path / "index.jsonl").write_bytes(line.replace("%s", URL).encode("utf-8", "surrogateescape"))
     pictures = ImageCache.open(tmp_path)
     assert pictures.resolve(ImageRef(url=URL)) == ImageRef(url=URL)
-    assert not pictures.knows(URL, retry_dead=True)
+    assert not pictures.is_settled(URL, retry_dead=True)
 
 
-async def test_progress_is_told_when_a_picture_is_there(server: PictureServer, tmp_path: Path) -> None:
-    told: list[tuple[str, str, int, int]] = []
+async def test_progress_is_reported_after_the_index_is_written(server: PictureServer, tmp_path: Path) -> None:
+    reported: list[tuple[str, str, int, int]] = []
 
     def progress(*step: Any) -> None:
-        told.append(step)
-        assert len(index_of(tmp_path)) >= len(told)
+        reported.append(step)
+        assert len(index_of(tmp_path)) >= len(reported)
 
     await fetch(server, tmp_path, *(f"/{number}.png" for number in range(12)), "/dead.png", progress=progress)
-    assert [done for _, _, done, _ in told] == list(range(1, 14))
-    assert {(step, total) for step, _, _, total in told} == {("fetching", 13)}
+    assert [done for _, _, done, _ in reported] == list(range(1, 14))
+    assert {(step, total) for step, _, _, total in reported} == {("fetching", 13)}
 
 
-async def test_a_record_gets_its_files_and_keeps_its_key(server: PictureServer, tmp_path: Path) -> None:
-    await fetch(server, tmp_path / "pictures", "/0.png", "/dead.png")
-    images = [server.url("/0.png"), server.url("/dead.png"), None, "local.png"]
-    fields = raw("sequential_recommendation", images=images, products=["a", None, None, None])
-    (record,), _ = read(write_lines(tmp_path / "a.jsonl", fields))
-    placed = ImageCache.open(tmp_path / "pictures").place(record)
-    first, second, third, fourth = (image.ref for image in placed.instance.images)
-    assert first is not None
-    assert first.path is not None
-    assert first.path.read_bytes() == server.pictures["/0.png"]
-    assert (second, third, fourth) == (None, None, ImageRef(path=tmp_path / "local.png"))
-    assert placed.instance.images[0].product == "a"
-    assert (placed.key, placed.captions) == (record.key, record.captions)
+async def test_local_files_are_returned_unchanged(server: PictureServer, tmp_path: Path) -> None:
+    await fetch(server, tmp_path, "/0.png")
+    local = ImageRef(path=tmp_path / "local.png")
+    assert ImageCache.open(tmp_path).resolve(local) == local
 
 
-def test_urls_come_once_and_in_order(tmp_path: Path) -> None:
+def test_urls_are_unique_and_in_order(tmp_path: Path) -> None:
     rows = [
         raw("product_relation_prediction", images=[URL, None]),
         "{",
@@ -179,7 +170,7 @@ def test_urls_come_once_and_in_order(tmp_path: Path) -> None:
 
 
 async def test_a_folder_that_cannot_be_used_is_an_error(server: PictureServer, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no pictures; fetch them there with caslie data fetch-images"):
+    with pytest.raises(DataError, match="has no fetched images; fetch them with caslie data fetch-images"):
         ImageCache.open(tmp_path)
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):

@@ -26,18 +26,18 @@ def array(path: Path, *elements: str, end: str = "]") -> Path:
     return path
 
 
-def shown(records: Iterator[Record | BadRecord]) -> tuple[list[str], str]:
-    """What came of each record, and how it ended."""
-    came: list[str] = []
+def results(records: Iterator[Record | BadRecord]) -> tuple[list[str], str]:
+    """The result of each record ("good", or the reason), and the error at the end, if any."""
+    found: list[str] = []
     try:
-        came.extend("good" if isinstance(record, Record) else record.reason for record in records)
+        found.extend("good" if isinstance(record, Record) else record.reason for record in records)
     except DataError as error:
-        return came, str(error)
-    return came, ""
+        return found, str(error)
+    return found, ""
 
 
 class TestFiles:
-    def test_an_array_lines_and_a_folder_read_the_same(self, tmp_path: Path) -> None:
+    def test_an_array_json_lines_and_a_folder_give_the_same_records(self, tmp_path: Path) -> None:
         rows = [raw(id="1"), raw("sequential_recommendation"), raw(split="train")]
         expected, _ = read(write_lines(tmp_path / "a.jsonl", *rows))
         assert [(record.index, record.task, record.split) for record in expected] == [
@@ -52,12 +52,12 @@ class TestFiles:
         assert read(str(tmp_path / "folder")) == (expected, [])
 
     def test_a_folder_is_read_by_its_usual_or_its_only_file(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match=r"not exactly one \.json or \.jsonl file: none"):
+        with pytest.raises(DataError, match=r"its number of \.json and \.jsonl files is not one: none"):
             read_records(tmp_path)
         write_lines(tmp_path / "shop.jsonl", raw(id="shop"))
         assert [record.id for record in read(tmp_path)[0]] == ["shop"]
         (tmp_path / "card.json").write_text("{}")
-        with pytest.raises(DataError, match=r"not exactly one \.json or \.jsonl file: card\.json, shop\.jsonl"):
+        with pytest.raises(DataError, match=r"files is not one: card\.json, shop\.jsonl; pass a file"):
             read_records(tmp_path)
         write_lines(tmp_path / "dataset.jsonl", raw(id="usual"))
         assert [record.id for record in read(tmp_path)[0]] == ["usual"]
@@ -67,20 +67,20 @@ class TestFiles:
         [("none.json", "there is no such file"), ("a/none.jsonl", "no such file"), ("a/b/c", "no such file"),
          ("table.csv", "a .json or .jsonl file, or a folder with one")],
     )  # fmt: skip
-    def test_what_is_no_dataset_is_refused_at_once(self, tmp_path: Path, name: str, reason: str) -> None:
+    def test_a_source_that_is_not_a_dataset_is_refused_at_once(self, tmp_path: Path, name: str, reason: str) -> None:
         (tmp_path / "table.csv").touch()
         with pytest.raises(DataError, match=reason):
             read_records(str(tmp_path / name))
 
-    def test_image_paths_start_from_the_file(self, tmp_path: Path) -> None:
+    def test_image_paths_are_relative_to_the_file(self, tmp_path: Path) -> None:
         file = write_lines(tmp_path / "a.jsonl", raw(images=["b.png"]), raw(images=["../b.png"]))
         (record,), (bad,) = read(file)
         assert record.instance.images[0].ref is not None
         assert record.instance.images[0].ref.path == tmp_path / "b.png"
-        assert (bad.index, bad.reason[:38]) == (1, "image 1 leads out of the data's folder")
+        assert (bad.index, bad.reason[:43]) == (1, "image 1 leads out of the folder of the data")
         assert len(read(file, trust_paths=True)[0]) == 2
 
-    def test_a_byte_order_mark_and_blank_lines_do_not_matter(self, tmp_path: Path) -> None:
+    def test_a_byte_order_mark_and_blank_lines_are_ignored(self, tmp_path: Path) -> None:
         (tmp_path / "a.jsonl").write_text(f"\ufeff\n{GOOD}\r\n\n{GOOD}", encoding="utf-8")
         (tmp_path / "a.json").write_text(f"\ufeff \n[{GOOD},{GOOD}]\n", encoding="utf-8")
         for name in ("a.jsonl", "a.json"):
@@ -91,7 +91,7 @@ class TestFiles:
     def test_another_encoding_is_refused(self, tmp_path: Path, encoding: str, suffix: str) -> None:
         path = tmp_path / f"a{suffix}"
         path.write_text(f"[{GOOD}]", encoding=encoding)
-        assert shown(read_records(path)) == ([], f"{path}: not UTF-8 text; save it in UTF-8")
+        assert results(read_records(path)) == ([], f"{path}: not UTF-8 text; save it in UTF-8")
 
 
 class TestFilters:
@@ -111,7 +111,7 @@ class TestFilters:
             ({"splits": ["other"]}, [], [6]),
         ],
     )
-    def test_only_what_is_asked_for_comes_with_its_place_in_the_source(
+    def test_filtered_records_keep_their_position_in_the_source(
         self, path: Path, options: dict[str, Any], good: list[int], bad: list[int]
     ) -> None:
         found = read(path, **options)
@@ -123,96 +123,98 @@ class TestFilters:
 
 
 LINES = {
-    "not JSON": ("{nope", "it is not JSON: Expecting property name enclosed in double quotes (character 2)"),
-    "cut off": (GOOD[:50], "it is not JSON: Invalid control character"),
-    "a number": ("5", "it is not an object"),
-    "an array": (f"[{GOOD}]", "it is not an object"),
-    "NaN": ('{"a": NaN}', "it holds a number out of range"),
-    "a number without end": ('{"a": ' + "9" * 5000 + "}", "it holds a number out of range"),
-    "infinity": ('{"task": 1e999}', "task inf is unknown"),
-    "deep": ("[" * 100_000, "it is nested too deeply"),
-    "long": ('"' + "x" * MAX_VALUE_BYTES, f"its line is longer than {MAX_VALUE_BYTES:,} bytes"),
-    "very long": ('"' + "x" * (2 * MAX_VALUE_BYTES), f"its line is longer than {MAX_VALUE_BYTES:,} bytes"),
-    "no task": ("{}", "it has no task"),
+    "not JSON": ("{nope", "the line is not JSON: Expecting property name enclosed in double quotes (character 2)"),
+    "cut off": (GOOD[:50], "the line is not JSON: Invalid control character"),
+    "a number": ("5", "the record is not a JSON object"),
+    "an array": (f"[{GOOD}]", "the record is not a JSON object"),
+    "NaN": ('{"a": NaN}', "the record has a number that is out of range"),
+    "a very long number": ('{"a": ' + "9" * 5000 + "}", "the record has a number that is out of range"),
+    "infinity": ('{"task": 1e999}', "the task inf is unknown"),
+    "deep": ("[" * 100_000, "the record is nested too deeply"),
+    "long": ('"' + "x" * MAX_VALUE_BYTES, f"the line is longer than {MAX_VALUE_BYTES:,} bytes"),
+    "very long": ('"' + "x" * (2 * MAX_VALUE_BYTES), f"the line is longer than {MAX_VALUE_BYTES:,} bytes"),
+    "no task": ("{}", "the record has no task"),
     "a long name": (json.dumps(raw(input={"x" * 10_000: 1})), "category_classification: "),
-    "a key twice": ('{"task": "cc", "task": "zz"}', "task 'zz' is unknown"),
+    "a key twice": ('{"task": "cc", "task": "zz"}', "the task 'zz' is unknown"),
 }
 
 
 class TestBadLines:
     @pytest.mark.parametrize(("line", "reason"), LINES.values(), ids=LINES)
-    def test_one_costs_itself(self, tmp_path: Path, line: str, reason: str) -> None:
+    def test_a_bad_line_is_reported_and_the_other_lines_are_read(self, tmp_path: Path, line: str, reason: str) -> None:
         good, (bad,) = read(write_lines(tmp_path / "a.jsonl", GOOD, line, GOOD))
         assert [record.index for record in good] == [0, 2]
         assert bad.index == 1
         assert bad.reason.startswith(reason)
         assert len(bad.reason) <= 300
 
-    def test_one_that_is_not_utf8_too(self, tmp_path: Path) -> None:
+    def test_a_line_that_is_not_utf8_is_reported(self, tmp_path: Path) -> None:
         (tmp_path / "a.ndjson").write_bytes(f'{GOOD}\n"M\u00fcg"\n'.encode("latin-1"))
-        assert shown(read_records(tmp_path / "a.ndjson")) == (["good", "it is not UTF-8 text"], "")
+        assert results(read_records(tmp_path / "a.ndjson")) == (["good", "the line is not UTF-8 text"], "")
 
 
 ELEMENTS = {
-    "a number": ("5", "it is not an object"),
-    "null": ("null", "it is not an object"),
-    "an array": (f"[{GOOD}]", "it is not an object"),
-    "an empty array": ("[]", "it is not an object"),
-    "an empty object": ("{}", "it has no task"),
-    "deep": ("[" * 200_000 + "]" * 200_000, "it is nested too deeply"),
-    "a key twice": ('{"task": "cc", "task": "zz"}', "task 'zz' is unknown"),
+    "a number": ("5", "the record is not a JSON object"),
+    "null": ("null", "the record is not a JSON object"),
+    "an array": (f"[{GOOD}]", "the record is not a JSON object"),
+    "an empty array": ("[]", "the record is not a JSON object"),
+    "an empty object": ("{}", "the record has no task"),
+    "deep": ("[" * 200_000 + "]" * 200_000, "the record is nested too deeply"),
+    "a key twice": ('{"task": "cc", "task": "zz"}', "the task 'zz' is unknown"),
 }
 BROKEN = {
     "NaN": '{"a": NaN}',
     "infinity": '{"a": 1e999}',
-    "a number without end": '{"a": ' + "9" * 5000 + "}",
+    "a very long number": '{"a": ' + "9" * 5000 + "}",
     "no colon": '{"a" 1}',
     "no comma": "{} {}",
-    "no UTF-8": '{"a": "\udcfc"}',
+    "not UTF-8": '{"a": "\udcfc"}',
     "half a character in bytes": '{"a": "\udced\udca0\udc80"}',
-    "no end of a bracket": "[[{",
-    "a bracket too many": "{}]]",
+    "unclosed brackets": "[[{",
+    "too many closing brackets": "{}]]",
 }
 
 
 class TestBadArrays:
     @pytest.mark.parametrize(("element", "reason"), ELEMENTS.values(), ids=ELEMENTS)
-    def test_a_bad_element_costs_itself(self, tmp_path: Path, element: str, reason: str) -> None:
-        came, end = shown(read_records(array(tmp_path / "a.json", GOOD, element, GOOD)))
+    def test_a_bad_element_is_reported_and_the_other_elements_are_read(
+        self, tmp_path: Path, element: str, reason: str
+    ) -> None:
+        came, end = results(read_records(array(tmp_path / "a.json", GOOD, element, GOOD)))
         assert (came, end) == (["good", reason, "good"], "")
 
     @pytest.mark.parametrize("element", BROKEN.values(), ids=BROKEN)
-    def test_what_stops_being_json_yields_what_came_before(self, tmp_path: Path, element: str) -> None:
+    def test_the_records_before_invalid_json_are_read(self, tmp_path: Path, element: str) -> None:
         path = tmp_path / "a.json"
         path.write_bytes(f"[{GOOD}, {GOOD}, {element}, {GOOD}]".encode("utf-8", "surrogateescape"))
-        came, end = shown(read_records(path))
+        came, end = results(read_records(path))
         assert came[:2] == ["good", "good"]
         assert len(came) <= 3
         assert f"a.json: stops being JSON at record {len(came)}: " in end
         assert "\n" not in end
 
-    def test_a_file_that_is_cut_off_too(self, tmp_path: Path) -> None:
-        came, end = shown(read_records(array(tmp_path / "a.json", GOOD, GOOD, end="")))
+    def test_the_records_before_the_end_of_a_cut_off_file_are_read(self, tmp_path: Path) -> None:
+        came, end = results(read_records(array(tmp_path / "a.json", GOOD, GOOD, end="")))
         assert came == ["good", "good"]
         assert "a.json: stops being JSON at record 2: parse error: premature EOF" in end
 
-    def test_a_record_without_end_is_not_read_into_memory(self, tmp_path: Path) -> None:
-        came, end = shown(read_records(array(tmp_path / "a.json", GOOD, '"' + "x" * (2 * MAX_VALUE_BYTES) + '"')))
+    def test_an_endless_record_is_not_read_into_memory(self, tmp_path: Path) -> None:
+        came, end = results(read_records(array(tmp_path / "a.json", GOOD, '"' + "x" * (2 * MAX_VALUE_BYTES) + '"')))
         assert (came, end) == (
             ["good"], f"{tmp_path / 'a.json'}: record 1 is longer than {MAX_VALUE_BYTES:,} bytes"
         )  # fmt: skip
 
     @pytest.mark.parametrize("text", ["{}", f'{{"item": [{GOOD}]}}', "5", '"x"', f"{GOOD}\n{GOOD}\n"])
-    def test_what_is_no_array_is_refused(self, tmp_path: Path, text: str) -> None:
+    def test_json_that_is_not_an_array_is_refused(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "a.json").write_text(text)
-        came, end = shown(read_records(tmp_path / "a.json"))
+        came, end = results(read_records(tmp_path / "a.json"))
         assert came == []
-        assert "a.json: not an array of records; name it .jsonl if it has one record a line" in end
+        assert "a.json: not an array of records; rename it to .jsonl if each line is one record" in end
 
     @pytest.mark.parametrize("text", ["", " ", "x", "\0"])
-    def test_what_is_nothing_at_all_too(self, tmp_path: Path, text: str) -> None:
+    def test_a_file_without_json_is_refused(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "a.json").write_text(text)
-        came, end = shown(read_records(tmp_path / "a.json"))
+        came, end = results(read_records(tmp_path / "a.json"))
         assert came == []
         assert end
 
@@ -231,28 +233,28 @@ _reused_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fix
 class TestAnyFile:
     @_reused_folder
     @given(values=st.lists(_json, max_size=5))
-    def test_values_come_as_json_has_them(self, tmp_path: Path, values: list[Any]) -> None:
+    def test_values_are_those_of_the_json(self, tmp_path: Path, values: list[Any]) -> None:
         (tmp_path / "a.json").write_text(json.dumps(values))
         write_lines(tmp_path / "a.jsonl", *map(json.dumps, values))
         assert list(read_json_values(tmp_path / "a.json")) == list(read_json_values(tmp_path / "a.jsonl")) == values
 
     @_reused_folder
     @given(data=st.binary(max_size=40), cut=st.integers(0, 400))
-    def test_bytes_are_read_or_refused(self, tmp_path: Path, data: bytes, cut: int) -> None:
+    def test_arbitrary_bytes_are_read_or_refused(self, tmp_path: Path, data: bytes, cut: int) -> None:
         for suffix in (".json", ".jsonl"):
             path = tmp_path / f"a{suffix}"
             path.write_bytes((f"[{GOOD}, ".encode() if suffix == ".json" else b"")[:cut] + data)
-            shown(read_records(path))
+            results(read_records(path))
 
 
-def test_an_unreadable_value_is_told_from_a_text(tmp_path: Path) -> None:
-    values = list(read_json_values(write_lines(tmp_path / "a.jsonl", '"it is not JSON"', "x")))
-    assert values[0] == "it is not JSON"
+def test_an_unreadable_value_differs_from_a_string(tmp_path: Path) -> None:
+    values = list(read_json_values(write_lines(tmp_path / "a.jsonl", '"the line is not JSON"', "x")))
+    assert values[0] == "the line is not JSON"
     assert isinstance(values[1], UnreadableValue)
 
 
 def test_a_large_file_is_read_as_a_stream(tmp_path: Path) -> None:
-    """60 MB within far less, whatever else the process holds."""
+    """60 MB are read with less than 30 MB of additional memory."""
     record = json.dumps(raw("answerability_prediction", input={"question": "Why?", "document": ["x" * 20_000]}))
     array(tmp_path / "a.json", *[record] * 3_000)
     measure = (
@@ -275,7 +277,7 @@ FromHub = Callable[..., list[str]]
 class TestHub:
     @pytest.fixture
     def from_hub(self, tmp_path: Path) -> FromHub:
-        """Reads a dataset from a hub in a process of its own, for the hub's client reads its settings once."""
+        """Reads a dataset from a hub in a new process, because the hub's client reads its settings at import."""
         pytest.importorskip("datasets")
         program = (
             "import sys; from caslie_tools.data.reading import read_records\n"
@@ -295,23 +297,23 @@ class TestHub:
 
         return run
 
-    def test_its_json_file_is_read(self, from_hub: FromHub) -> None:
+    def test_the_json_file_of_a_dataset_is_read(self, from_hub: FromHub) -> None:
         rows = [raw(), raw(images=["b.png"]), raw(split="train")]
         with hub({"README.md": b"# Data\n", "dataset.json": json.dumps(rows).encode()}) as address:
             came = from_hub("shop/data", HF_ENDPOINT=address)
-        assert came == ["test", "image 1 is not a URL; read it with --trust-paths if the data is your own", "train"]
+        assert came == ["test", "image 1 is not a URL; use --trust-paths if the data is your own", "train"]
 
-    def test_another_form_is_streamed(self, from_hub: FromHub) -> None:
+    def test_a_dataset_without_the_json_file_is_streamed(self, from_hub: FromHub) -> None:
         lines = "".join(json.dumps(row) + "\n" for row in (raw(split=None), raw(output="Z")))
         with hub({"train.jsonl": lines.encode(), "test.jsonl": lines.encode()}) as address:
             came = from_hub("shop/data", HF_ENDPOINT=address)
-        bad = "category_classification: output 'Z' is none of A, B"
+        bad = "category_classification: output 'Z' is not one of A, B"
         assert came == ["train", bad, "test", bad]
 
-    def test_one_that_is_not_there_or_out_of_reach_says_what_to_do(self, from_hub: FromHub) -> None:
+    def test_the_error_for_a_missing_or_unreachable_dataset_says_what_to_do(self, from_hub: FromHub) -> None:
         with hub({}) as address:
             (missing,) = from_hub("shop/other", HF_ENDPOINT=address)
         (offline,) = from_hub("shop/data", HF_HUB_OFFLINE="1")
-        for said in (missing, offline):
-            assert "cannot be read from the hub" in said
-            assert "check the name and the connection, or download its dataset.json and pass that" in said
+        for message in (missing, offline):
+            assert "the hub has no dataset of that name that can be read" in message
+            assert "check the name and the connection, or download the dataset's dataset.json" in message

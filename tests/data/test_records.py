@@ -11,49 +11,49 @@ from caslie_tools.domain import ImageRef
 from caslie_tools.exceptions import InstanceError
 from tests.data.raw_records import TASKS, URL, raw
 
-ABSURD: Any = []
+NESTED: Any = []
 for _ in range(100_000):
-    ABSURD = [ABSURD]
+    NESTED = [NESTED]
 
 BAD = {
-    "no object": ([1], "it is not an object"),
-    "no task": (raw(task="category_classification") | {"task": ""}, "it has no task"),
-    "an unknown task": (raw() | {"task": "x" * 1000}, "task 'xxx"),
-    "a task that is no text": (raw() | {"task": {"a": 1}}, r"task \{'a': 1\} is unknown"),
-    "no input": (raw(input=""), "it has no input"),
+    "not an object": ([1], "the record is not a JSON object"),
+    "no task": (raw(task="category_classification") | {"task": ""}, "the record has no task"),
+    "an unknown task": (raw() | {"task": "x" * 1000}, "the task 'xxx"),
+    "a task that is not a string": (raw() | {"task": {"a": 1}}, r"the task \{'a': 1\} is unknown"),
+    "no input": (raw(input=""), "the record has no input"),
     "another task's input": (raw(input={"review": "Fine."}), "category_classification: title: Field required"),
-    "input that is no JSON": (raw(input="{nope"), "input"),
-    "options that are no JSON": (raw(options="A: Toasters"), "options is not JSON"),
-    "options that are no list": (raw(options={"A": "Toasters"}), "options is not a list"),
+    "input that is not JSON": (raw(input="{nope"), "input"),
+    "options that are not JSON": (raw(options="A: Toasters"), "options is not JSON"),
+    "options that are not a list": (raw(options={"A": "Toasters"}), "options is not a list"),
     "no options": (raw(options=[]), "options are missing"),
     "options of one letter": (raw(options=["A: Toasters", "A: Kettles"]), "its own letter"),
-    "no output": (raw(output=None), "it has no output"),
-    "an empty output": (raw(output=""), "it has no output"),
-    "an output that is no option": (raw(output="C"), "output 'C' is none of A, B"),
-    "a long output": (raw(output="C" * 1000), r"output 'C{59}\.\.\. is none of A, B"),
-    "an output that is no text": (raw() | {"output": 1}, "output 1 is not a text"),
+    "no output": (raw(output=None), "the record has no output"),
+    "an empty output": (raw(output=""), "the record has no output"),
+    "an output that is not an option": (raw(output="C"), "output 'C' is not one of A, B"),
+    "a long output": (raw(output="C" * 1000), r"output 'C{59}\.\.\. is not one of A, B"),
+    "an output that is not a string": (raw() | {"output": 1}, "output 1 is not a string"),
     "fewer images than products": (raw("product_relation_prediction", images=[URL]), "1 images for 2 products"),
     "more images than products": (raw("product_relation_prediction", images=[URL] * 3), "image 3 belongs to no text"),
-    "images that are no JSON": (raw(images="a.jpg"), "images is not JSON"),
-    "an image that is no text": (raw(images=[5]), "image 1 is neither a URL nor a path"),
-    "an image that is no URL": (raw(images=["http:x"]), "image 1 is a malformed URL"),
-    "captions off": (raw(caption_info=["a", "b"]), "2 captions for 1 images"),
-    "a caption that is no text": (raw(caption_info=[1]), "caption_info holds something that is not a text"),
-    "votes off": (raw(votes=[True, False]), "2 votes for 1 images"),
-    "products off": (raw(products=["a", "b"]), "2 products for 1 images"),
-    "a split that is no text": (raw() | {"split": 5}, "split 5 is not a text"),
+    "images that are not JSON": (raw(images="a.jpg"), "images is not JSON"),
+    "an image that is not a string": (raw(images=[5]), "image 1 is neither a URL nor a path"),
+    "an image that is not a URL": (raw(images=["http:x"]), "image 1 is a malformed URL"),
+    "too many captions": (raw(caption_info=["a", "b"]), "2 captions for 1 images"),
+    "a caption that is not a string": (raw(caption_info=[1]), "caption_info has an element that is not a string"),
+    "too many votes": (raw(votes=[True, False]), "2 votes for 1 images"),
+    "too many products": (raw(products=["a", "b"]), "2 products for 1 images"),
+    "a split that is not a string": (raw() | {"split": 5}, "split 5 is not a string"),
     "half a character": (raw(input={"title": "\ud800"}), "half a character"),
     "half a character in a caption": (raw(caption_info=["\ud800"]), "half a character"),
     "infinity": (
         raw("product_qa", input='{"question": "?", "products": [{"id": "mug", "price": 1e999}]}'),
-        "a number out of range",
+        "a number that is out of range",
     ),
-    "a number without end": (raw("product_qa", input='{"question": ' + "9" * 5000 + "}"), "product_qa: "),
-    "a nested task": (raw() | {"task": ABSURD}, "nested too deeply"),
-    "a nested input": (raw() | {"input": {"title": ABSURD}}, "category_classification"),
+    "a very long number": (raw("product_qa", input='{"question": ' + "9" * 5000 + "}"), "product_qa: "),
+    "a nested task": (raw() | {"task": NESTED}, "nested too deeply"),
+    "a nested input": (raw() | {"input": {"title": NESTED}}, "category_classification"),
     "a nested text": (raw(input="[" * 100_000), "nested too deeply"),
-    "a nested split": (raw() | {"split": ABSURD}, "nested too deeply"),
-    "nested products": (raw() | {"products": [ABSURD]}, "nested too deeply"),
+    "a nested split": (raw() | {"split": NESTED}, "nested too deeply"),
+    "nested products": (raw() | {"products": [NESTED]}, "nested too deeply"),
 }
 
 
@@ -70,19 +70,19 @@ def test_a_record_of_every_task_is_read(task: str) -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_json_values_read_as_json_text_does(task: str) -> None:
+def test_json_values_are_read_like_json_text(task: str) -> None:
     fields = raw(task)
     values = {name: json.loads(fields[name]) for name in ("input", "options", "images", "caption_info")}
     assert read_record(0, fields | values) == read_record(0, fields)
 
 
 @pytest.mark.parametrize(("fields", "reason"), BAD.values(), ids=BAD)
-def test_what_does_not_fit_is_refused(fields: Any, reason: str) -> None:
+def test_an_invalid_record_is_refused(fields: Any, reason: str) -> None:
     with pytest.raises(InstanceError, match=reason):
         read_record(0, fields)
 
 
-def test_missing_images_and_captions_are_normal(tmp_path: Path) -> None:
+def test_images_and_captions_may_be_missing(tmp_path: Path) -> None:
     record = read_record(0, raw("product_relation_prediction", images=[None, ""], caption_info=["NA", None]))
     assert [image.ref for image in record.instance.images] == [None, None]
     assert record.captions == (None, None)
@@ -91,14 +91,14 @@ def test_missing_images_and_captions_are_normal(tmp_path: Path) -> None:
     assert read_record(0, raw(caption_info=[])).captions is None
 
 
-def test_products_and_votes_go_with_the_images() -> None:
+def test_products_and_votes_are_matched_with_the_images() -> None:
     record = read_record(0, raw("product_relation_prediction", products=["p1", None], votes=["yes", None]))
     assert [image.product for image in record.instance.images] == ["p1", None]
     assert record.kept == (True, None)
 
 
 class TestImagePaths:
-    """A record must not make this machine read what its file does not bring along."""
+    """A record must not make this machine read files outside the folder of the data."""
 
     def test_they_are_relative_to_the_folder(self, tmp_path: Path) -> None:
         record = read_record(0, raw(images=["a/../b.png"]), base=tmp_path)
@@ -107,21 +107,21 @@ class TestImagePaths:
     @pytest.mark.parametrize(
         "path", ["../b.png", "a/../../b.png", "/etc/passwd", "link/b.png", "circle/b.png", "\0", "a\0/../b"]
     )
-    def test_one_that_leads_out_is_refused(self, tmp_path: Path, path: str) -> None:
+    def test_a_path_that_leads_out_of_the_folder_is_refused(self, tmp_path: Path, path: str) -> None:
         folder = tmp_path / "data"
         folder.mkdir()
         (folder / "link").symlink_to(tmp_path)
         (folder / "circle").symlink_to(folder / "circle")
         if path == "circle/b.png" and is_inside(folder / path, folder):
-            pytest.skip("this Python follows no circle")
-        with pytest.raises(InstanceError, match="image 1 leads out of the data's folder"):
+            pytest.skip("this Python does not follow cycles of links")
+        with pytest.raises(InstanceError, match="image 1 leads out of the folder of the data"):
             read_record(0, raw(images=[path]), base=folder)
 
-    def test_without_a_folder_none_is_taken(self) -> None:
+    def test_without_a_folder_paths_are_refused(self) -> None:
         with pytest.raises(InstanceError, match="image 1 is not a URL"):
             read_record(0, raw(images=["b.png"]))
 
-    def test_trusted_they_may_lead_anywhere(self, tmp_path: Path) -> None:
+    def test_trusted_paths_may_lead_anywhere(self, tmp_path: Path) -> None:
         record = read_record(0, raw(images=["/shop/b.png"]), base=tmp_path, trust_paths=True)
         assert record.instance.images[0].ref == ImageRef(path=Path("/shop/b.png"))
 
@@ -130,11 +130,11 @@ class TestKey:
     def key(self, **changes: Any) -> str:
         return read_record(0, raw(**changes)).key
 
-    def test_it_is_of_what_is_asked_and_the_answer(self) -> None:
+    def test_the_key_depends_on_the_question_and_the_answer(self) -> None:
         for change in ({"output": "A"}, {"instruction": "Other."}, {"input": {"title": "Pot"}}, {"images": []}):
             assert self.key(caption_info=None, **change) != self.key()
 
-    def test_and_of_nothing_else(self) -> None:
+    def test_the_key_depends_on_nothing_else(self) -> None:
         for change in ({"split": "train"}, {"id": "r9"}, {"caption_info": ["Other."]}, {"output": "b"}, {"extra": "x"}):
             assert self.key(**change) == self.key()
 
@@ -147,7 +147,7 @@ _json = st.recursive(
 
 
 @given(st.sampled_from(TASKS), st.dictionaries(st.sampled_from([*raw(), "id", "products", "votes"]), _json, max_size=3))
-def test_whatever_a_record_holds_it_is_read_or_refused(task: str, changes: dict[str, Any]) -> None:
+def test_any_record_is_read_or_refused(task: str, changes: dict[str, Any]) -> None:
     try:
         record = read_record(0, raw(task) | changes, base=Path("data"))
     except InstanceError:

@@ -8,7 +8,7 @@ from caslie_tools.exceptions import DataError
 from tests.data.raw_records import raw, read, write_lines
 
 
-def test_it_counts_per_task_and_split(tmp_path: Path) -> None:
+def test_records_are_counted_per_task_and_split(tmp_path: Path) -> None:
     (tmp_path / "here.png").touch()
     rows = [
         raw(images=["here.png"], caption_info=["A kettle."]),
@@ -49,16 +49,14 @@ def test_open_questions_are_counted_by_whether_they_have_an_answer(tmp_path: Pat
     ("lengths", "expected"),
     [([7], (7, 7, 7, 7)), ([1, 2], (1, 1, 2, 2)), (range(1, 101), (1, 50, 95, 100)), (range(1, 21), (1, 10, 19, 20))],
 )
-def test_quantiles_are_lengths_that_are_really_there(
-    tmp_path: Path, lengths: list[int], expected: tuple[int, ...]
-) -> None:
+def test_quantiles_are_lengths_that_occur(tmp_path: Path, lengths: list[int], expected: tuple[int, ...]) -> None:
     around = len(json.dumps({"title": ""}))
     rows = [raw(input={"title": "\u00fc" * length}) for length in reversed(lengths)]
     (part,) = data_statistics(write_lines(tmp_path / "a.jsonl", *rows)).tasks
     assert tuple(length - around for length in part.characters.model_dump().values()) == expected
 
 
-def test_filters_are_those_of_reading(tmp_path: Path) -> None:
+def test_the_filters_of_reading_apply(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "a.jsonl", raw(), raw("sentiment_analysis"), raw(split="train"))
     (part,) = data_statistics(path, splits=["test"], tasks=["sa"]).tasks
     assert (part.task, part.split) == ("sentiment_analysis", "test")
@@ -66,9 +64,9 @@ def test_filters_are_those_of_reading(tmp_path: Path) -> None:
         data_statistics(tmp_path / "none.json")
 
 
-def test_a_tally_counts_records_as_they_pass(tmp_path: Path) -> None:
-    tally = RecordCounter()
-    assert tally.statistics() == ()
+def test_a_record_counter_counts_records_one_by_one(tmp_path: Path) -> None:
+    counter = RecordCounter()
+    assert counter.statistics() == ()
     for record in read(write_lines(tmp_path / "a.jsonl", raw(), raw()))[0]:
-        tally.add(record)
-    assert tally.statistics()[0].records == 2
+        counter.add(record)
+    assert counter.statistics()[0].records == 2

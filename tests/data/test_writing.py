@@ -25,7 +25,7 @@ def some(tmp_path: Path) -> list[Record]:
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.NDJSON"])
-def test_what_is_written_reads_back_the_same(tmp_path: Path, name: str) -> None:
+def test_written_records_are_read_back_unchanged(tmp_path: Path, name: str) -> None:
     records = some(tmp_path)
     assert write_records(iter(records), tmp_path / name) == len(records)
     assert read(tmp_path / name) == (records, [])
@@ -35,12 +35,12 @@ def test_what_is_written_reads_back_the_same(tmp_path: Path, name: str) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
-def test_fields_are_strings_as_mmecinstruct_has_them(tmp_path: Path) -> None:
+def test_all_fields_are_strings_as_in_mmecinstruct(tmp_path: Path) -> None:
     (record,), _ = read(write_lines(tmp_path / "a.jsonl", raw("category_classification", caption_info=None)))
     assert record_fields(record, tmp_path) == raw("category_classification", caption_info="[]")
 
 
-def test_of_an_array_every_reader_of_json_reads_it(tmp_path: Path) -> None:
+def test_an_array_is_plain_json(tmp_path: Path) -> None:
     records = some(tmp_path)
     write_records(records, tmp_path / "a.json")
     rows = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
@@ -48,13 +48,13 @@ def test_of_an_array_every_reader_of_json_reads_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "text"), [("a.json", "[]\n"), ("a.jsonl", "")])
-def test_none_at_all_is_a_file_too(tmp_path: Path, name: str, text: str) -> None:
+def test_no_records_give_an_empty_file(tmp_path: Path, name: str, text: str) -> None:
     assert write_records([], tmp_path / name) == 0
     assert (tmp_path / name).read_text() == text
     assert read(tmp_path / name) == ([], [])
 
 
-def test_image_paths_are_written_from_the_new_place(tmp_path: Path) -> None:
+def test_image_paths_are_written_relative_to_the_new_file(tmp_path: Path) -> None:
     records = some(tmp_path)
     (tmp_path / "images" / "deeper").mkdir()
     write_records(records, tmp_path / "images" / "deeper" / "b.jsonl")
@@ -73,7 +73,7 @@ def test_another_kind_of_file_is_refused(tmp_path: Path, name: str) -> None:
         write_records([], tmp_path / name)
 
 
-def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.json: cannot be written: No such file"):
         write_records([], tmp_path / "none" / "a.json")
     (tmp_path / "b.json").mkdir()
@@ -82,7 +82,7 @@ def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["b.json"]
 
 
-def test_a_file_stays_as_it_was_until_all_is_written(tmp_path: Path) -> None:
+def test_the_old_file_stays_until_all_records_are_written(tmp_path: Path) -> None:
     records = some(tmp_path)
     path = tmp_path / "a.jsonl"
     path.write_text("before\n")
@@ -108,7 +108,7 @@ _price = st.none() | st.integers() | st.floats(allow_nan=False, allow_infinity=F
     image=st.none() | st.sampled_from([URL, "a.png", "./b/../c.png", "data:,x", ""]), product=st.none() | _text,
     suffix=st.sampled_from([".json", ".jsonl"]),
 )  # fmt: skip
-def test_any_record_reads_back_the_same(
+def test_any_record_is_read_back_unchanged(
     tmp_path: Path, text: str, price: Any, output: str, split: str, caption: Any, image: Any, product: Any, suffix: str
 ) -> None:
     asked = {"question": text, "products": [{"id": text, "price": price}]}

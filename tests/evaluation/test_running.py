@@ -136,8 +136,8 @@ async def test_bad_records_are_told_by_index_and_the_rest_goes_on(tmp_path: Path
     data = write_data(tmp_path, records)
     report = await run(tmp_path, data)
     assert [bad.index for bad in report.bad] == [1, 2, 3, 5]
-    assert report.bad[1].reason.endswith("output 'Z' is none of A, B, C, D")
-    assert report.bad[2].reason == "it is the same as record 0"
+    assert report.bad[1].reason.endswith("output 'Z' is not one of A, B, C, D")
+    assert report.bad[2].reason == "equal to record 0"
     assert [outcome.index for outcome in read_outcomes(tmp_path / "run")] == [0, 4]
     assert len(read_run(tmp_path / "run")["bad"]) == 4
 
@@ -145,7 +145,7 @@ async def test_bad_records_are_told_by_index_and_the_rest_goes_on(tmp_path: Path
 async def test_strict_stops_at_a_bad_record_before_anything_is_spent(tmp_path: Path) -> None:
     captioner = light_captioner()
     data = write_data(tmp_path, [relevance("q", "t", "A"), relevance("q2", "t", "Z")])
-    with pytest.raises(DataError, match=r"record 1 is bad, one of 1: .* none of A, B, C, D"):
+    with pytest.raises(DataError, match=r"record 1 is bad, one of 1: .* not one of A, B, C, D"):
         await run(tmp_path, data, captioner=captioner, options={"strict": True})
     assert captioner.calls == 0
     assert not (tmp_path / "run").exists()
