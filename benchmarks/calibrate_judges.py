@@ -22,7 +22,7 @@ from grocery import Bench, name
 
 from caslie_tools.backends.embedded.captioner import EmbeddedCaptioner
 from caslie_tools.backends.embedded.judges import EmbeddedJudge, embedded_jury
-from caslie_tools.backends.embedded.options import Clues, OptionScorer
+from caslie_tools.backends.embedded.option_scoring import OptionScorer, ProductEvidence
 from caslie_tools.backends.embedded.predictor import EmbeddedPredictor
 from caslie_tools.catalogue.reading import read_catalogue
 from caslie_tools.domain import Caption, Product
@@ -125,7 +125,7 @@ async def sample_cases(bench: Bench) -> list[Case]:
     with tempfile.TemporaryDirectory() as place:
         store = CaptionStore.open(place, bench.embeddings, pictures=bench.pictures)
         store.put_products([(row, [loader.load_sync(ref) for ref in row.images]) for row in products.values()])
-        ec3 = EC3([EmbeddedCaptioner(bench.perceiver, bench.embeddings, store)])
+        ec3 = EC3([EmbeddedCaptioner(bench.analyser, bench.embeddings, store)])
         for question in QUESTIONS:
             instance = PRODUCT_QA.check(product_question(question.text, [products[id_] for id_ in question.products]))
             without = await unim3.ainvoke(fuse(PRODUCT_QA, instance, [None] * len(instance.images)))
@@ -180,7 +180,9 @@ async def photo_cases(bench: Bench) -> list[Case]:
         hits = []
         for wrong in sets:
             options = [name(group) for group in (photo.product.category, *wrong)]
-            hits.append(int(np.argmax(scorer.probabilities(Clues.of("", [caption]), options))) == 0)
+            hits.append(
+                int(np.argmax(scorer.probabilities(ProductEvidence.from_captions("", [caption]), options))) == 0
+            )
         request = JudgeRequest(context=caption.context, caption=caption.text, evidence=caption.evidence)
         cases.append(Case("photos", request, float(np.mean(hits)) > 0.5, photo.product.id))
     return cases

@@ -28,13 +28,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caslie_tools.backends.embedded.captioner import EmbeddedCaptioner
+from caslie_tools.backends.embedded.image_analysis import ImageAnalyser
+from caslie_tools.backends.embedded.image_classifier import ImageClassifier
 from caslie_tools.backends.embedded.judges import embedded_jury
-from caslie_tools.backends.embedded.ocr import TextReader
-from caslie_tools.backends.embedded.options import FEATURES, Clues, OptionScorer
-from caslie_tools.backends.embedded.perception import Perceiver
-from caslie_tools.backends.embedded.pictures import EfficientNetPictures
+from caslie_tools.backends.embedded.option_scoring import FEATURES, OptionScorer, ProductEvidence
 from caslie_tools.backends.embedded.predictor import EmbeddedPredictor
 from caslie_tools.backends.embedded.sentence_embeddings import MiniLMEmbeddings
+from caslie_tools.backends.embedded.text_recognition import TextReader
 from caslie_tools.domain import Caption, ImageRef, Product
 from caslie_tools.images.loading import ImageLoader, LoadedImage
 from caslie_tools.pipeline.cqe import CQE
@@ -64,7 +64,7 @@ class Photo:
 class RememberedPictures:
     """Keeps picture vectors in a folder between runs."""
 
-    def __init__(self, pictures: EfficientNetPictures, folder: Path) -> None:
+    def __init__(self, pictures: ImageClassifier, folder: Path) -> None:
         self.pictures = pictures
         self.folder = folder / pictures.identity
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -109,10 +109,10 @@ class Bench:
         self.calibration, self.report = split(photos)
         self.groups = sorted({product.category for product in self.products.values()})
         self.embeddings = MiniLMEmbeddings()
-        pictures = EfficientNetPictures()
+        pictures = ImageClassifier()
         self.pictures = RememberedPictures(pictures, cache)
         seen = CaptionStore.open(cache / "perceptions", self.embeddings)
-        self.perceiver = Perceiver(pictures, TextReader(), seen)
+        self.analyser = ImageAnalyser(pictures, TextReader(), seen)
         self.task = get_task("category_classification")
         self._folder = tempfile.TemporaryDirectory()
 
@@ -153,7 +153,7 @@ class Bench:
 
     async def caption(self, photo: Photo, store: CaptionStore, title: str = "") -> Caption | None:
         """Captions a photo as EC3 does for this task."""
-        ec3 = EC3([EmbeddedCaptioner(self.perceiver, self.embeddings, store)])
+        ec3 = EC3([EmbeddedCaptioner(self.analyser, self.embeddings, store)])
         bare = Instance(task=self.task.name, input={"title": title}, options=("A: x",))
         context = self.task.places(bare)[0].context
         return await ec3.ainvoke(CaptionRequest(image=photo.image, context=context))
@@ -184,7 +184,7 @@ class Bench:
         """The baseline: tags and words in one line, and the option whose embedding is nearest."""
         right = []
         for photo, sets in zip(photos, self.option_sets(photos), strict=True):
-            seen = self.perceiver.perceive(photo.image)
+            seen = self.analyser.analyse(photo.image)
             tags = [tag.name for tag in seen.tags[:3] if tag.probability >= 0.1]
             line = " ".join([*tags, *(text.text for text in seen.text)]) or "product"
             vector = self.embeddings.encode([line])[0]
@@ -289,7 +289,7 @@ async def calibrate(bench: Bench) -> None:
             for index, wrong in enumerate(sets):
                 # With the title now and then, so that it finds its place beside the picture.
                 title = photo.product.title if index == 0 else ""
-                clues = Clues.of(title, [caption] if caption else [])
+                clues = ProductEvidence.from_captions(title, [caption] if caption else [])
                 tables.append(scorer.features(clues, [name(group) for group in (photo.product.category, *wrong)]))
     data = torch.tensor(np.stack(tables), dtype=torch.float64)
     weights = torch.zeros(len(FEATURES), dtype=torch.float64, requires_grad=True)

@@ -1,13 +1,13 @@
-"""The profile of the embedded models: what runs on any laptop, without a GPU, a key or a download."""
+"""The profile of the embedded models, which run on a laptop without a GPU, an API key or a download."""
 
 from importlib.util import find_spec
 
 from caslie_tools.backends.embedded import (
-    EfficientNetPictures,
     EmbeddedCaptioner,
     EmbeddedPredictor,
+    ImageAnalyser,
+    ImageClassifier,
     MiniLMEmbeddings,
-    Perceiver,
     TextReader,
     embedded_jury,
 )
@@ -28,21 +28,21 @@ _PACKAGES = (
 
 
 def embedded_profile() -> Profile:
-    """Returns the profile of the embedded models; each is loaded when it is first used.
+    """Returns the profile of the embedded models. Each model is loaded at its first use.
 
     Raises:
-        MissingExtraError: If a package of the extra ``embedded`` is not installed.
+        MissingExtraError: A package of the extra ``embedded`` is not installed.
     """
     if any(find_spec(package) is None for package in _PACKAGES):
         raise MissingExtraError("embedded", "The embedded profile")
     embeddings = MiniLMEmbeddings()
-    pictures = EfficientNetPictures()
+    classifier = ImageClassifier()
     reader = TextReader()
 
     def models(store: CaptionStore) -> Models:
-        perceiver = Perceiver(pictures, reader, store)
+        analyser = ImageAnalyser(classifier, reader, store)
         return Models(
-            captioners=(EmbeddedCaptioner(perceiver, embeddings, store),),
+            captioners=(EmbeddedCaptioner(analyser, embeddings, store),),
             judges=embedded_jury(embeddings),
             predictor=EmbeddedPredictor(embeddings),
         )
@@ -51,11 +51,11 @@ def embedded_profile() -> Profile:
         name="embedded",
         embeddings=embeddings,
         models=models,
-        pictures=pictures,
+        pictures=classifier,
         notes=(
-            "Tags know the 1000 classes of ImageNet and no others; most goods are none of them.",
-            "Text is read well where it is printed plainly, and badly where it is stylised, bent or tiny.",
-            "Answers are quotes; nothing is inferred, translated or reckoned.",
-            "For trying out, tests and cheap triage: a vision-language model sees far more.",
+            "Tags cover only the 1000 classes of ImageNet. Most products belong to none of these classes.",
+            "Plainly printed text is recognised well. Stylised, curved or tiny text is recognised badly.",
+            "Answers are quotes. The models do not infer, translate or calculate.",
+            "This profile is for trying out, tests and a cheap first pass. Vision-language models recognise far more.",
         ),
     )

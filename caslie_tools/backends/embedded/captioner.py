@@ -1,4 +1,4 @@
-"""EC3 without a vision-language model: says what bears on the question, out of what perception can tell."""
+"""EC3 without a vision-language model: a caption that is composed of the results of image analysis."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -8,19 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 from langchain_core.runnables import RunnableConfig
 
 from caslie_tools._concurrency import AsyncRunnable
+from caslie_tools.backends.embedded.answer_kinds import expected_kinds, is_question, kinds_in
 from caslie_tools.backends.embedded.colours import Colour
-from caslie_tools.backends.embedded.facts import (
-    asked_kinds,
-    content_words,
-    contradicts,
-    coverage,
-    is_question,
-    kinds_in,
-)
-from caslie_tools.backends.embedded.ocr import PrintedText
-from caslie_tools.backends.embedded.perception import Perceiver, Tag
-from caslie_tools.backends.embedded.resemblance import Resemblance, resemblances
+from caslie_tools.backends.embedded.image_analysis import ImageAnalyser, Tag
+from caslie_tools.backends.embedded.quantities import contradicts
+from caslie_tools.backends.embedded.resemblance import Resemblance, find_resemblances
 from caslie_tools.backends.embedded.sentence_embeddings import MiniLMEmbeddings
+from caslie_tools.backends.embedded.text_recognition import PrintedText
+from caslie_tools.backends.embedded.words import content_words, coverage
 from caslie_tools.domain import CaptionDraft, Evidence, QueryContext
 from caslie_tools.roles.interfaces import CaptionRequest
 
@@ -28,160 +23,159 @@ if TYPE_CHECKING:
     from caslie_tools.store import CaptionStore
 
 MAX_WORDS: Final = 50
-"""The paper's bound on a caption."""
+"""Maximum number of words in a caption, as in the paper."""
 NO_TEXT: Final = "No text seen."
-"""Said where printed text is asked for and none was read; no guess."""
+"""The caption if the question is about printed text and the image has no text."""
 
 _VERSION: Final = 1
-_SURE_TAG: Final = 0.25
+_CERTAIN_TAG: Final = 0.25
 _POSSIBLE_TAG: Final = 0.05
-_LEAST_RESEMBLANCE: Final = 0.05
-_MOST_TEXTS: Final = 5
-_NOT_PRINTED: Final = frozenset({"colour", "kind", "money"})
-_SEEN_WHOLE: Final = frozenset({"colour", "kind"})
+_MIN_RESEMBLANCE: Final = 0.05
+_MAX_TEXTS: Final = 5
+_NEVER_PRINTED: Final = frozenset({"colour", "kind", "money"})
+_VISIBLE_WITHOUT_TEXT: Final = frozenset({"colour", "kind"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Sentence:
-    """One thing to say, as far as the words last."""
+    """A candidate sentence of a caption."""
 
     rank: int
-    """Lower comes first."""
-    words: Callable[[int], str]
-    """The sentence in at most so many words; empty if they are too few."""
+    """Position in the caption. A lower rank comes first."""
+    render: Callable[[int], str]
+    """Returns the sentence in at most this many words, or an empty text if they are too few."""
     evidence: tuple[Evidence, ...] = ()
 
 
 class EmbeddedCaptioner(AsyncRunnable[CaptionRequest, CaptionDraft]):
-    """Captions a picture from the text on it, what it shows, what it resembles in the catalogue, and its colours.
+    """Captions an image by its text, its classes, similar products of the catalogue, and its colours.
 
-    What the context asks for comes first, what cannot help is left out: a question about a colour is answered by the
-    colour, one about what is printed by the lines that fit it best, and by "No text seen." where there are none. What
-    the picture resembles is told where the product is not known already. At most 50 words; text read off the picture
-    is quoted as data.
+    The caption starts with the information that the context requests and leaves out irrelevant information. A question
+    about a colour is answered by the colour. A question about printed text is answered by the most relevant lines, or
+    by "No text seen." if there are no lines. Similar products are named if the product is unknown. A caption has at
+    most 50 words. It quotes recognised text as data.
 
     Args:
-        perceiver: Looks at pictures.
-        embeddings: Compares the text on a picture with what the context asks.
-        store: The user's catalogue; without one nothing is resembled.
+        analyser: Analyses images.
+        embeddings: Compares the text in an image with the context.
+        store: The user's catalogue. Without a store, no similar products are named.
     """
 
-    def __init__(self, perceiver: Perceiver, embeddings: MiniLMEmbeddings, store: "CaptionStore | None" = None) -> None:
-        self.perceiver = perceiver
+    def __init__(
+        self, analyser: ImageAnalyser, embeddings: MiniLMEmbeddings, store: "CaptionStore | None" = None
+    ) -> None:
+        self.analyser = analyser
         self.embeddings = embeddings
         self.store = store
-        self.name = f"embedded-{_VERSION}+{perceiver.identity}"
+        self.name = f"embedded-{_VERSION}+{analyser.identity}"
 
-    async def ainvoke(
-        self,
-        input: CaptionRequest,
-        config: RunnableConfig | None = None,
-        **kwargs: Any,
-    ) -> CaptionDraft:
-        """Captions one picture, off the event loop."""
+    async def ainvoke(self, input: CaptionRequest, config: RunnableConfig | None = None, **kwargs: Any) -> CaptionDraft:
+        """Captions one image in a worker thread."""
         return await asyncio.to_thread(self._caption, input)
 
     def _caption(self, request: CaptionRequest) -> CaptionDraft:
         context = request.context
-        seen = self.perceiver.perceive(request.image)
-        asked = asked_kinds(context.focus)
-        narrow = bool(asked) or is_question(context.focus)
-        named = bool(context.known.strip()) and "kind" not in asked
+        analysis = self.analyser.analyse(request.image)
+        expected = expected_kinds(context.focus)
+        specific = bool(expected) or is_question(context.focus)
+        product_known = bool(context.known.strip()) and "kind" not in expected
         sentences: list[_Sentence] = []
-        if seen.text:
-            sentences.append(_read(self._by_relevance(seen.text, context), rank=2))
-        elif (asked and not asked <= _NOT_PRINTED) or (narrow and not asked):
-            sentences.append(_Sentence(rank=2, words=lambda room: NO_TEXT if room >= 3 else ""))
-        if seen.colours and ("colour" in asked or not narrow):
-            sentences.append(_coloured(seen.colours, rank=0 if "colour" in asked else 5))
-        if not (narrow and named):
-            # A product of the catalogue is known by its own text; other pictures say nothing about it.
-            if self.store is not None and (request.product is None or not named):
-                alike = resemblances(request.image, self.store, product=request.product)
-                if alike and alike[0].score >= _LEAST_RESEMBLANCE:
-                    sentences.append(_resembling(alike, rank=1 if asked <= _SEEN_WHOLE else 3))
-            if shown := [tag for tag in seen.tags if tag.probability >= _POSSIBLE_TAG]:
-                sentences.append(_tagged(shown, seen.tags, rank=4))
+        if analysis.text:
+            sentences.append(_text_sentence(self._by_relevance(analysis.text, context), rank=2))
+        elif (expected and not expected <= _NEVER_PRINTED) or (specific and not expected):
+            sentences.append(_Sentence(rank=2, render=lambda max_words: NO_TEXT if max_words >= 3 else ""))
+        if analysis.colours and ("colour" in expected or not specific):
+            sentences.append(_colour_sentence(analysis.colours, rank=0 if "colour" in expected else 5))
+        if not (specific and product_known):
+            # The text of a catalogue product describes it better than similar products do.
+            if self.store is not None and (request.product is None or not product_known):
+                similar = find_resemblances(request.image, self.store, product=request.product)
+                if similar and similar[0].score >= _MIN_RESEMBLANCE:
+                    rank = 1 if expected <= _VISIBLE_WITHOUT_TEXT else 3
+                    sentences.append(_resemblance_sentence(similar, rank=rank))
+            if shown := [tag for tag in analysis.tags if tag.probability >= _POSSIBLE_TAG]:
+                sentences.append(_tag_sentence(shown, analysis.tags, rank=4))
         return _compose(sorted(sentences, key=lambda sentence: sentence.rank))
 
     def _by_relevance(self, texts: Sequence[PrintedText], context: QueryContext) -> list[PrintedText]:
-        """Orders the texts on a picture by how well they fit the context, then by their size."""
+        """Sorts the texts of an image by their relevance to the context and by their size."""
         distinct = list({text.text.casefold(): text for text in reversed(texts)}.values())[::-1]
         if not context.focus:
             return sorted(distinct, key=lambda text: -text.height * text.score)
-        asked, wanted = asked_kinds(context.focus), content_words(context.focus)
-        near = self.embeddings.encode([text.text.lower() for text in distinct]) @ self.embeddings.encode(
+        expected, wanted = expected_kinds(context.focus), content_words(context.focus)
+        cosines = self.embeddings.encode([text.text.lower() for text in distinct]) @ self.embeddings.encode(
             [context.focus]
         )[0].astype(float)
 
-        def fit(index: int) -> float:
+        def relevance(index: int) -> float:
             text = distinct[index].text
-            answers = bool(asked & kinds_in(text)) and not contradicts(context.focus, text)
-            return float(answers + coverage(wanted, text) + near[index] + 0.5 * distinct[index].height)
+            answers = bool(expected & kinds_in(text)) and not contradicts(context.focus, text)
+            return float(answers + coverage(wanted, text) + cosines[index] + 0.5 * distinct[index].height)
 
-        return [distinct[index] for index in sorted(range(len(distinct)), key=lambda index: -fit(index))]
+        return [distinct[index] for index in sorted(range(len(distinct)), key=lambda index: -relevance(index))]
 
 
-def _read(texts: Sequence[PrintedText], *, rank: int) -> _Sentence:
-    texts = texts[:_MOST_TEXTS]
+def _text_sentence(texts: Sequence[PrintedText], *, rank: int) -> _Sentence:
+    texts = texts[:_MAX_TEXTS]
 
-    def words(room: int) -> str:
-        room -= 2
-        parts = []
+    def render(max_words: int) -> str:
+        remaining = max_words - 2  # for "It reads"
+        quotes = []
         for text in texts:
             size = len(text.text.split())
-            if size > room:
+            if size > remaining:
                 break
-            parts.append(_quoted(text.text))
-            room -= size
-        if not parts and room > 0:
-            parts = [_quoted(" ".join(texts[0].text.split()[:room]))]
-        return f"It reads {', '.join(parts)}." if parts else ""
+            quotes.append(_quoted(text.text))
+            remaining -= size
+        if not quotes and remaining > 0:
+            quotes = [_quoted(" ".join(texts[0].text.split()[:remaining]))]
+        return f"It reads {', '.join(quotes)}." if quotes else ""
 
     evidence = tuple(Evidence(kind="text", text=text.text, score=text.score) for text in texts)
-    return _Sentence(rank=rank, words=words, evidence=evidence)
+    return _Sentence(rank=rank, render=render, evidence=evidence)
 
 
 def _quoted(text: str) -> str:
     return '"' + text.replace('"', "'") + '"'
 
 
-def _coloured(colours: Sequence[Colour], *, rank: int) -> _Sentence:
+def _colour_sentence(colours: Sequence[Colour], *, rank: int) -> _Sentence:
     names = [colour.name for colour in colours]
-    rest = f", with {' and '.join(names[1:])}" if len(names) > 1 else ""
+    others = f", with {' and '.join(names[1:])}" if len(names) > 1 else ""
     evidence = tuple(Evidence(kind="colour", text=colour.name, score=colour.share) for colour in colours)
-    return _Sentence(rank=rank, words=_whole(f"It is mostly {names[0]}{rest}."), evidence=evidence)
+    return _Sentence(rank=rank, render=_whole(f"It is mostly {names[0]}{others}."), evidence=evidence)
 
 
-def _resembling(alike: Sequence[Resemblance], *, rank: int) -> _Sentence:
-    first = alike[0]
-    told = [first.product if first.category == first.product else f"{first.product} ({first.category})"]
-    told += [other.category for other in alike[1:4] if other.score >= _LEAST_RESEMBLANCE]
-    then = f", then {', '.join(told[1:])}" if len(told) > 1 else ""
-    evidence = tuple(Evidence(kind="resembles", text=item.category, score=item.score) for item in alike)
-    return _Sentence(rank=rank, words=_whole(f"It resembles {told[0]}{then}."), evidence=evidence)
+def _resemblance_sentence(similar: Sequence[Resemblance], *, rank: int) -> _Sentence:
+    first = similar[0]
+    names = [first.product if first.category == first.product else f"{first.product} ({first.category})"]
+    names += [other.category for other in similar[1:4] if other.score >= _MIN_RESEMBLANCE]
+    others = f", then {', '.join(names[1:])}" if len(names) > 1 else ""
+    evidence = tuple(Evidence(kind="resembles", text=item.category, score=item.score) for item in similar)
+    return _Sentence(rank=rank, render=_whole(f"It resembles {names[0]}{others}."), evidence=evidence)
 
 
-def _tagged(shown: Sequence[Tag], tags: Sequence[Tag], *, rank: int) -> _Sentence:
-    sure = [tag.name for tag in shown if tag.probability >= _SURE_TAG]
-    text = f"It shows {' or '.join(sure)}." if sure else f"It may show {' or '.join(tag.name for tag in shown[:2])}."
+def _tag_sentence(shown: Sequence[Tag], tags: Sequence[Tag], *, rank: int) -> _Sentence:
+    certain = [tag.name for tag in shown if tag.probability >= _CERTAIN_TAG]
+    possible = [tag.name for tag in shown[:2]]
+    text = f"It shows {' or '.join(certain)}." if certain else f"It may show {' or '.join(possible)}."
     evidence = tuple(Evidence(kind="tag", text=tag.name, score=tag.probability) for tag in tags)
-    return _Sentence(rank=rank, words=_whole(text), evidence=evidence)
+    return _Sentence(rank=rank, render=_whole(text), evidence=evidence)
 
 
 def _whole(sentence: str) -> Callable[[int], str]:
-    """A sentence that is said whole or not at all."""
+    """Renders a sentence only if all of its words fit."""
     sentence = " ".join("".join(letter if letter.isprintable() else " " for letter in sentence).split())
-    return lambda room: sentence if len(sentence.split()) <= room else ""
+    return lambda max_words: sentence if len(sentence.split()) <= max_words else ""
 
 
 def _compose(sentences: Sequence[_Sentence]) -> CaptionDraft:
-    room = MAX_WORDS
-    said: list[str] = []
+    remaining = MAX_WORDS
+    rendered: list[str] = []
     evidence: list[Evidence] = []
     for sentence in sentences:
-        if text := sentence.words(room):
-            said.append(text)
+        if text := sentence.render(remaining):
+            rendered.append(text)
             evidence += sentence.evidence
-            room -= len(text.split())
-    return CaptionDraft(text=" ".join(said), evidence=tuple(evidence))
+            remaining -= len(text.split())
+    return CaptionDraft(text=" ".join(rendered), evidence=tuple(evidence))

@@ -1,4 +1,4 @@
-"""The dominant colours of what a picture shows, by everyday names."""
+"""The dominant colours of the product in an image, by their basic names."""
 
 from collections import Counter
 from typing import Final
@@ -24,33 +24,38 @@ _ANCHORS: Final[dict[str, tuple[str, ...]]] = {
     "brown": ("#7d5236", "#5a3620", "#a5713f", "#8a6a4a"),
     "beige": ("#d8c3a0", "#e8dcc0", "#c7ae85"),
 }
-"""Everyday names and what is called so, as ``#rrggbb``."""
+"""From a basic colour name to examples of the colour, as ``#rrggbb``."""
 
 COLOUR_NAMES: Final = frozenset(_ANCHORS)
 
 _SIDE: Final = 96
 _PALETTE: Final = 12
-_LEAST: Final = 0.08
-_BORDER: Final = 0.5
-"""Share of the border from which a colour of it is taken for the background."""
-_NEAR: Final = 12.0
-"""Distance in CIELAB at which a colour is still the background's: shadows and the noise of JPEG."""
+_MIN_SHARE: Final = 0.08
+_MIN_BORDER_SHARE: Final = 0.5
+"""Minimum share of the border that a colour must cover to be the background."""
+_MAX_DISTANCE: Final = 12.0
+"""Maximum distance in CIELAB of a colour that still belongs to the background, such as shadows and JPEG noise."""
 
 
 class Colour(FrozenModel):
-    """A colour and how much of the shown thing has it."""
+    """A colour and the share of the product that has this colour."""
 
     name: str
     share: Probability
 
 
-def dominant_colours(picture: Image.Image, *, most: int = 3) -> tuple[Colour, ...]:
-    """Returns the colours of what is shown, the largest share first; those under 8% are left out.
+def dominant_colours(image: Image.Image, *, limit: int = 3) -> tuple[Colour, ...]:
+    """Returns the colours of the product in an image, the largest share first.
 
-    An even background, one that most of the border has, does not count. A flat grey shape on a white ground has no
-    colours: it is an outline in place of a picture, and its grey is nothing the product has.
+    Colours with a share below 8% are left out. A uniform background, which covers most of the border, does not count.
+    A flat grey shape on a white background has no colours: it is a placeholder outline, and its grey is not the colour
+    of the product.
+
+    Args:
+        image: The image.
+        limit: Maximum number of colours.
     """
-    small = picture.convert("RGB")
+    small = image.convert("RGB")
     small.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
     indexed = small.quantize(_PALETTE, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     flat = indexed.getpalette() or []
@@ -60,29 +65,31 @@ def dominant_colours(picture: Image.Image, *, most: int = 3) -> tuple[Colour, ..
     counts = np.bincount(index.ravel(), minlength=len(values)).astype(float)
     border = np.concatenate([index[0], index[-1], index[:, 0], index[:, -1]])
     common = int(np.bincount(border, minlength=len(values)).argmax())
-    near = np.linalg.norm(lab - lab[common], axis=1) < _NEAR
-    even = float(np.isin(border, np.flatnonzero(near)).mean()) > _BORDER
-    if even and counts[~near].sum() > 0.01 * counts.sum():
-        counts[near] = 0.0
+    background = np.linalg.norm(lab - lab[common], axis=1) < _MAX_DISTANCE
+    uniform = float(np.isin(border, np.flatnonzero(background)).mean()) > _MIN_BORDER_SHARE
+    if uniform and counts[~background].sum() > 0.01 * counts.sum():
+        counts[background] = 0.0
         if _is_outline(values[common], values[counts > 0], counts[counts > 0]):
             return ()
     shares: Counter[str] = Counter()
     for colour, count in zip(lab, counts, strict=True):
         shares[_name(colour)] += count / counts.sum()
     return tuple(
-        Colour(name=name, share=min(1.0, float(share))) for name, share in shares.most_common(most) if share >= _LEAST
+        Colour(name=name, share=min(1.0, float(share)))
+        for name, share in shares.most_common(limit)
+        if share >= _MIN_SHARE
     )
 
 
-def _is_outline(ground: NDArray[np.float64], shown: NDArray[np.float64], counts: NDArray[np.float64]) -> bool:
+def _is_outline(background: NDArray[np.float64], shown: NDArray[np.float64], counts: NDArray[np.float64]) -> bool:
     greys = np.ptp(shown, axis=1) < 6
     main = shown[int(counts.argmax())]
     flat = counts[np.linalg.norm(shown - main, axis=1) < 12].sum() / counts.sum()
-    return bool(ground.min() > 250 and greys.all() and flat > 0.8 and 90 < main.mean() < 230)
+    return bool(background.min() > 250 and greys.all() and flat > 0.8 and 90 < main.mean() < 230)
 
 
 def _lab(rgb: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Converts sRGB (0 to 255) to CIELAB (white point D65), where distances are about what an eye sees."""
+    """Converts sRGB (0 to 255) to CIELAB (white point D65), in which distances approximate perceived differences."""
     scaled = rgb / 255.0
     linear = np.where(scaled <= 0.04045, scaled / 12.92, ((scaled + 0.055) / 1.055) ** 2.4)
     to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])

@@ -1,8 +1,9 @@
-"""CQE without language models: five small judges that look at different things.
+"""CQE without language models: five small judges that measure different properties of a caption.
 
-Each turns one number into P(yes), by a logistic around a threshold, and abstains where it has nothing to go on. The
-thresholds were set on with-and-without outcomes of captions of the sample catalogue and of the calibration half of the
-shelf photos; ``benchmarks/calibrate_judges.py`` prints them with each judge's precision and recall.
+Each judge measures one number, converts it to P(yes) by a logistic function around a threshold, and abstains if it
+cannot measure. The thresholds were set with outcomes with and without captions, for captions of the sample catalogue
+and of the calibration half of the shelf photos. ``benchmarks/calibrate_judges.py`` prints the best thresholds with the
+precision and recall of each judge.
 """
 
 import asyncio
@@ -15,26 +16,20 @@ import numpy as np
 from langchain_core.runnables import RunnableConfig
 
 from caslie_tools._concurrency import AsyncRunnable
-from caslie_tools.backends.embedded.facts import (
-    asked_kinds,
-    content_words,
-    contradicts,
-    coverage,
-    is_question,
-    kinds_in,
-    quantities,
-)
+from caslie_tools.backends.embedded.answer_kinds import expected_kinds, is_question, kinds_in
+from caslie_tools.backends.embedded.quantities import contradicts, quantities
 from caslie_tools.backends.embedded.sentence_embeddings import MiniLMEmbeddings
+from caslie_tools.backends.embedded.words import content_words, coverage
 from caslie_tools.domain import Evidence, Vote
 from caslie_tools.roles.interfaces import Judge, JudgeRequest
 
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+")
-_FRAME: Final = frozenset({"read", "mostly", "resembl", "resemble", "text", "seen"})
-"""Stems of the captioner's own words."""
+_CAPTIONER_WORDS: Final = frozenset({"read", "mostly", "resembl", "resemble", "text", "seen"})
+"""Stems of the words that the captioner adds to every caption."""
 
 
 class EmbeddedJudge(AsyncRunnable[JudgeRequest, Vote]):
-    """Base of the judges: measures one number and compares it with a threshold.
+    """Base class of the judges: measures one number and compares it with a threshold.
 
     Args:
         embeddings: Compares sentences.
@@ -44,18 +39,13 @@ class EmbeddedJudge(AsyncRunnable[JudgeRequest, Vote]):
     threshold: ClassVar[float]
     slope: ClassVar[float]
     measures: ClassVar[str]
-    """What the number is, for the vote's reason."""
+    """Description of the number, for the reason of the vote."""
 
     def __init__(self, embeddings: MiniLMEmbeddings) -> None:
         self.embeddings = embeddings
 
-    async def ainvoke(
-        self,
-        input: JudgeRequest,
-        config: RunnableConfig | None = None,
-        **kwargs: Any,
-    ) -> Vote:
-        """Votes on one caption, off the event loop."""
+    async def ainvoke(self, input: JudgeRequest, config: RunnableConfig | None = None, **kwargs: Any) -> Vote:
+        """Votes on one caption in a worker thread."""
         value = await asyncio.to_thread(self.measure, input)
         if value is None:
             return Vote(judge=self.name, verdict="abstain", reason=f"{self.measures}: nothing to go on")
@@ -68,21 +58,21 @@ class EmbeddedJudge(AsyncRunnable[JudgeRequest, Vote]):
         )
 
     def measure(self, request: JudgeRequest) -> float | None:
-        """Returns the number; ``None`` abstains."""
+        """Returns the number, or ``None`` to abstain."""
         raise NotImplementedError
 
     def cosines(self, focus: str, texts: Sequence[str]) -> list[float]:
-        """Returns the cosine of each text with the focus."""
+        """Returns the cosine similarity of each text to the focus."""
         vectors = self.embeddings.encode(texts).astype(np.float64)
         found: list[float] = (vectors @ self.embeddings.encode([focus])[0].astype(np.float64)).tolist()
         return found
 
 
 class RelevanceJudge(EmbeddedJudge):
-    """Is a sentence of the caption about what the context is about? The best cosine of the two.
+    """Measures whether the caption is about the focus: the best cosine similarity of a sentence to the focus.
 
-    Abstains without a focus. Where the focus is what is known, as a title whose category is asked, it tells whether the
-    picture shows that product at all.
+    Abstains without a focus. If the focus is the text of the product, such as a title whose category is wanted, it
+    measures whether the image shows that product.
     """
 
     name = "embedded-relevance"
@@ -91,7 +81,7 @@ class RelevanceJudge(EmbeddedJudge):
     slope = 15.0
 
     def measure(self, request: JudgeRequest) -> float | None:
-        """Returns the best sentence's cosine with the focus."""
+        """Returns the best cosine similarity of a sentence to the focus."""
         focus = request.context.focus
         if not focus.strip():
             return None
@@ -99,7 +89,7 @@ class RelevanceJudge(EmbeddedJudge):
 
 
 class NoveltyJudge(EmbeddedJudge):
-    """Does the caption say what the text at hand does not? The share of its words and quantities that are new."""
+    """Measures whether the caption adds information: the share of its words and quantities that the text lacks."""
 
     name = "embedded-novelty"
     measures = "share of news"
@@ -107,22 +97,22 @@ class NoveltyJudge(EmbeddedJudge):
     slope = 12.0
 
     def measure(self, request: JudgeRequest) -> float:
-        """Returns the share of the caption's content that is not known, 0 for a caption without content."""
-        told = " ".join(item.text for item in request.evidence) or request.caption
-        words = content_words(told) - _FRAME
-        amounts = quantities(told)
+        """Returns the share of new words and quantities, or 0 for a caption without content."""
+        content = " ".join(item.text for item in request.evidence) or request.caption
+        words = content_words(content) - _CAPTIONER_WORDS
+        amounts = quantities(content)
         known = request.context.known
-        at_hand, stated = content_words(known), quantities(known)
-        new = sum(not coverage([word], known) for word in words) if at_hand else len(words)
-        new += sum(not any(amount.same(other) for other in stated) for amount in amounts)
+        known_amounts = quantities(known)
+        new = sum(not coverage([word], known) for word in words) if content_words(known) else len(words)
+        new += sum(not any(amount.same(other) for other in known_amounts) for amount in amounts)
         total = len(words) + len(amounts)
         return new / total if total else 0.0
 
 
 class StrengthJudge(EmbeddedJudge):
-    """Is what was seen sure, and does it bear on the question? The best evidence's score times its bearing.
+    """Measures the confidence of the evidence and its relevance to the focus: the best product of both.
 
-    Abstains on captions whose evidence is not known.
+    Abstains on captions without evidence.
     """
 
     name = "embedded-strength"
@@ -131,7 +121,7 @@ class StrengthJudge(EmbeddedJudge):
     slope = 12.0
 
     def measure(self, request: JudgeRequest) -> float | None:
-        """Returns the strength of the best evidence."""
+        """Returns the score of the best evidence, multiplied by its relevance."""
         if not request.evidence:
             return None
         focus = request.context.focus
@@ -139,16 +129,17 @@ class StrengthJudge(EmbeddedJudge):
             return max(item.score for item in request.evidence)
         cosines = self.cosines(focus, [item.text.lower() for item in request.evidence])
         return max(
-            item.score * _bearing(item, focus, request.context.known, cosine)
+            item.score * _relevance(item, focus, request.context.known, cosine)
             for item, cosine in zip(request.evidence, cosines, strict=True)
         )
 
 
 class AnswerKindJudge(EmbeddedJudge):
-    """Does the caption hold the kind of thing that is asked for: a volume, a colour, a protection class ...?
+    """Checks whether the caption contains the expected kind of answer, such as a volume, a colour or a connector.
 
-    1 if it does or says the very words asked about, 0 if not, or if it names another quantity than the asked one.
-    Without a question any pipeline of the thing counts; for other texts, such as a query or a review, it abstains.
+    The number is 1 if the caption contains the expected kind or a word of the question, and 0 otherwise or if the
+    caption contradicts a quantity of the question. Without a focus, evidence other than colours counts as an answer.
+    Abstains if the focus is not a question, such as a search query or a review.
     """
 
     name = "embedded-answer-kind"
@@ -157,25 +148,26 @@ class AnswerKindJudge(EmbeddedJudge):
     slope = 6.0
 
     def measure(self, request: JudgeRequest) -> float | None:
-        """Returns 1 or 0."""
+        """Returns 1, 0, or ``None`` to abstain."""
         focus = request.context.focus
         if not focus.strip():
             return float(any(item.kind != "colour" for item in request.evidence)) if request.evidence else None
         if contradicts(focus, request.caption):
             return 0.0
-        asked = asked_kinds(focus)
-        if not asked and not is_question(focus):
+        expected = expected_kinds(focus)
+        if not expected and not is_question(focus):
             return None
-        held = kinds_in(request.caption) | _kinds_of(request.evidence)
-        aspect = _open_words(focus, request.context.known)
-        return float(bool(asked & held) or any(coverage([word], request.caption) for word in aspect))
+        found = kinds_in(request.caption) | _kinds_of(request.evidence)
+        words = _missing_words(focus, request.context.known)
+        return float(bool(expected & found) or any(coverage([word], request.caption) for word in words))
 
 
 class GainJudge(EmbeddedJudge):
-    """Does the caption supply what the context asks for and the text at hand lacks?
+    """Measures whether the caption supplies the information that the context requests and the known text lacks.
 
-    The share of the focus's words and quantities missing in the known text that the caption holds; a missing kind of
-    thing counts like a word. Abstains if nothing is asked, 0 if the text at hand has it all.
+    The number is the share of the missing words and quantities of the focus that the caption contains. A missing kind
+    of answer counts like a word. If nothing is missing, the number is 0. Abstains without a focus, and if the focus is
+    the known text.
     """
 
     name = "embedded-gain"
@@ -184,35 +176,35 @@ class GainJudge(EmbeddedJudge):
     slope = 12.0
 
     def measure(self, request: JudgeRequest) -> float | None:
-        """Returns the share supplied."""
+        """Returns the supplied share of the missing information, or ``None`` to abstain."""
         focus, known = request.context.focus, request.context.known
         if not focus.strip() or focus == known:
             return None
-        words = _open_words(focus, known)
-        stated, told = quantities(known), quantities(request.caption)
-        amounts = [amount for amount in quantities(focus) if not any(amount.same(other) for other in stated)]
-        if amounts and not any(amount.same(other) for amount in amounts for other in told):
+        words = _missing_words(focus, known)
+        known_amounts, caption_amounts = quantities(known), quantities(request.caption)
+        amounts = [amount for amount in quantities(focus) if not any(amount.same(other) for other in known_amounts)]
+        if amounts and not any(amount.same(other) for amount in amounts for other in caption_amounts):
             return 0.0
-        kinds = asked_kinds(focus) - {quantity.dimension for quantity in amounts}
-        held = kinds_in(request.caption) | _kinds_of(request.evidence)
-        open_kind = bool(kinds) and not kinds & kinds_in(known)
-        wanted = len(words) + len(amounts) + open_kind
-        if not wanted:
+        kinds = expected_kinds(focus) - {quantity.dimension for quantity in amounts}
+        found = kinds_in(request.caption) | _kinds_of(request.evidence)
+        kind_missing = bool(kinds) and not kinds & kinds_in(known)
+        missing = len(words) + len(amounts) + kind_missing
+        if not missing:
             return 0.0
         supplied = sum(coverage([word], request.caption) for word in words)
-        supplied += sum(any(amount.same(other) for other in told) for amount in amounts)
-        supplied += open_kind and bool(kinds & held)
-        return supplied / wanted
+        supplied += sum(any(amount.same(other) for other in caption_amounts) for amount in amounts)
+        supplied += kind_missing and bool(kinds & found)
+        return supplied / missing
 
 
 def embedded_jury(embeddings: MiniLMEmbeddings) -> tuple[Judge, ...]:
-    """Returns the five judges in the order they are asked."""
+    """Returns the five judges in the order of their votes."""
     judges = (AnswerKindJudge, GainJudge, StrengthJudge, RelevanceJudge, NoveltyJudge)
     return tuple(judge(embeddings) for judge in judges)
 
 
-def _open_words(focus: str, known: str) -> frozenset[str]:
-    """What the focus talks about and the text at hand does not."""
+def _missing_words(focus: str, known: str) -> frozenset[str]:
+    """Returns the content words of the focus that the known text lacks."""
     return frozenset(word for word in content_words(focus) if not coverage([word], known))
 
 
@@ -221,10 +213,10 @@ def _kinds_of(evidence: Sequence[Evidence]) -> frozenset[str]:
     return frozenset(kinds[item.kind] for item in evidence)
 
 
-def _bearing(item: Evidence, focus: str, known: str, cosine: float) -> float:
+def _relevance(item: Evidence, focus: str, known: str, cosine: float) -> float:
     if contradicts(focus, item.text):
         return 0.0
-    if asked_kinds(focus) & (kinds_in(item.text) | _kinds_of([item])):
+    if expected_kinds(focus) & (kinds_in(item.text) | _kinds_of([item])):
         return 1.0
-    words = _open_words(focus, known) or content_words(focus)
+    words = _missing_words(focus, known) or content_words(focus)
     return max(float(any(coverage([word], item.text) for word in words)), cosine, 0.0)

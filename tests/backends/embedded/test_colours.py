@@ -3,35 +3,35 @@ from PIL import Image, ImageDraw
 
 from caslie_tools.backends.embedded.colours import COLOUR_NAMES, dominant_colours
 from caslie_tools.sample import draw
-from tests.backends.embedded.conftest import sample_picture
+from tests.backends.embedded.conftest import sample_image
 
 
-def on_white(colour: str, *, ground: str = "#ffffff") -> Image.Image:
-    picture = Image.new("RGB", (200, 200), ground)
-    ImageDraw.Draw(picture).ellipse((50, 50, 150, 150), fill=colour)
-    return picture
+def circle(colour: str, *, background: str = "#ffffff") -> Image.Image:
+    image = Image.new("RGB", (200, 200), background)
+    ImageDraw.Draw(image).ellipse((50, 50, 150, 150), fill=colour)
+    return image
 
 
 @pytest.mark.parametrize("name", sorted(set(draw.COLOURS) - {"grey"}))
-def test_every_colour_of_the_sample_catalogue_has_its_name(name: str) -> None:
-    found = dominant_colours(on_white(draw.COLOURS[name]))
+def test_each_colour_of_the_sample_catalogue_is_recognised(name: str) -> None:
+    found = dominant_colours(circle(draw.COLOURS[name]))
 
     assert found[0].name == name
     assert found[0].share > 0.9
 
 
 def test_the_background_does_not_count() -> None:
-    assert [colour.name for colour in dominant_colours(on_white("#c63a32", ground="#2c66b0"))] == ["red"]
+    assert [colour.name for colour in dominant_colours(circle("#c63a32", background="#2c66b0"))] == ["red"]
 
 
-def test_a_picture_all_of_one_colour_has_that_colour() -> None:
+def test_an_image_of_a_single_colour_has_that_colour() -> None:
     assert [colour.name for colour in dominant_colours(Image.new("RGB", (40, 40), "#ecc13c"))] == ["yellow"]
 
 
-def test_shares_are_ordered_and_do_not_exceed_the_whole() -> None:
-    picture = on_white("#3c8a53")
-    ImageDraw.Draw(picture).rectangle((90, 90, 110, 110), fill="#c63a32")
-    found = dominant_colours(picture)
+def test_shares_are_sorted_and_sum_to_at_most_one() -> None:
+    image = circle("#3c8a53")
+    ImageDraw.Draw(image).rectangle((90, 90, 110, 110), fill="#c63a32")
+    found = dominant_colours(image)
 
     shares = [colour.share for colour in found]
     assert shares == sorted(shares, reverse=True)
@@ -41,10 +41,10 @@ def test_shares_are_ordered_and_do_not_exceed_the_whole() -> None:
 
 
 @pytest.mark.parametrize("name", ["wool-beanie", "studio-headphones", "pebble-bottle", "fern-shears"])
-def test_an_outline_in_place_of_a_picture_has_no_colour(name: str) -> None:
-    assert dominant_colours(sample_picture(name).rgb()) == ()
+def test_a_placeholder_outline_has_no_colour(name: str) -> None:
+    assert dominant_colours(sample_image(name).rgb()) == ()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (500, 3)])
-def test_tiny_and_narrow_pictures_are_no_error(size: tuple[int, int]) -> None:
+def test_tiny_and_narrow_images_have_colours(size: tuple[int, int]) -> None:
     assert dominant_colours(Image.new("RGB", size, "#c63a32"))[0].name == "red"

@@ -29,7 +29,7 @@ HOLDS = "Which bottle holds 750 ml?"
 FACT = request(HOLDS, 'It reads "KELP 750 ml".', "KELP 750 ml")
 
 
-async def test_the_caption_that_holds_the_fact_is_kept_by_all(embeddings: MiniLMEmbeddings) -> None:
+async def test_all_judges_keep_a_caption_with_the_answer(embeddings: MiniLMEmbeddings) -> None:
     decision = await CQE(embedded_jury(embeddings), early_stop=False).ainvoke(FACT)
 
     assert decision.kept
@@ -37,7 +37,7 @@ async def test_the_caption_that_holds_the_fact_is_kept_by_all(embeddings: MiniLM
 
 
 @pytest.mark.parametrize(
-    ("what", "judged"),
+    ("caption", "judged"),
     [
         ("another volume", request(HOLDS, 'It reads "REED 500 ml".', "REED 500 ml")),
         ("a placeholder", request(HOLDS, 'It reads "PHOTO COMING SOON".', "PHOTO COMING SOON")),
@@ -45,32 +45,34 @@ async def test_the_caption_that_holds_the_fact_is_kept_by_all(embeddings: MiniLM
         ("its own name", request(HOLDS, 'It reads "KELP".', "KELP")),
         ("another fact", request("Is it dishwasher safe?", 'It reads "400 LUMEN".', "400 LUMEN")),
         (
-            "what is known",
+            "known information",
             request("What is it made of?", 'It reads "TRITAN".', "TRITAN", known=BOTTLE),
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-async def test_what_does_not_help_is_rejected(embeddings: MiniLMEmbeddings, what: str, judged: JudgeRequest) -> None:
+async def test_an_unhelpful_caption_is_rejected(
+    embeddings: MiniLMEmbeddings, caption: str, judged: JudgeRequest
+) -> None:
     decision = await CQE(embedded_jury(embeddings)).ainvoke(judged)
 
-    assert not decision.kept, (what, decision)
+    assert not decision.kept, (caption, decision)
 
 
-async def test_without_a_question_what_was_seen_is_kept_and_nothing_seen_is_not(embeddings: MiniLMEmbeddings) -> None:
-    seen = JudgeRequest(
+async def test_a_caption_without_a_question_is_kept_only_with_evidence(embeddings: MiniLMEmbeddings) -> None:
+    with_evidence = JudgeRequest(
         context=QueryContext(task="category_classification", aim="finding the category"),
         caption="It resembles Granny Smith (Fruit > Apple).",
         evidence=(Evidence(kind="resembles", text="Fruit > Apple", score=0.9),),
     )
-    nothing = dataclasses.replace(seen, caption="No text seen.", evidence=())
+    without_evidence = dataclasses.replace(with_evidence, caption="No text seen.", evidence=())
     jury = CQE(embedded_jury(embeddings))
 
-    assert (await jury.ainvoke(seen)).kept
-    assert not (await jury.ainvoke(nothing)).kept
+    assert (await jury.ainvoke(with_evidence)).kept
+    assert not (await jury.ainvoke(without_evidence)).kept
 
 
-async def test_every_judge_tells_its_number_and_is_the_same_every_time(embeddings: MiniLMEmbeddings) -> None:
+async def test_each_judge_explains_its_vote_and_is_deterministic(embeddings: MiniLMEmbeddings) -> None:
     for judge in embedded_jury(embeddings):
         vote = await judge.ainvoke(FACT)
 
@@ -81,7 +83,7 @@ async def test_every_judge_tells_its_number_and_is_the_same_every_time(embedding
         assert "at least" in vote.reason
 
 
-def test_the_judges_have_names_of_their_own(embeddings: MiniLMEmbeddings) -> None:
+def test_each_judge_has_a_different_name(embeddings: MiniLMEmbeddings) -> None:
     assert len({judge.get_name() for judge in embedded_jury(embeddings)}) == 5
 
 
@@ -89,7 +91,7 @@ def abstains(vote: Vote) -> bool:
     return vote.verdict == "abstain" and vote.probability is None
 
 
-async def test_a_judge_with_nothing_to_go_on_abstains(embeddings: MiniLMEmbeddings) -> None:
+async def test_a_judge_that_cannot_measure_abstains(embeddings: MiniLMEmbeddings) -> None:
     general = JudgeRequest(context=QueryContext(task="any"), caption="A green bottle.")
 
     assert abstains(await RelevanceJudge(embeddings).ainvoke(general))
@@ -98,7 +100,7 @@ async def test_a_judge_with_nothing_to_go_on_abstains(embeddings: MiniLMEmbeddin
     assert abstains(await AnswerKindJudge(embeddings).ainvoke(request("nice bottle", "A green bottle.")))
 
 
-def test_novelty_is_the_share_of_news(embeddings: MiniLMEmbeddings) -> None:
+def test_novelty_is_the_share_of_new_content(embeddings: MiniLMEmbeddings) -> None:
     judge = NoveltyJudge(embeddings)
 
     assert judge.measure(request(HOLDS, 'It reads "KELP".', "KELP")) == 0
@@ -106,16 +108,16 @@ def test_novelty_is_the_share_of_news(embeddings: MiniLMEmbeddings) -> None:
     assert judge.measure(request(HOLDS, 'It reads "LEAKPROOF".', "LEAKPROOF")) == 1
 
 
-def test_strength_takes_the_recognisers_doubt_over(embeddings: MiniLMEmbeddings) -> None:
-    sure, doubtful = FACT, request(HOLDS, 'It reads "KELP 750 ml".', "KELP 750 ml", score=0.4)
+def test_strength_includes_the_confidence_of_the_recogniser(embeddings: MiniLMEmbeddings) -> None:
+    confident, uncertain = FACT, request(HOLDS, 'It reads "KELP 750 ml".', "KELP 750 ml", score=0.4)
     judge = StrengthJudge(embeddings)
 
-    assert judge.measure(sure) == pytest.approx(0.98)
-    assert judge.measure(doubtful) == pytest.approx(0.4)
+    assert judge.measure(confident) == pytest.approx(0.98)
+    assert judge.measure(uncertain) == pytest.approx(0.4)
     assert judge.measure(request(HOLDS, "x", "REED 500 ml")) == 0
 
 
-def test_gain_counts_only_what_the_text_lacks(embeddings: MiniLMEmbeddings) -> None:
+def test_gain_counts_only_information_that_the_text_lacks(embeddings: MiniLMEmbeddings) -> None:
     judge = GainJudge(embeddings)
 
     assert judge.measure(FACT) is not None
@@ -124,10 +126,10 @@ def test_gain_counts_only_what_the_text_lacks(embeddings: MiniLMEmbeddings) -> N
     assert judge.measure(dataclasses.replace(FACT, context=context)) == 0
 
 
-def test_a_title_alone_still_finds_a_quorum(embeddings: MiniLMEmbeddings) -> None:
-    """Tasks that have nothing but the title ask and know the same text; their captions must be able to be kept."""
+def test_a_context_with_only_a_title_reaches_a_quorum(embeddings: MiniLMEmbeddings) -> None:
+    """In tasks with only a title, the focus and the known text are equal. Their captions must still reach a quorum."""
     context = QueryContext(task="category_classification", focus="Kelp drinking bottle", known="Kelp drinking bottle")
-    seen = JudgeRequest(
+    judged = JudgeRequest(
         context=context,
         caption="It resembles Reed drinking bottle (Kitchen > Bottles). It shows water bottle.",
         evidence=(
@@ -135,6 +137,6 @@ def test_a_title_alone_still_finds_a_quorum(embeddings: MiniLMEmbeddings) -> Non
             Evidence(kind="tag", text="water bottle", score=0.8),
         ),
     )
-    decision = CQE(embedded_jury(embeddings)).invoke(seen)
+    decision = CQE(embedded_jury(embeddings)).invoke(judged)
     assert len(decision.votes) - decision.abstentions >= 3
     assert decision.kept

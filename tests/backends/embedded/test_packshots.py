@@ -1,4 +1,4 @@
-"""Real packshots, where they are at hand."""
+"""Tests with real product photos. They are skipped if the photos are not available."""
 
 import pytest
 
@@ -10,14 +10,14 @@ from caslie_tools.store import CaptionStore
 from tests.backends.embedded.conftest import put
 from tests.paths import GROCERY
 
-pytestmark = pytest.mark.skipif(not GROCERY.exists(), reason="the grocery pictures are not here")
+pytestmark = pytest.mark.skipif(not GROCERY.exists(), reason="the grocery data set is not available")
 
 
 def packshot(name: str) -> LoadedImage:
     return ImageLoader().load_sync(ImageRef(path=GROCERY / "images" / f"{name}.jpg"))
 
 
-async def test_a_carton_is_read(captioner: EmbeddedCaptioner) -> None:
+async def test_the_text_on_a_carton_is_recognised(captioner: EmbeddedCaptioner) -> None:
     context = QueryContext(task="product_qa", focus="What does the label say?", known="a carton")
     draft = await captioner.ainvoke(CaptionRequest(image=packshot("Bravo-Orange-Juice"), context=context))
 

@@ -3,7 +3,7 @@ from typing import Any, get_args
 import pytest
 
 from caslie_tools.backends.embedded import EmbeddedPredictor, MiniLMEmbeddings
-from caslie_tools.backends.embedded.options import FEATURES, WEIGHTS, Clues, OptionScorer
+from caslie_tools.backends.embedded.option_scoring import FEATURES, WEIGHTS, OptionScorer, ProductEvidence
 from caslie_tools.backends.embedded.predictor import STRATEGIES
 from caslie_tools.domain import Answer, Caption, Evidence, QueryContext
 from caslie_tools.pipeline.unim3 import UniM3
@@ -43,7 +43,9 @@ INPUTS: dict[str, tuple[Any, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("task", MMECINSTRUCT, ids=lambda task: task.abbreviation)
-async def test_every_task_gets_a_label_of_its_own_and_probabilities(predictor: EmbeddedPredictor, task: Any) -> None:
+async def test_each_task_is_answered_with_a_valid_label_and_probabilities(
+    predictor: EmbeddedPredictor, task: Any
+) -> None:
     data, options = INPUTS[task.abbreviation]
     prediction = await UniM3(predictor).ainvoke(fuse(task, task.read({"input": data, "options": list(options)}), []))
 
@@ -80,7 +82,7 @@ def test_there_is_a_strategy_for_every_kind_of_decision() -> None:
         ("psi", {"query": "apple juice", "product title": "bicycle light"}, (), "no"),
     ],
 )
-async def test_plain_cases_are_solved(
+async def test_simple_cases_are_solved(
     predictor: EmbeddedPredictor, task: str, data: Any, options: tuple[str, ...], label: str
 ) -> None:
     assert (await solve(predictor, task, data, options)).text == label
@@ -89,34 +91,34 @@ async def test_plain_cases_are_solved(
 OPTIONS = ("A: Milk", "B: Pear", "C: Potato", "D: Yoghurt")
 
 
-async def test_a_caption_decides_where_the_title_is_withheld(predictor: EmbeddedPredictor) -> None:
-    seen = caption("It resembles Conference (Fruit > Pear).", resembles("Fruit > Pear", 0.8))
-    answer = await solve(predictor, "cc", {"title": ""}, OPTIONS, seen)
+async def test_a_caption_determines_the_category_without_a_title(predictor: EmbeddedPredictor) -> None:
+    kept = caption("It resembles Conference (Fruit > Pear).", resembles("Fruit > Pear", 0.8))
+    answer = await solve(predictor, "cc", {"title": ""}, OPTIONS, kept)
 
     assert answer.text == "B"
     assert answer.probabilities is not None
     assert answer.probabilities["B"] > 0.8
 
 
-async def test_the_next_best_category_counts_where_the_best_is_no_option(predictor: EmbeddedPredictor) -> None:
-    seen = caption("It resembles ...", resembles("Fruit > Kiwi", 0.7), resembles("Vegetables > Potato", 0.2))
+async def test_the_second_best_category_counts_if_the_best_is_not_an_option(predictor: EmbeddedPredictor) -> None:
+    kept = caption("It resembles ...", resembles("Fruit > Kiwi", 0.7), resembles("Vegetables > Potato", 0.2))
 
-    assert (await solve(predictor, "cc", {"title": ""}, OPTIONS, seen)).text == "C"
-
-
-async def test_words_alone_decide_for_a_caption_of_another_model(predictor: EmbeddedPredictor) -> None:
-    seen = caption("A carton of strawberry yoghurt on a shelf.")
-
-    assert (await solve(predictor, "cc", {"title": ""}, OPTIONS, seen)).text == "D"
+    assert (await solve(predictor, "cc", {"title": ""}, OPTIONS, kept)).text == "C"
 
 
-async def test_words_in_another_spelling_count(predictor: EmbeddedPredictor) -> None:
-    seen = caption('It reads "GRILLTOMAT".', Evidence(kind="text", text="GRILL TOMAT", score=0.9))
+async def test_the_text_of_a_caption_without_evidence_is_used(predictor: EmbeddedPredictor) -> None:
+    kept = caption("A carton of strawberry yoghurt on a shelf.")
 
-    assert (await solve(predictor, "cc", {"title": ""}, ("A: Tomato", "B: Onion", "C: Leek"), seen)).text == "A"
+    assert (await solve(predictor, "cc", {"title": ""}, OPTIONS, kept)).text == "D"
 
 
-async def test_a_caption_moves_how_well_a_product_fits(predictor: EmbeddedPredictor) -> None:
+async def test_a_word_with_a_similar_spelling_counts(predictor: EmbeddedPredictor) -> None:
+    kept = caption('It reads "GRILLTOMAT".', Evidence(kind="text", text="GRILL TOMAT", score=0.9))
+
+    assert (await solve(predictor, "cc", {"title": ""}, ("A: Tomato", "B: Onion", "C: Leek"), kept)).text == "A"
+
+
+async def test_a_caption_changes_the_relevance_of_a_product(predictor: EmbeddedPredictor) -> None:
     data = {"query": "apple juice", "product title": "Bravo 2 l"}
     without = await solve(predictor, "mpc", data)
     with_it = await solve(predictor, "mpc", data, kept=caption('It reads "APPLE JUICE".'))
@@ -126,9 +128,9 @@ async def test_a_caption_moves_how_well_a_product_fits(predictor: EmbeddedPredic
     assert with_it.probabilities["A"] > without.probabilities["A"]
 
 
-def test_without_clues_every_option_is_as_likely(embeddings: MiniLMEmbeddings) -> None:
-    assert OptionScorer(embeddings).probabilities(Clues(), ["Milk", "Pear"]) == [0.5, 0.5]
+def test_without_evidence_all_options_are_equally_probable(embeddings: MiniLMEmbeddings) -> None:
+    assert OptionScorer(embeddings).probabilities(ProductEvidence(), ["Milk", "Pear"]) == [0.5, 0.5]
 
 
-def test_there_is_a_weight_for_every_feature() -> None:
+def test_each_feature_has_a_weight() -> None:
     assert len(FEATURES) == len(WEIGHTS)

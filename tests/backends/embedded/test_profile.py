@@ -1,4 +1,4 @@
-"""The profile as a whole, over the sample catalogue's own pictures."""
+"""The whole profile with the images of the sample catalogue."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from caslie_tools.sample import DEMO_QUESTIONS, DemoQuestion, catalogue_path
 from caslie_tools.store import CaptionStore
 
 
-def test_the_profile_is_found_by_its_name_and_says_what_it_is_not() -> None:
+def test_the_profile_is_loaded_by_name_and_has_notes_on_its_limits() -> None:
     profile = load_profile("embedded")
 
     assert profile.name == "embedded"
@@ -21,7 +21,7 @@ def test_the_profile_is_found_by_its_name_and_says_what_it_is_not() -> None:
     assert profile.notes
 
 
-def test_a_store_gets_five_judges_and_a_named_captioner(store: CaptionStore) -> None:
+def test_the_profile_provides_a_captioner_five_judges_and_a_predictor(store: CaptionStore) -> None:
     models = embedded_profile().models(store)
 
     assert len(models.judges) == 5
@@ -31,7 +31,7 @@ def test_a_store_gets_five_judges_and_a_named_captioner(store: CaptionStore) -> 
 
 @pytest.fixture(scope="module")
 def caslie(tmp_path_factory: pytest.TempPathFactory) -> Caslie:
-    """The sample catalogue, as far as the demo's questions need it."""
+    """The products of the sample catalogue that the demo questions need."""
     wanted = {question.answered_by for question in DEMO_QUESTIONS} | {"reed-bottle", "summit-flask", "pebble-bottle"}
     products = [row for row in read_catalogue(catalogue_path()) if isinstance(row, Product) and row.id in wanted]
     opened = Caslie.open(Path(tmp_path_factory.mktemp("profile")), profile=embedded_profile())
@@ -42,12 +42,12 @@ def caslie(tmp_path_factory: pytest.TempPathFactory) -> Caslie:
 
 
 @pytest.mark.parametrize("asked", DEMO_QUESTIONS, ids=lambda asked: asked.answered_by)
-def test_the_demo_questions_are_answered_from_the_right_evidence(caslie: Caslie, asked: DemoQuestion) -> None:
+def test_the_demo_questions_are_answered_with_the_right_evidence(caslie: Caslie, asked: DemoQuestion) -> None:
     response = caslie.ask(asked.question, products=[asked.product] if asked.product else [], where=asked.where)
     answer = response.prediction
-    said = "".join([answer.text, *(citation.quote for citation in answer.citations)])
+    quoted = "".join([answer.text, *(citation.quote for citation in answer.citations)])
 
     assert answer.answerable
-    assert asked.expected.replace(" ", "").casefold() in said.replace(" ", "").casefold()
+    assert asked.expected.replace(" ", "").casefold() in quoted.replace(" ", "").casefold()
     assert answer.citations[0].product == asked.answered_by
     assert (answer.citations[0].field == "caption") is asked.from_picture

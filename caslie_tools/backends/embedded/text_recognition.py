@@ -1,4 +1,4 @@
-"""Text read off a picture: PP-OCR (Du et al., 2020) through RapidOCR, whose wheel carries the models."""
+"""Text recognition in images: PP-OCR (Du et al., 2020) through RapidOCR, whose wheel contains the models."""
 
 import logging
 import re
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from caslie_tools._torch import SMALL_MODEL_THREADS
-from caslie_tools.backends.embedded.weights import require
+from caslie_tools.backends.embedded.packaged_models import require
 from caslie_tools.domain import FrozenModel, Probability
 
-_PURPOSE: Final = "Reading text in pictures"
+_PURPOSE: Final = "Reading text in images"
 _MIN_SCORE: Final = 0.75
 _MAX_SIDE: Final = 1600
 _MAX_LINES: Final = 24
@@ -25,14 +25,14 @@ _LETTERS: Final = re.compile(r"[A-Za-zÀ-ɏ]")
 
 
 class PrintedText(FrozenModel):
-    """Text on a picture: one line, or lines set closely below each other."""
+    """Text in an image: one line, or several lines printed closely below each other."""
 
     text: str
     """At most 80 characters, without control characters."""
     score: Probability
-    """The recogniser's confidence, the mean over the lines."""
+    """Confidence of the recogniser, averaged over the lines."""
     height: float
-    """Of a line, as a share of the picture's height."""
+    """Mean height of a line, relative to the height of the image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,19 +49,21 @@ class _Line:
         return self.bottom - self.top
 
     def continues(self, above: "_Line") -> bool:
-        """Whether it is set closely below another line of about the same size."""
+        """Whether this line is closely below another line of similar size."""
         gap = self.top - above.bottom
-        alike = 0.5 < self.height / max(above.height, 1e-6) < 2
+        similar = 0.5 < self.height / max(above.height, 1e-6) < 2
         overlap = min(self.right, above.right) - max(self.left, above.left)
         narrower = min(self.right - self.left, above.right - above.left)
-        return alike and -0.5 < gap / max(above.height, 1e-6) < 1 and overlap > 0.5 * narrower
+        return similar and -0.5 < gap / max(above.height, 1e-6) < 1 and overlap > 0.5 * narrower
 
 
 class TextReader:
-    """Reads the text on pictures. Loaded at the first use; may be used by several threads.
+    """Reads the text in images.
+
+    The models are loaded at the first use. Several threads may use one reader.
 
     Args:
-        min_score: Least confidence of a line that is believed.
+        min_score: Minimum confidence of a line. Lines with a lower confidence are dropped.
 
     Raises:
         MissingExtraError: At the first use, if the packages are not installed.
@@ -74,25 +76,25 @@ class TextReader:
 
     @property
     def identity(self) -> str:
-        """Names the recogniser and how its lines are filtered."""
+        """Identifies the recogniser and the minimum confidence."""
         return f"rapidocr-{require('importlib.metadata', _PURPOSE).version('rapidocr')}-{self.min_score}"
 
-    def read(self, picture: Image.Image) -> tuple[PrintedText, ...]:
-        """Returns the text on a picture, top to bottom."""
-        if max(picture.size) > _MAX_SIDE:
-            picture = picture.copy()
-            picture.thumbnail((_MAX_SIDE, _MAX_SIDE), Image.Resampling.LANCZOS)
-        pixels: NDArray[np.uint8] = np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])  # OpenCV's order of colours
+    def read(self, image: Image.Image) -> tuple[PrintedText, ...]:
+        """Returns the text in an image, from top to bottom."""
+        if max(image.size) > _MAX_SIDE:
+            image = image.copy()
+            image.thumbnail((_MAX_SIDE, _MAX_SIDE), Image.Resampling.LANCZOS)
+        pixels: NDArray[np.uint8] = np.ascontiguousarray(np.asarray(image)[:, :, ::-1])  # BGR, as OpenCV expects
         with self._lock:
             output = self._model()(pixels)
         if output.txts is None:
             return ()
         lines = []
         for text, score, box in zip(output.txts, output.scores, output.boxes, strict=True):
-            if score >= self.min_score and (cleaned := _clean(text)):
+            if score >= self.min_score and (normalised := normalise_line(text)):
                 (left, top), (right, bottom) = np.min(box, axis=0), np.max(box, axis=0)
-                lines.append(_Line(text=cleaned, score=float(score), left=left, top=top, right=right, bottom=bottom))
-        return _join(lines[:_MAX_LINES], picture.height)
+                lines.append(_Line(text=normalised, score=float(score), left=left, top=top, right=right, bottom=bottom))
+        return _join_lines(lines[:_MAX_LINES], image.height)
 
     def load(self) -> None:
         """Loads the models now instead of at the first use."""
@@ -108,27 +110,30 @@ class TextReader:
                     "EngineConfig.onnxruntime.inter_op_num_threads": 1,
                 }
             )
-            # It warns of every picture without text on standard error, and RapidOCR sets the level per engine.
+            # RapidOCR sets this level for each new engine, and logs a warning for every image without text.
             logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)
             self._engine = engine
         return self._engine
 
 
-def _clean(text: str) -> str:
-    """Makes plain text of a line; empty if it is too little to be words: a fruit is easily read as an O."""
+def normalise_line(text: str) -> str:
+    """Returns a recognised line as plain text of at most 80 characters, without control characters.
+
+    The result is empty if the line has fewer than two letters and digits: a round object is easily read as an O.
+    """
     text = text.replace("℃", "°C").replace("℉", "°F")
     plain = "".join(" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in text)
     plain = " ".join(plain.split())[:_MAX_CHARACTERS].strip(" -_.,:;'\"|~")
-    signs = [letter for letter in plain if letter.isalnum()]
-    if len(signs) < 2 or not (_LETTERS.search(plain) or any(letter.isdigit() for letter in plain)):
+    characters = [letter for letter in plain if letter.isalnum()]
+    if len(characters) < 2 or not (_LETTERS.search(plain) or any(letter.isdigit() for letter in plain)):
         return ""
     return plain
 
 
-def _join(lines: Sequence[_Line], height: int) -> tuple[PrintedText, ...]:
+def _join_lines(lines: Sequence[_Line], image_height: int) -> tuple[PrintedText, ...]:
     blocks: list[list[_Line]] = []
     for line in lines:
-        # Not only the block before: two columns of text are read line by line.
+        # All blocks are tried, not only the last one, because lines of two columns alternate.
         for block in blocks:
             length = sum(len(other.text) + 1 for other in block)
             if line.continues(block[-1]) and length + len(line.text) <= _MAX_CHARACTERS:
@@ -140,7 +145,7 @@ def _join(lines: Sequence[_Line], height: int) -> tuple[PrintedText, ...]:
         PrintedText(
             text=" ".join(line.text for line in block),
             score=min(1.0, sum(line.score for line in block) / len(block)),
-            height=min(1.0, sum(line.height for line in block) / len(block) / height),
+            height=min(1.0, sum(line.height for line in block) / len(block) / image_height),
         )
         for block in blocks
     )
