@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from judge_strategies import Counters
 
 from caslie_tools import JudgeRequest, ModelJudge
-from caslie_tools.backends.endpoints.connection import Endpoint
+from caslie_tools.backends.endpoints.endpoint import Endpoint
 from caslie_tools.backends.endpoints.language_model import EndpointLanguageModel
 from caslie_tools.backends.endpoints.settings import EndpointJudgeSettings
 from caslie_tools.testing import FaultyServer

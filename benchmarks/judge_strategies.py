@@ -8,8 +8,9 @@ from typing import Any
 from langchain_core.runnables import RunnableLambda
 
 from caslie_tools import CQE, JudgeRequest, ModelJudge, Vote
-from caslie_tools.backends.endpoints.connection import Completion, Endpoint
+from caslie_tools.backends.endpoints.endpoint import Endpoint
 from caslie_tools.backends.endpoints.language_model import EndpointLanguageModel, text_message
+from caslie_tools.backends.endpoints.responses import Completion
 from caslie_tools.backends.endpoints.settings import EndpointJudgeSettings
 from caslie_tools.domain import GateDecision
 from caslie_tools.roles.interfaces import Judge

@@ -4,8 +4,8 @@ from functools import partial
 
 from langchain_core.embeddings import Embeddings
 
-from caslie_tools.backends.endpoints.connection import Endpoint
 from caslie_tools.backends.endpoints.embeddings import EndpointEmbeddings
+from caslie_tools.backends.endpoints.endpoint import Endpoint
 from caslie_tools.backends.endpoints.language_model import EndpointLanguageModel
 from caslie_tools.backends.endpoints.settings import EndpointEmbeddingsSettings, EndpointSettings
 from caslie_tools.backends.transformers.embeddings import TransformersEmbeddings

@@ -13,8 +13,9 @@ from contextlib import asynccontextmanager
 
 from PIL import Image, ImageDraw
 
-from caslie_tools.backends.endpoints.connection import Completion, Endpoint
+from caslie_tools.backends.endpoints.endpoint import Endpoint
 from caslie_tools.backends.endpoints.language_model import image_message, text_message
+from caslie_tools.backends.endpoints.responses import Completion
 from caslie_tools.backends.endpoints.settings import (
     EndpointCaptionerSettings,
     EndpointEmbeddingsSettings,

@@ -111,7 +111,7 @@ async def test_every_replica_is_checked(server: FaultyServer) -> None:
 async def test_a_server_that_hangs_ends_at_the_deadline(server: FaultyServer) -> None:
     server.faults = [Fault.HANG]
     report = await check_role("judge", EndpointJudgeSettings(**where(server, timeout_seconds=0.3)))
-    assert "was not done after 0.3 s" in wrong(report)["served"]
+    assert "did not finish within 0.3 s" in wrong(report)["served"]
 
 
 def profile(*servers: FaultyServer, **fields: Any) -> ProfileSettings:

@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.messages.ai import UsageMetadata
 
 from caslie_tools._concurrency import run_sync
-from caslie_tools.backends.endpoints.connection import Endpoint
+from caslie_tools.backends.endpoints.endpoint import Endpoint
 from caslie_tools.backends.endpoints.settings import EndpointSettings
 from caslie_tools.roles.captioner import ModelCaptioner
 from caslie_tools.roles.judge import ModelJudge

@@ -1,7 +1,7 @@
 """Sentence embeddings from a model behind an endpoint."""
 
 from caslie_tools._concurrency import AsyncEmbeddings
-from caslie_tools.backends.endpoints.connection import Endpoint
+from caslie_tools.backends.endpoints.endpoint import Endpoint
 from caslie_tools.backends.endpoints.settings import EndpointEmbeddingsSettings
 from caslie_tools.exceptions import ModelError
 

@@ -1,4 +1,4 @@
-"""What a failed request means: whether another attempt may help, and what to tell."""
+"""The errors of failed requests: whether another attempt may succeed, and what to report to the user."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from caslie_tools.exceptions import EndpointError, EndpointRefusedError
 
-_MOST_SAID: Final = 300
+_MAX_QUOTED: Final = 300
 _HINTS: Final = {
     401: "set its API key",
     403: "set an API key that may use this model",
@@ -19,18 +19,22 @@ _HINTS: Final = {
 }
 
 
-class TryAgainError(Exception):
-    """An attempt failed in a way that another may not; the message says how."""
+class RetryableError(Exception):
+    """An attempt failed, but another attempt may succeed. The message describes the failure.
 
-    def __init__(self, message: str, *, retry_after: float = 0.0, is_well: bool = False) -> None:
+    Args:
+        message: What failed.
+        retry_after: Seconds that the server asks to wait.
+        is_overloaded: Whether the server works, but has too many requests.
+    """
+
+    def __init__(self, message: str, *, retry_after: float = 0.0, is_overloaded: bool = False) -> None:
         super().__init__(message)
         self.retry_after = retry_after
-        """Seconds that the server asks to wait."""
-        self.is_well = is_well
-        """Whether the server is well, and only has too much to do."""
+        self.is_overloaded = is_overloaded
 
 
-def status_failure(
+def error_for_status(
     status: int,
     headers: Mapping[str, str],
     content: bytes,
@@ -38,54 +42,58 @@ def status_failure(
     model: str,
     server: str,
     api_key: SecretStr | None,
-) -> TryAgainError | EndpointError:
-    """Returns the error for a status that is not a success.
+) -> RetryableError | EndpointError:
+    """Returns the error for a response whose status is not a success.
 
     Args:
-        status: HTTP's number of it.
-        headers: The answer's headers.
-        content: The answer's body.
-        model: The model that was asked for.
+        status: The HTTP status code.
+        headers: The headers of the response.
+        content: The body of the response.
+        model: The model that was requested.
         server: The server's host and port.
-        api_key: Taken out of what the server says.
+        api_key: Removed from the server's message.
     """
-    said = clean(_said(content), api_key)
-    because = f": {said!r}" if said else ""
+    message = sanitize(_message_of(content), api_key)
+    reason = f": {message!r}" if message else ""
     if status == 429:
-        message = f"{server} has too much to do ({status}){because}"
-        return TryAgainError(message, retry_after=_retry_after(headers), is_well=True)
+        return RetryableError(
+            f"{server} has too many requests ({status}){reason}", retry_after=_retry_after(headers), is_overloaded=True
+        )
     if status == 408 or status >= 500:
-        return TryAgainError(f"{server} failed ({status}){because}", retry_after=_retry_after(headers))
+        return RetryableError(f"{server} failed ({status}){reason}", retry_after=_retry_after(headers))
     if status < 400:
-        return EndpointRefusedError(f"model {model!r} at {server} is elsewhere ({status}): set the URL it has there")
+        return EndpointRefusedError(
+            f"model {model!r}: {server} redirects to another address ({status}), which is not followed; "
+            "set the URL to that address"
+        )
     hint = _HINTS.get(status, "check the request against the model's limits")
-    return EndpointRefusedError(f"model {model!r} at {server} refused the request ({status}){because}; {hint}")
+    return EndpointRefusedError(f"model {model!r} at {server} refused the request ({status}){reason}; {hint}")
 
 
-def clean(text: str, api_key: SecretStr | None) -> str:
-    """Returns what somebody else said as one bounded line that can be shown, without the API key."""
+def sanitize(text: str, api_key: SecretStr | None) -> str:
+    """Returns text from a server as one short printable line without the API key."""
     key = api_key.get_secret_value().strip() if api_key else ""
     if key:
         text = text.replace(key, "***")
-    printable = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * _MOST_SAID])
+    printable = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * _MAX_QUOTED])
     line = " ".join(printable.split())
-    return line if len(line) <= _MOST_SAID else line[:_MOST_SAID] + "..."
+    return line if len(line) <= _MAX_QUOTED else line[:_MAX_QUOTED] + "..."
 
 
-def _said(content: bytes) -> str:
-    """What a server said of its error: in OpenAI's form, in FastAPI's, or just like that."""
+def _message_of(content: bytes) -> str:
+    """Returns a server's error message: in OpenAI's form, in FastAPI's form, or the whole body."""
     try:
-        told = json.loads(content)
+        message = json.loads(content)
     except (ValueError, RecursionError):
         return content.decode("utf-8", "replace")
     for name in ("error", "message", "detail"):
-        if isinstance(told, dict) and name in told:
-            told = told[name]
-    return told if isinstance(told, str) else json.dumps(told, ensure_ascii=False)
+        if isinstance(message, dict) and name in message:
+            message = message[name]
+    return message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that the server asks to wait: it says so in seconds, or as a date."""
+    """Returns the seconds of the header ``Retry-After``, which has seconds or a date; 0 if it has neither."""
     value = headers.get("Retry-After", "").strip()
     if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value, re.ASCII):
         return float(value)

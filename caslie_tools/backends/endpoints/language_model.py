@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
 
-from caslie_tools.backends.endpoints.connection import Endpoint
+from caslie_tools.backends.endpoints.endpoint import Endpoint
 from caslie_tools.backends.endpoints.settings import EndpointSettings
 from caslie_tools.roles.choices import choice_probabilities
 from caslie_tools.roles.language_model import Choice, LanguageModel, Prompt

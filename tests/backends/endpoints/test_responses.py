@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-from caslie_tools.backends.endpoints.wire import (
+from caslie_tools.backends.endpoints.responses import (
     Completion,
-    UnusableAnswerError,
-    chosen,
+    UnusableResponseError,
+    chosen_answer,
     read_chat,
     read_embeddings,
     read_models,
@@ -24,27 +24,27 @@ def completion(text: str, finish_reason: str = "stop") -> Completion:
     )
 
 
-def test_the_least_that_is_a_chat_answer() -> None:
+def test_a_minimal_chat_response_is_enough() -> None:
     read = read_chat(chat())
     assert read.text == "yes"
     assert read.finish_reason is read.prompt_tokens is read.completion_tokens is read.cached_tokens is None
     assert read.top_logprobs == ()
 
 
-def test_tokens_from_the_prefix_cache_are_told() -> None:
+def test_cached_tokens_are_read() -> None:
     answer = json.loads(chat()) | {
         "usage": {"prompt_tokens": 9, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 8}}
     }
     assert read_chat(json.dumps(answer).encode()).cached_tokens == 8
 
 
-def test_of_tokens_of_the_same_text_the_likelier_counts_and_the_token_itself_is_listed() -> None:
+def test_the_more_likely_of_two_tokens_with_one_text_counts_and_the_token_itself_is_listed() -> None:
     top = [{"token": "A", "logprob": -1.0}, {"token": "A", "logprob": -5.0}]
     listed = {"content": [{"token": "B", "logprob": -2.0, "top_logprobs": top}]}
     assert read_chat(chat(logprobs=listed)).top_logprobs == ({"A": -1.0, "B": -2.0},)
 
 
-def test_raw_log_probabilities_may_have_gaps() -> None:
+def test_the_log_probabilities_of_a_raw_completion_may_have_gaps() -> None:
     logprobs = {
         "tokens": ["a", "b", "c"],
         "token_logprobs": [None, -1.5, -0.5],
@@ -55,22 +55,22 @@ def test_raw_log_probabilities_may_have_gaps() -> None:
 
 
 @pytest.mark.parametrize("logprob", ["NaN", "0.7", '"-1"', "null", "1e999"])
-def test_a_log_probability_is_a_number_and_not_above_zero(logprob: str) -> None:
+def test_a_log_probability_is_a_number_of_at_most_zero(logprob: str) -> None:
     body = b'{"choices": [{"message": {"content": ""}, "logprobs": {"content": [{"token": "a", "logprob": %s}]}}]}'
-    with pytest.raises(UnusableAnswerError, match=r"logprobs\.content\.0\.logprob"):
+    with pytest.raises(UnusableResponseError, match=r"logprobs\.content\.0\.logprob"):
         read_chat(body % logprob.encode())
 
 
 @pytest.mark.parametrize("content", [None, 7, ["yes"], {"text": "yes"}])
-def test_a_text_is_a_text(content: Any) -> None:
-    with pytest.raises(UnusableAnswerError, match=r"choices\.0\.message\.content"):
+def test_the_content_of_a_message_is_a_text(content: Any) -> None:
+    with pytest.raises(UnusableResponseError, match=r"choices\.0\.message\.content"):
         read_chat(chat(content))
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b"[" * 100_000, b"\xff\xfe", b'{"choices": [{}]}', b'"\\ud800"'])
-def test_anything_else_is_unusable(body: bytes) -> None:
+def test_any_other_body_is_unusable(body: bytes) -> None:
     for read in (read_chat, read_text, read_models):
-        with pytest.raises(UnusableAnswerError) as caught:
+        with pytest.raises(UnusableResponseError) as caught:
             read(body)
         assert caught.value.__context__ is None
         assert len(str(caught.value)) < 300
@@ -88,21 +88,21 @@ def test_anything_else_is_unusable(body: bytes) -> None:
         [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": "AAAA"}],
     ],
 )
-def test_embeddings_match_the_texts(data: list[Any]) -> None:
-    with pytest.raises(UnusableAnswerError):
+def test_embeddings_that_do_not_match_the_texts_are_unusable(data: list[Any]) -> None:
+    with pytest.raises(UnusableResponseError):
         read_embeddings(json.dumps({"data": data}).encode(), 2)
 
 
-def test_embeddings_are_put_in_order() -> None:
+def test_embeddings_are_sorted_by_index() -> None:
     data = [{"index": 1, "embedding": [2, 2]}, {"index": 0, "embedding": [1.0, 1.0]}]
     assert read_embeddings(json.dumps({"data": data}).encode(), 2) == [[1.0, 1.0], [2.0, 2.0]]
 
 
-def test_a_choice_is_taken_word_for_word_but_for_blanks_around_it() -> None:
-    assert chosen(completion("yes"), ["yes", "no"]) == "yes"
-    assert chosen(completion(" no\n"), ["yes", "no"]) == "no"
-    assert chosen(completion(" no"), [" no", "no"]) == " no"
-    with pytest.raises(UnusableAnswerError, match="ignored the constraint"):
-        chosen(completion("Yes."), ["yes", "no"])
-    with pytest.raises(UnusableAnswerError, match="allow more tokens"):
-        chosen(completion("ye", "length"), ["yes", "no"])
+def test_a_choice_is_matched_exactly_except_for_surrounding_blanks() -> None:
+    assert chosen_answer(completion("yes"), ["yes", "no"]) == "yes"
+    assert chosen_answer(completion(" no\n"), ["yes", "no"]) == "no"
+    assert chosen_answer(completion(" no"), [" no", "no"]) == " no"
+    with pytest.raises(UnusableResponseError, match="ignored the constraint"):
+        chosen_answer(completion("Yes."), ["yes", "no"])
+    with pytest.raises(UnusableResponseError, match="allow more tokens"):
+        chosen_answer(completion("ye", "length"), ["yes", "no"])

@@ -1,0 +1,49 @@
+import logging
+import traceback
+
+import pytest
+from pydantic import SecretStr
+
+from caslie_tools.exceptions import EndpointError, EndpointRefusedError
+from caslie_tools.testing import Fault, FaultyServer
+
+from .calls import SHORT_SECONDS, ask
+from .conftest import LONG_SECONDS, Connect
+
+SECRET = "sk-do-not-tell-4711"
+HARMLESS = {Fault.OK, Fault.NO_LOGPROBS, Fault.BLIND, Fault.DOUBLE_BOS}
+"""Faults that fail no call."""
+
+
+async def test_the_key_is_sent(connect: Connect) -> None:
+    async with FaultyServer(api_key=SECRET) as server:
+        assert await ask(connect(server, api_key=SecretStr(SECRET))) == "a free answer"
+        assert server.requests[0].key_was_right
+        with pytest.raises(EndpointRefusedError, match="set its API key"):
+            await ask(connect(server))
+
+
+@pytest.mark.usefixtures("warm")
+@pytest.mark.parametrize("fault", [each for each in Fault if each not in HARMLESS])
+async def test_the_key_is_in_no_error_log_or_repr(
+    server: FaultyServer, connect: Connect, fault: Fault, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    seconds = SHORT_SECONDS if fault in {Fault.HANG, Fault.DRIP} else LONG_SECONDS
+    endpoint = connect(server, api_key=SecretStr(SECRET), timeout_seconds=seconds, max_attempts=1)
+    server.otherwise = fault
+    with pytest.raises(EndpointError) as caught:
+        await ask(endpoint, choice=["yes", "no"])
+    error = caught.value
+    assert error.__cause__ is error.__context__ is None  # no error of the HTTP library, which holds the request
+    shown = [repr(endpoint), repr(vars(endpoint)), str(error), repr(error)]
+    shown += traceback.TracebackException.from_exception(error, capture_locals=True).format()
+    shown += [record.getMessage() for record in caplog.records]
+    assert any("httpcore" in record.name for record in caplog.records)  # the logs of the HTTP library are included
+    assert not [text for text in shown if SECRET in text]
+    assert not [received for received in server.requests if SECRET in repr(received)]
+
+
+async def test_blanks_around_the_key_are_ignored(connect: Connect) -> None:
+    async with FaultyServer(api_key=SECRET) as server:
+        assert await ask(connect(server, api_key=SecretStr(f" {SECRET} "))) == "a free answer"
