@@ -1,13 +1,15 @@
 from typing import Any, get_args
 
 import pytest
+from pydantic import TypeAdapter
 
 from caslie_tools.backends.embedded import EmbeddedPredictor, MiniLMEmbeddings
 from caslie_tools.backends.embedded.option_scoring import FEATURES, WEIGHTS, OptionScorer, ProductEvidence
 from caslie_tools.backends.embedded.predictor import STRATEGIES
 from caslie_tools.domain import Answer, Caption, Evidence, QueryContext
+from caslie_tools.exceptions import ModelError
 from caslie_tools.pipeline.unim3 import UniM3
-from caslie_tools.tasks import MMECINSTRUCT, Decision, get_task
+from caslie_tools.tasks import MMECINSTRUCT, Decision, ImageSlot, Metric, Task, get_task, register_task
 from caslie_tools.tasks.fusion import fuse
 from tests.backends.embedded.conftest import sha
 
@@ -134,3 +136,47 @@ def test_without_evidence_all_options_are_equally_probable(embeddings: MiniLMEmb
 
 def test_each_feature_has_a_weight() -> None:
     assert len(FEATURES) == len(WEIGHTS)
+
+
+def task_with(**fields: Any) -> Task:
+    """A task of the user's own that asks about a product's title."""
+    slot = ImageSlot(name="product", focus="{title}", known="{title}", aim="", question="Does it help?", key="image")
+    defaults: dict[str, Any] = {"name": "own_task", "abbreviation": "own", "input": TypeAdapter(dict[str, str])}
+    return Task(**(defaults | {"image_slots": (slot,)} | fields))
+
+
+async def test_a_registered_task_with_options_is_a_choice(predictor: EmbeddedPredictor) -> None:
+    options = ("A: 30 degrees", "B: 60 degrees")
+    metric = Metric(name="accuracy")
+    task = task_with(instruction="Choose the temperature.", answers="letter", options=options, metric=metric)
+    seen = caption('It reads "WASH 60".', Evidence(kind="text", text="WASH 60 DEGREES", score=0.9))
+    with register_task(task):
+        assert (await solve(predictor, "own_task", {"title": "Shirt"}, kept=seen)).text == "B"
+
+
+@pytest.mark.parametrize(("title", "label"), [("Waterproof rain jacket", "yes"), ("Ceramic mug", "no")])
+async def test_a_registered_yes_no_task_asks_whether_the_texts_support_the_instruction(
+    predictor: EmbeddedPredictor, title: str, label: str
+) -> None:
+    metric = Metric(name="f1", positive="yes")
+    task = task_with(instruction="Is the jacket waterproof?", answers="yes_no", metric=metric)
+    with register_task(task):
+        assert (await solve(predictor, "own_task", {"title": title})).text == label
+
+
+async def test_a_registered_open_task_is_answered_by_a_quote(predictor: EmbeddedPredictor) -> None:
+    task = task_with(instruction="What colour is it?", answers="text")
+    with register_task(task):
+        answer = await solve(predictor, "own_task", {"title": "Mug"}, kept=caption("It is mostly red."))
+    assert answer.answerable
+    assert answer.text == "Mug: It is mostly red."
+    assert [citation.field for citation in answer.citations] == ["caption"]
+
+
+async def test_a_decision_with_another_number_of_answers_is_an_error(predictor: EmbeddedPredictor) -> None:
+    task = task_with(
+        instruction="Choose.", answers="letter", options=("A: exact", "B: irrelevant"),
+        metric=Metric(name="accuracy"), decision="relevance",
+    )  # fmt: skip
+    with register_task(task), pytest.raises(ModelError, match=r"own_task: .* 'relevance' between 4 answers, .* has 2"):
+        await solve(predictor, "own_task", {"title": "Mug"})
