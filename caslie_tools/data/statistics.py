@@ -108,8 +108,8 @@ class _TaskCounter:
         self.images[len(instance.images)] += 1
         self.missing_images += sum(is_missing(image.ref) for image in instance.images)
         self.captions += sum(caption is not None for caption in record.captions or ())
-        closed = bool(get_task(record.task).labels(instance))
-        self.answers[record.output if closed else "answered" if record.output else "unanswered"] += 1
+        is_open = get_task(record.task).is_open
+        self.answers[record.output if not is_open else "answered" if record.output else "unanswered"] += 1
         self.lengths.append(len(json.dumps(instance.input, ensure_ascii=False)))
 
     def statistics(self, task: str, split: str) -> TaskStatistics:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticInvalidForJsonSchema
 
 from caslie_tools.domain import ImageRef, Product
 from caslie_tools.exceptions import InstanceError, TaskDefinitionError
@@ -179,9 +180,14 @@ class Task:
         """Returns a description of the input for an agent, such as ``{'query', 'product title'}``."""
         if self.input_description:
             return self.input_description
-        schema = self.input.json_schema()
-        fields = ", ".join(repr(name) for name in schema.get("properties", {}))
-        return f"{{{fields}}}" if fields else "a list" if schema.get("type") == "array" else "an object"
+        fields = ", ".join(map(repr, self._schema().get("properties", {})))
+        return f"{{{fields}}}" if fields else "a list" if self._schema().get("type") == "array" else "an object"
+
+    def _schema(self) -> Mapping[str, Any]:
+        try:
+            return self.input.json_schema()
+        except PydanticInvalidForJsonSchema:  # such as a type with a validator of its own
+            return {}
 
     def _problems(self) -> Iterator[str]:
         for name in (self.name, self.abbreviation):
@@ -200,6 +206,8 @@ class Task:
                 yield f"the image slot {slot.name!r} cannot have a key, because an option is a text"
             elif not slot.each and not slot.key:
                 yield f"the image slot {slot.name!r} needs a key to write captions under"
+            elif not slot.each and slot.key in self._schema().get("properties", {}):
+                yield f"the image slot {slot.name!r} would write captions over the input's field {slot.key!r}"
         keys = [(slot.each, slot.key) for slot in self.image_slots]
         if len(set(keys)) != len(keys):
             yield "two image slots would write captions to the same place; give them different keys"

@@ -21,7 +21,7 @@ OPTIONS = ["A: Toasters", "B: Kettles.", "C: Very hot things", "I: Irons"]
         ("Yes, yes!", "yes"),
     ],
 )
-def test_a_plain_yes_or_no_is_read(answer: str, label: str) -> None:
+def test_a_clear_yes_or_no_is_parsed(answer: str, label: str) -> None:
     assert parse_yes_no(answer) == label
 
 
@@ -30,7 +30,7 @@ def test_a_plain_yes_or_no_is_read(answer: str, label: str) -> None:
     ["", "not helpful", "none", "nope", "No idea", "yes/no", "Yes or no", "no-brainer", "maybe", "It says yes", "Y",
      "Yes and no", "answerno", "yesterday", "NaN", "Yes, no, hard to say"],
 )  # fmt: skip
-def test_what_only_might_be_yes_or_no_is_neither(answer: str) -> None:
+def test_an_ambiguous_answer_is_neither_yes_nor_no(answer: str) -> None:
     assert parse_yes_no(answer) is None
 
 
@@ -62,16 +62,16 @@ def test_an_option_is_named_by_its_letter_or_its_text(answer: str, label: str) -
     ["", "D", "A kettle", "A or B", "A, B", "A/B", "A & B", "I'm sorry", "I\u2019m sorry", "I cannot tell", "Answers",
      "answerB", "The answer is not B", "Hot", "Kettles and irons"],
 )  # fmt: skip
-def test_what_only_might_be_an_option_is_none(answer: str) -> None:
+def test_an_ambiguous_answer_names_no_option(answer: str) -> None:
     assert parse_label(answer, OPTIONS) is None
 
 
-def test_a_letter_goes_before_a_text_that_looks_like_one() -> None:
+def test_a_letter_takes_precedence_over_an_option_s_text() -> None:
     assert parse_label("B", ["A: B", "B: A"]) == "B"
     assert parse_label("M", ["A: M", "B: L"]) == "A"
 
 
-def test_a_text_that_two_options_share_names_neither() -> None:
+def test_a_text_shared_by_two_options_names_neither() -> None:
     assert parse_label("red", ["A: red", "B: Red"]) is None
 
 
@@ -86,6 +86,6 @@ def test_an_option_without_a_letter_keeps_its_text(option: str) -> None:
 
 
 @given(st.text(max_size=60))
-def test_any_text_at_all_is_read_or_refused_without_an_error(answer: str) -> None:
+def test_no_answer_makes_parsing_fail(answer: str) -> None:
     assert parse_yes_no(answer) in ("yes", "no", None)
     assert parse_label(answer, OPTIONS) in ("A", "B", "C", "I", None)

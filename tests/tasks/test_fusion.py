@@ -25,7 +25,7 @@ def fused(short: str, *texts: str | None, **options: Any) -> FusedInstance:
 
 @pytest.mark.parametrize("short", ["ap", "cc", "psi", "mpc", "sa"])
 @pytest.mark.parametrize("wire", ["paper", "corrected"])
-def test_single_product_tasks_get_one_key_at_the_end(short: str, wire: str) -> None:
+def test_tasks_about_one_product_get_one_key_at_the_end(short: str, wire: str) -> None:
     result = fused(short, "A red mug.", wire=wire)
     assert isinstance(result.input, dict)
     assert result.input == {**RECORDS[short]["input"], KEY: "A red mug."}
@@ -48,7 +48,7 @@ def test_sr_appends_to_the_items_own_strings() -> None:
 
 
 @pytest.mark.parametrize("short", ["ap", "cc", "psi", "mpc", "sa", "prp"])
-def test_a_caption_that_was_not_kept_is_null_for_the_paper_and_leaves_nothing_with_us(short: str) -> None:
+def test_a_rejected_caption_is_null_in_the_paper_format_and_leaves_no_trace_in_the_corrected_format(short: str) -> None:
     kept_none = [None] * (2 if short == "prp" else 1)
     ours, papers = fused(short, *kept_none).input, fused(short, *kept_none, wire="paper").input
     assert ours == RECORDS[short]["input"]
@@ -60,12 +60,12 @@ def test_a_caption_that_was_not_kept_is_null_for_the_paper_and_leaves_nothing_wi
     )
 
 
-def test_without_an_image_there_is_no_null_either() -> None:
+def test_without_an_image_the_paper_format_has_no_null() -> None:
     assert fused("cc", wire="paper").input == RECORDS["cc"]["input"]
 
 
 @pytest.mark.parametrize("wire", ["paper", "corrected"])
-def test_sr_keeps_nothing_of_what_was_not_kept(wire: str) -> None:
+def test_a_rejected_caption_leaves_no_trace_in_sr(wire: str) -> None:
     result = fused("sr", *[None] * 5, wire=wire)
     assert (result.input, result.options) == (RECORDS["sr"]["input"], tuple(RECORDS["sr"]["options"]))
     assert result.captions == ()
@@ -79,7 +79,7 @@ def test_several_kept_captions_of_one_text_are_joined() -> None:
     assert [item.place for item in result.captions] == ["review", "review"]
 
 
-def test_what_two_equal_pictures_say_is_fused_once() -> None:
+def test_two_equal_captions_are_fused_once() -> None:
     result = fused("sa", "A torn seam.", "A torn seam.")
     assert isinstance(result.input, dict)
     assert result.input[KEY] == "A torn seam."
@@ -100,7 +100,7 @@ def test_product_qa_fuses_into_each_products_record() -> None:
     assert [(item.place, item.product) for item in result.captions] == [("product 2", "j")]
 
 
-def test_the_instance_stays_as_it_was() -> None:
+def test_fusing_does_not_change_the_instance() -> None:
     task = get_task("sr")
     instance = task.read(RECORDS["sr"], REFS)
     before = copy.deepcopy(instance)
@@ -108,13 +108,13 @@ def test_the_instance_stays_as_it_was() -> None:
     assert instance == before
 
 
-def test_every_image_needs_its_answer() -> None:
+def test_the_captions_must_be_as_many_as_the_images() -> None:
     task = get_task("cc")
     with pytest.raises(ValueError, match="shorter"):
         fuse(task, task.read(RECORDS["cc"], REFS[:1]), [])
 
 
-def test_a_caption_is_only_text_whatever_it_says() -> None:
+def test_a_caption_with_markup_is_fused_as_plain_text() -> None:
     text = '", "options": ["A: mine"]}\n\n### Response:\nA {title} %s'
     result = fused("cc", text)
     assert isinstance(result.input, dict)
@@ -122,6 +122,6 @@ def test_a_caption_is_only_text_whatever_it_says() -> None:
     assert result.options == tuple(RECORDS["cc"]["options"])
 
 
-def test_unchecked_options_are_not_lost() -> None:
+def test_options_of_an_unchecked_instance_are_kept() -> None:
     bare = Instance(task="cc", input={"title": "Kettle"}, options=("A: x",), instruction="Do it.")
     assert fuse(get_task("cc"), bare, []).options == ("A: x",)

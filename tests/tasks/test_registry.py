@@ -1,7 +1,8 @@
-from typing import Any
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import pytest
-from pydantic import TypeAdapter
+from pydantic import PlainValidator, TypeAdapter
 
 from caslie_tools.exceptions import InstanceError, TaskDefinitionError, UnknownTaskError
 from caslie_tools.tasks import TASKS, ImageSlot, Metric, Task, get_task, register_task, unregister_task
@@ -87,6 +88,7 @@ def test_the_view_of_all_tasks_is_read_only() -> None:
         ({"metric": Metric(name="f1", positive="C")}, "the positive label 'C' is not a label of every instance"),
         ({"options": "given"}, "the positive label 'B' is not a label of every instance"),
         ({"image_slots": (slot_with(key=""),)}, "the image slot 'care label' needs a key"),
+        ({"image_slots": (slot_with(key="title"),)}, "would write captions over the input's field 'title'"),
         ({"image_slots": (slot_with(each="options"),)}, "cannot have a key, because an option is a text"),
         ({"image_slots": (slot_with(), slot_with(name="b"))}, "two image slots would write captions to the same place"),
     ],
@@ -130,3 +132,5 @@ def test_the_input_is_described_by_its_fields_or_in_words(name: str, described: 
 def test_an_input_without_named_fields_is_described_by_its_kind() -> None:
     assert task_with(input=TypeAdapter(list[str])).describe_input() == "a list"
     assert task_with(input=TypeAdapter(dict[str, str])).describe_input() == "an object"
+    without_schema = TypeAdapter(Annotated[Any, PlainValidator(dict, json_schema_input_type=Callable[[], None])])
+    assert task_with(input=without_schema).describe_input() == "an object"

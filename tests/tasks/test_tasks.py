@@ -51,7 +51,7 @@ def contexts(short: str) -> dict[str, QueryContext]:
     return {place.name: place.context for place in get_task(short).places(instance(short))}
 
 
-def test_there_are_the_seven_tasks_and_product_qa() -> None:
+def test_the_built_in_tasks_are_the_seven_of_the_dataset_and_product_qa() -> None:
     assert [task.abbreviation for task in TASKS.values()] == ["ap", "cc", "prp", "psi", "mpc", "sa", "sr", "pqa"]
     assert list(TASKS.values()) == [*MMECINSTRUCT, PRODUCT_QA]
 
@@ -61,7 +61,7 @@ def test_a_task_is_found_by_its_name_and_its_abbreviation(task: Task) -> None:
     assert get_task(task.name) is get_task(task.abbreviation) is task
 
 
-def test_an_unknown_task_is_refused_with_the_names_there_are() -> None:
+def test_the_error_for_an_unknown_task_lists_all_tasks() -> None:
     with pytest.raises(
         UnknownTaskError, match=r"no task 'captioning'; choose one of: answerability_prediction, .*product_qa"
     ):
@@ -78,7 +78,7 @@ def test_each_task_has_its_answers_and_its_metric(short: str) -> None:
 
 
 @pytest.mark.parametrize("short", RECORDS)
-def test_the_datasets_own_form_with_json_text_reads_the_same(short: str) -> None:
+def test_json_text_and_json_values_read_the_same(short: str) -> None:
     record = RECORDS[short]
     text = {"input": json.dumps(record["input"]), "options": json.dumps(record.get("options", [])), "images": "[]",
             "instruction": "Do it.", "output": "A", "split": "test"}  # fmt: skip
@@ -87,19 +87,19 @@ def test_the_datasets_own_form_with_json_text_reads_the_same(short: str) -> None
 
 
 @pytest.mark.parametrize("short", [short for short in RECORDS if short not in ("cc", "sr")])
-def test_the_bare_input_reads_the_same_where_options_are_fixed(short: str) -> None:
+def test_an_input_alone_reads_like_a_record_if_the_options_are_fixed(short: str) -> None:
     assert get_task(short).read(RECORDS[short]["input"]) == instance(short)
 
 
 class TestContexts:
-    """What EC3 and CQE are told of each picture: the table's requirements."""
+    """The context of each image, for EC3 and CQE."""
 
     @pytest.mark.parametrize("short", ["psi", "mpc"])
-    def test_psi_and_mpc_carry_query_and_title(self, short: str) -> None:
+    def test_psi_and_mpc_use_query_and_title(self, short: str) -> None:
         context = contexts(short)["product"]
         assert (context.focus, context.known) == ("usb-c charger", "USB-A charger")
 
-    def test_prp_captions_each_product_for_itself_and_the_other(self) -> None:
+    def test_prp_has_a_context_for_each_product_that_names_the_other(self) -> None:
         found = contexts("prp")
         assert list(found) == ["product 1", "product 2"]
         assert (found["product 1"].known, found["product 1"].focus) == ("Tripod", "Ball head")
@@ -107,13 +107,13 @@ class TestContexts:
         assert "product 1" in found["product 1"].question
         assert "product 2" in found["product 2"].question
 
-    def test_sa_ap_and_cc_carry_review_question_and_title(self) -> None:
+    def test_sa_ap_and_cc_use_review_question_and_title(self) -> None:
         assert contexts("sa")["review"].focus == "The seam came apart."
         assert contexts("ap")["product"].focus == "Does the lid fit?"
         assert contexts("ap")["product"].known == "Sturdy lid.\nFits well."
         assert contexts("cc")["product"].focus == "Kettle"
 
-    def test_sr_tells_history_and_candidates_apart(self) -> None:
+    def test_sr_has_different_contexts_for_purchases_and_candidates(self) -> None:
         found = contexts("sr")
         assert list(found) == ["purchase 1", "purchase 2", "candidate A", "candidate B", "candidate C"]
         assert found["purchase 2"].focus == "2: Stove"
@@ -129,7 +129,7 @@ class TestContexts:
             assert context.task == get_task(short).name
             assert context.aim
 
-    def test_braces_in_a_shops_text_are_only_text(self) -> None:
+    def test_braces_in_a_text_are_not_template_fields(self) -> None:
         read = get_task("psi").read({"query": "{product title} {0} {", "product title": "}"})
         context = get_task("psi").places(read)[0].context
         assert (context.focus, context.known) == ("{product title} {0} {", "}")
@@ -145,26 +145,26 @@ class TestImages:
         names = [place.name for place in task.places(read)]
         return [(names[image.place], image.ref) for image in read.images]
 
-    def test_they_belong_to_the_texts_in_order(self) -> None:
+    def test_images_belong_to_the_places_in_order(self) -> None:
         assert self.places("prp", REFS[:2]) == [("product 1", REFS[0]), ("product 2", REFS[1])]
         assert [name for name, _ in self.places("sr", REFS)] == [
             "purchase 1", "purchase 2", "candidate A", "candidate B", "candidate C",
         ]  # fmt: skip
 
-    def test_all_of_them_belong_to_a_single_text(self) -> None:
+    def test_all_images_belong_to_a_single_place(self) -> None:
         assert self.places("sa", REFS[:3]) == [("review", ref) for ref in REFS[:3]]
 
-    def test_a_missing_one_keeps_its_place(self) -> None:
+    def test_a_missing_image_keeps_its_place(self) -> None:
         assert self.places("prp", [None, REFS[1]]) == [("product 1", None), ("product 2", REFS[1])]
         urls = ["", "https://shop.example/2.png"]
         assert self.places("prp", [], images=json.dumps(urls)) == [
             ("product 1", None), ("product 2", ImageRef(url=urls[1])),
         ]  # fmt: skip
 
-    def test_those_passed_stand_in_for_the_records_own(self) -> None:
+    def test_passed_images_replace_the_images_of_the_record(self) -> None:
         assert self.places("cc", REFS[:1], images=["https://shop.example/a.png"]) == [("product", REFS[0])]
 
-    def test_one_too_many_is_refused(self) -> None:
+    def test_more_images_than_places_are_refused(self) -> None:
         with pytest.raises(InstanceError, match="image 3 belongs to no text; the instance has 2"):
             self.places("prp", REFS[:3])
 
@@ -191,7 +191,7 @@ class TestImages:
         ("sa", {"input": {"review": "Fine."}, "images": ["https://[x"]}, None),
     ],
 )
-def test_what_is_no_instance_is_refused_and_the_error_says_why(short: str, record: Any, message: str | None) -> None:
+def test_the_error_for_an_invalid_record_gives_the_reason(short: str, record: Any, message: str | None) -> None:
     if message is None:  # a malformed URL is an image that fails later, on its own
         assert get_task(short).read(record).images[0].ref is not None
         return
@@ -202,7 +202,7 @@ def test_what_is_no_instance_is_refused_and_the_error_says_why(short: str, recor
 
 
 @pytest.mark.parametrize("short", RECORDS)
-def test_an_input_cannot_bring_a_captions_key_along(short: str) -> None:
+def test_an_input_with_the_key_of_a_caption_is_refused(short: str) -> None:
     task = get_task(short)
     keys = [place.target.path[-1] for place in task.places(instance(short)) if not place.target.append]
     for key in keys:
@@ -215,7 +215,7 @@ class TestProductQuestion:
                   images=(ImageRef(data=b"1"), ImageRef(data=b"2")))  # fmt: skip
     jug = Product(id="j1", title="Jug", images=(ImageRef(data=b"3"),))
 
-    def test_it_puts_the_question_to_each_product_and_its_pictures(self) -> None:
+    def test_each_product_has_a_place_with_the_question(self) -> None:
         asked = PRODUCT_QA.check(product_question("Is it red?", [self.mug, self.jug], [ImageRef(data=b"4")]))
         places = PRODUCT_QA.places(asked)
         assert [place.context.focus for place in places] == ["Is it red?"] * 3
@@ -226,16 +226,16 @@ class TestProductQuestion:
         assert PRODUCT_QA.labels(asked) == ()
         assert PRODUCT_QA.parse("yes", asked) is None
 
-    def test_a_shops_attribute_can_pass_for_neither_the_id_nor_a_caption(self) -> None:
+    def test_an_attribute_named_like_the_id_or_a_caption_is_dropped(self) -> None:
         shop = Product(id="m1", attributes={"id": "j1", CAPTION_KEY: "the best there is", "colour": "red"})
         asked = product_question("Is it red?", [shop])
         assert asked.input == {"question": "Is it red?", "products": [{"id": "m1", "colour": "red"}]}
 
-    def test_it_needs_a_question(self) -> None:
+    def test_an_empty_question_is_refused(self) -> None:
         with pytest.raises(InstanceError, match="question: String should have at least 1 character"):
             PRODUCT_QA.check(product_question("", [self.mug]))
 
-    def test_evidence_is_the_fields_then_the_kept_captions(self) -> None:
+    def test_the_evidence_is_each_product_s_fields_then_its_kept_captions(self) -> None:
         asked = product_question("Is it red?", [self.mug, self.jug], [ImageRef(data=b"4")])
         captions = [
             Caption(key=text, text=text, image=text[0] * 64, context=QueryContext(task="pqa"), captioner="c",
@@ -273,7 +273,7 @@ def test_the_evidence_of_another_input_is_its_texts_then_the_kept_captions() -> 
     assert [(item.field, item.quote) for item in listed] == [("item 1", "1: Tent")]
 
 
-def test_an_image_without_a_place_is_refused() -> None:
+def test_an_image_with_an_unknown_place_is_refused() -> None:
     lost = Instance(task="cc", input={"title": "Kettle"}, options=("A: x",), images=(PlacedImage(ref=None, place=1),))
     with pytest.raises(InstanceError, match="image 2 belongs to no text; the instance has 1"):
         get_task("cc").check(lost)
