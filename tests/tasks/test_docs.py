@@ -13,7 +13,7 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 from caslie_tools.exceptions import UnknownTaskError
 from caslie_tools.tasks import unregister_task
-from tests.cli.conftest import finish, start
+from tests.cli.commands import finish, start
 from tests.doubles import draw_picture
 from tests.paths import ROOT
 
