@@ -133,13 +133,11 @@ class TestData:
         ]
         with data.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(record) + "\n" for record in faults)
-        findings = [(finding.index, finding.kind, finding.reason) for finding in check_data(data).findings]
-        assert findings == [
-            (6, "bad record", "care_label: output 'C' is none of A, B"),
-            (7, "bad record", "care_label: title: String should have at least 1 character"),
-            (8, "leak", "the same question as record 0, which is in the split 'test'"),
-            (9, "missing image", "image 1 ('gone.png') does not exist"),
-        ]
+        findings = check_data(data).findings
+        assert [(finding.index, finding.kind) for finding in findings] == [
+            (6, "bad record"), (7, "bad record"), (8, "leak"), (9, "missing image"),
+        ]  # fmt: skip
+        assert [finding.reason.partition(": ")[0] for finding in findings[:2]] == ["care_label"] * 2
 
     def test_statistics_count_its_labels(self, data: Path) -> None:
         (part,) = data_statistics(data).tasks

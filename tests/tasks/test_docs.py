@@ -62,6 +62,5 @@ def test_its_code_and_its_commands_run(folder: Path, capsys: pytest.CaptureFixtu
         example.evaluate()
     checked, evaluated, predicted = printed
     assert "A 1, B 1, C 1" in checked
-    assert "3 records, 3 of them usable; 0 findings" in checked
     assert "care_label" in evaluated
     assert "kept" in predicted
