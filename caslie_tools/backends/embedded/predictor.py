@@ -44,7 +44,7 @@ _RECENCY: Final = 0.7
 
 
 class EmbeddedPredictor(AsyncRunnable[FusedInstance, Answer]):
-    """Solves the seven tasks of MMECInstruct and answers open product questions with quotes.
+    """Chooses the label of a closed question, and answers an open question with quotes.
 
     Args:
         embeddings: Compares sentences.
