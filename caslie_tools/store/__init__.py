@@ -1,8 +1,8 @@
-"""The caption store: SQLite for the truth, FAISS for the nearest."""
+"""The caption store: SQLite holds the data, and FAISS indexes derived from it find the nearest vectors."""
 
 from caslie_tools.store.caption_store import CaptionStore
 from caslie_tools.store.filters import Where
-from caslie_tools.store.products import digest_product
+from caslie_tools.store.product_table import digest_product
 from caslie_tools.store.results import Match, PictureHit, ProductHit, StoreStats
 from caslie_tools.store.retriever import StoreRetriever
 

@@ -1,4 +1,7 @@
-"""Entries as LangChain documents: plain ones as they were added, products and captions with useful metadata."""
+"""Converts entries to LangChain documents: plain documents, products and captions.
+
+Every function works within the transaction of its caller.
+"""
 
 import json
 import sqlite3
@@ -8,8 +11,8 @@ from langchain_core.documents import Document
 
 from caslie_tools.domain import Product
 from caslie_tools.exceptions import InputError
-from caslie_tools.store import captions, entries, products
-from caslie_tools.store.filters import metadata_facts
+from caslie_tools.store import caption_table, entry_table, product_table
+from caslie_tools.store.facts import metadata_facts
 from caslie_tools.store.vectors import Vector
 
 PRODUCT_PREFIX: Final = "product:"
@@ -17,30 +20,38 @@ CAPTION_PREFIX: Final = "caption:"
 
 
 def is_reserved(document_id: str) -> bool:
-    """Whether an id is one of a product's or caption's document."""
+    """Returns whether an id belongs to the document of a product or caption."""
     return document_id.startswith((PRODUCT_PREFIX, CAPTION_PREFIX))
 
 
 def encode_metadata(document_id: str, metadata: dict[str, Any]) -> str:
-    """Metadata as it is stored: JSON.
+    """Returns metadata as JSON, the form in which it is stored.
 
     Raises:
-        InputError: It holds something JSON has no form for.
+        InputError: If a value cannot be represented in JSON.
     """
     try:
         return json.dumps(metadata)
     except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"the metadata of document {document_id!a} cannot be stored as JSON: {error}") from error
+        raise InputError(f"the metadata of the document {document_id!a} cannot be stored as JSON: {error}") from error
 
 
 def put(connection: sqlite3.Connection, document_id: str, content: str, metadata: str, vector: Vector) -> None:
-    """Writes a plain document, in place of the one under its id; ``metadata`` from :func:`encode_metadata`."""
+    """Writes a plain document. It replaces a document with the same id.
+
+    Args:
+        connection: A connection in a write transaction.
+        document_id: The id.
+        content: The text.
+        metadata: The result of :func:`encode_metadata`.
+        vector: Vector of the text.
+    """
     facts = metadata_facts(json.loads(metadata))
-    entries.put(connection, "document", document_id, vector, content=content, metadata=metadata, facts=facts)
+    entry_table.put(connection, "document", document_id, vector, content=content, metadata=metadata, facts=facts)
 
 
 def get(connection: sqlite3.Connection, document_id: str) -> Document | None:
-    """Reads a document by its id, also a product's or caption's."""
+    """Returns the document with an id: a plain document, or the document of a product or caption."""
     if document_id.startswith(PRODUCT_PREFIX):
         return _product_document(connection, document_id.removeprefix(PRODUCT_PREFIX))
     if document_id.startswith(CAPTION_PREFIX):
@@ -51,8 +62,8 @@ def get(connection: sqlite3.Connection, document_id: str) -> Document | None:
     return None if row is None else Document(id=document_id, page_content=row[0], metadata=json.loads(row[1]))
 
 
-def of_entry(connection: sqlite3.Connection, entry: int) -> Document | None:
-    """The document of an entry of the text space."""
+def document_of(connection: sqlite3.Connection, entry: int) -> Document | None:
+    """Returns the document of an entry in the text space."""
     row = connection.execute("SELECT kind, key FROM entries WHERE id = ?", (entry,)).fetchone()
     if row is None:
         return None
@@ -61,34 +72,34 @@ def of_entry(connection: sqlite3.Connection, entry: int) -> Document | None:
 
 
 def _product_document(connection: sqlite3.Connection, product_id: str) -> Document | None:
-    product = products.get(connection, product_id)
+    product = product_table.get(connection, product_id)
     if product is None:
         return None
-    images = [image for image in products.images_of(connection, product_id) if image is not None]
-    metadata = {"kind": "product", "products": [product_id], "images": images, **_describing(product)}
+    images = [image for image in product_table.images_of(connection, product_id) if image is not None]
+    metadata = {"kind": "product", "products": [product_id], "images": images, **_product_metadata(product)}
     return Document(id=PRODUCT_PREFIX + product_id, page_content=product.text or product.id, metadata=metadata)
 
 
 def _caption_document(connection: sqlite3.Connection, key: str) -> Document | None:
-    caption = captions.get(connection, key)
+    caption = caption_table.get(connection, key)
     if caption is None:
         return None
-    shown_by = products.products_of(connection, caption.image)
-    product = products.get(connection, shown_by[0]) if shown_by else None
+    product_ids = product_table.products_of(connection, caption.image)
+    product = product_table.get(connection, product_ids[0]) if product_ids else None
     metadata = {
         "kind": "caption",
-        "products": shown_by,
+        "products": product_ids,
         "image": caption.image,
         "captioner": caption.captioner,
         "prompt_version": caption.prompt_version,
         "task": caption.context.task,
         "focus": caption.context.focus,
-        **(_describing(product) if product is not None else {}),
+        **(_product_metadata(product) if product is not None else {}),
     }
     return Document(id=CAPTION_PREFIX + key, page_content=caption.text, metadata=metadata)
 
 
-def _describing(product: Product) -> dict[str, Any]:
+def _product_metadata(product: Product) -> dict[str, Any]:
     return {
         "title": product.title,
         "category": product.category,

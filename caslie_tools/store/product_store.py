@@ -1,4 +1,4 @@
-"""Products in the store: writing them, and finding them by words and pictures."""
+"""Products in the store: writing, reading and searching them."""
 
 from collections.abc import Callable, Collection, Sequence
 from functools import cache, partial
@@ -10,108 +10,109 @@ from numpy.typing import NDArray
 
 from caslie_tools.domain import Product
 from caslie_tools.exceptions import InputError
-from caslie_tools.store import captions, entries, products
-from caslie_tools.store.asynchronous import asynchronous
-from caslie_tools.store.entry_store import EntryStore
+from caslie_tools.store import caption_table, entry_table, product_table
+from caslie_tools.store.async_twins import async_twin
+from caslie_tools.store.document_store import DocumentStore
 from caslie_tools.store.filters import Condition, Where, compile_filter
-from caslie_tools.store.ranking import Aspect, Ranked, rank_products
+from caslie_tools.store.id_sets import Ids
+from caslie_tools.store.ranking import RankedProduct, SpaceQuery, rank_products
 from caslie_tools.store.results import Match, PictureHit, ProductHit
-from caslie_tools.store.selection import Ids
-from caslie_tools.store.vectors import SPACE_NAMES, PictureSpace, Vector, from_blob, require_dimension, unit_vectors
+from caslie_tools.store.spaces import PictureSpace, require_dimension
+from caslie_tools.store.vectors import SPACE_NAMES, Vector, from_blob, unit_vectors
 
 if TYPE_CHECKING:
     from caslie_tools.images.loading import LoadedImage
 
 
-class ProductStore(EntryStore):
-    """Products with their images, found by words and pictures; a LangChain vector store too."""
+class ProductStore(DocumentStore):
+    """A LangChain vector store that also holds products with their images, and searches them by text and image."""
 
     def put_products(self, items: "Sequence[tuple[Product, Sequence[LoadedImage | str | None]]]") -> None:
-        """Stores products, all or none; one with the id of a stored one takes its place.
+        """Stores products in one transaction. A product replaces one with the same id.
 
         Args:
-            items: Each product with its images, one for each of its references: loaded, as the SHA-256 (hex) of an
-                image that is stored already, or ``None`` for one that could not be read.
+            items: Each product with one item for each of its image references: the image, the SHA-256 (hex) of an image
+                that is already stored, or ``None`` for an image that could not be read.
 
         Raises:
-            InputError: A product has another number of images than of references.
-            ModelError: An embedding model failed.
-            StoreBusyError: Another writer kept the store locked.
+            InputError: If the number of images of a product differs from the number of its references.
+            ModelError: If an embedding model failed.
+            StoreBusyError: If another writer kept the store locked.
         """
         for product, images in items:
             if len(images) != len(product.images):
                 raise InputError(
-                    f"product {product.id!a} refers to {len(product.images)} images, but {len(images)} were given: "
-                    "pass one for each, None for those that could not be read"
+                    f"the product {product.id!a} has {len(product.images)} image references, but {len(images)} images; "
+                    "pass one image for each reference, and None for an image that could not be read"
                 )
         if not items:
             return
         vectors = self._text.embed_documents([product.text or product.id for product, _ in items])
         loaded = [image for _, images in items for image in images if image is not None and not isinstance(image, str)]
-        shown = {image.sha256: image for image in loaded}
-        pictures: dict[str, Vector] = {}
-        if self._picture is not None and shown:
-            pictures = dict(zip(shown, self._picture.embed(list(shown.values())), strict=True))
+        by_hash = {image.sha256: image for image in loaded}
+        image_vectors: dict[str, Vector] = {}
+        if self._picture is not None and by_hash:
+            image_vectors = dict(zip(by_hash, self._picture.embed(list(by_hash.values())), strict=True))
         with self._database.write() as connection:
-            self._text.bind(connection, vectors.shape[1])
-            if self._picture is not None and pictures:
-                self._picture.bind(connection, len(next(iter(pictures.values()))))
+            self._text.record_model(connection, vectors.shape[1])
+            if self._picture is not None and image_vectors:
+                self._picture.record_model(connection, len(next(iter(image_vectors.values()))))
             for (product, images), vector in zip(items, vectors, strict=True):
-                products.put(connection, product, images, vector, pictures)
+                product_table.put(connection, product, images, vector, image_vectors)
 
     def get_product(self, product_id: str) -> Product:
         """Returns a product.
 
         Raises:
-            UnknownProductError: There is none of that id.
+            UnknownProductError: If the store has no product with this id.
         """
         with self._database.read() as connection:
-            return products.require(connection, product_id)
+            return product_table.require(connection, product_id)
 
     def get_products(self, product_ids: Sequence[str]) -> list[Product]:
-        """Returns products in the order asked for.
+        """Returns products in the order of the ids.
 
         Raises:
-            UnknownProductError: There is none of one of these ids.
+            UnknownProductError: If the store has no product with one of the ids.
         """
         with self._database.read() as connection:
-            return [products.require(connection, product_id) for product_id in product_ids]
+            return [product_table.require(connection, product_id) for product_id in product_ids]
 
     def product_ids(self, where: Where = None) -> list[str]:
-        """Returns the ids of all products, or of those a filter lets pass, sorted."""
+        """Returns the ids of all products, or of the products that match a filter, sorted."""
         condition = compile_filter(where, products_only=True)
         with self._database.read() as connection:
             if condition is not None:
-                return sorted(entries.matching_products(connection, self._selections, condition))
+                return sorted(entry_table.matching_products(connection, self._id_sets, condition))
             return [product_id for (product_id,) in connection.execute("SELECT id FROM products ORDER BY id")]
 
     def product_digest(self, product_id: str) -> str | None:
-        """Returns the digest of a stored product (:func:`~caslie_tools.store.digest_product`); ``None`` if unknown."""
+        """Returns the digest of a product (:func:`~caslie_tools.store.digest_product`), or ``None``."""
         with self._database.read() as connection:
             row = connection.execute("SELECT digest FROM products WHERE id = ?", (product_id,)).fetchone()
         return None if row is None else row[0]
 
     def images_of(self, product_id: str) -> list[str | None]:
-        """Returns the images of a product by position, ``None`` for one that could not be read.
+        """Returns the images of a product by position, with ``None`` for an image that could not be read.
 
-        A product that is not in the store has none.
+        The result is empty if the product is not in the store.
         """
         with self._database.read() as connection:
-            return products.images_of(connection, product_id)
+            return product_table.images_of(connection, product_id)
 
     def products_of(self, image: str) -> list[str]:
-        """Returns the ids of the products that show an image, sorted."""
+        """Returns the ids of the products with an image, sorted."""
         with self._database.read() as connection:
-            return products.products_of(connection, image)
+            return product_table.products_of(connection, image)
 
     def delete_products(self, product_ids: Sequence[str]) -> int:
-        """Removes products; of their images, captions and observations those that no other product needs.
+        """Removes products, with the images, captions and observations that no other product uses.
 
         Returns:
-            How many of them were there.
+            The number of products that were removed.
         """
         with self._database.write() as connection:
-            return sum(products.delete(connection, product_id) for product_id in product_ids)
+            return sum(product_table.remove(connection, product_id) for product_id in product_ids)
 
     def search_products(
         self,
@@ -122,26 +123,27 @@ class ProductStore(EntryStore):
         where: Where = None,
         text_weight: float = 0.5,
     ) -> list[ProductHit]:
-        """Finds the ``k`` best products by words, by picture or by both.
+        """Finds the ``k`` best products by text, by image, or by both.
 
-        By words, a product scores the best cosine of its own text and its images' captions; by picture, of its images;
-        by both, ``text_weight`` times the first plus ``1 - text_weight`` times the second, where what a product does
-        not have counts 0.
+        In a search by text, the score of a product is the best cosine of its own text and the captions of its images.
+        In a search by image, it is the best cosine of its images. In a search by both, it is ``text_weight`` times the
+        first plus ``1 - text_weight`` times the second; a product without an entry of one kind has the cosine 0 there.
 
         Args:
-            text: What to look for.
-            picture: A picture to look like.
-            k: How many products at most.
-            where: Which products to look among.
-            text_weight: The part of the words where both are given, in [0, 1].
+            text: The text to search for.
+            picture: The image to search for.
+            k: Maximum number of products.
+            where: Only products that match this filter.
+            text_weight: Weight of the text in a search by both, in [0, 1].
 
         Raises:
-            InputError: Neither text nor picture, a weight out of range, or no model for pictures.
-            FilterError: The filter cannot be understood.
+            InputError: If text and image are both missing, if the weight is out of range, or if the store was opened
+                without a model that embeds images.
+            FilterError: If the filter is invalid.
         """
         text = text if text and text.strip() else None
         if text is None and picture is None:
-            raise InputError("there is nothing to search for: give a text, a picture or both")
+            raise InputError("there is nothing to search for; pass a text, an image or both")
         if not 0 <= text_weight <= 1:
             raise InputError(f"text_weight is {text_weight}; it must be between 0 and 1")
         condition = compile_filter(where, products_only=True)
@@ -153,21 +155,20 @@ class ProductStore(EntryStore):
         if k < 1:
             return []
         with self._searching(*queries) as connection:
-            aspects = [
-                Aspect(
+            space_queries = [
+                SpaceQuery(
                     space=space,
                     index=self._indexes[space],
                     vector=vector,
                     weight=weight,
                     allowed=None
                     if condition is None
-                    else entries.allowed(connection, self._selections, space, condition),
+                    else entry_table.allowed_entries(connection, self._id_sets, space, condition),
                 )
                 for space, (vector, weight) in queries.items()
             ]
-            # Asked only where a hit's image may belong to products that do not pass.
-            passing = None if condition is None else self._passing(connection, condition)
-            return [_hit(connection, ranked) for ranked in rank_products(connection, aspects, k, passing)]
+            matches = None if condition is None else self._product_test(connection, condition)
+            return [_hit(connection, ranked) for ranked in rank_products(connection, space_queries, k, matches)]
 
     def nearest_pictures(
         self,
@@ -178,22 +179,24 @@ class ProductStore(EntryStore):
         exclude_images: Collection[str] = (),
         exclude_products: Collection[str] = (),
     ) -> list[PictureHit]:
-        """Finds the catalogue's pictures nearest to a picture, itself included unless it is excluded.
+        """Finds the images of the catalogue that are nearest to an image. The result can include the image itself.
 
         Args:
-            picture: The picture, or its vector.
-            k: How many at most.
-            where: Which products' pictures to look among.
-            exclude_images: SHA-256 (hex) of images to leave out.
-            exclude_products: Products to leave out: an image stays if another product shows it too.
+            picture: The image, or its vector.
+            k: Maximum number of images.
+            where: Only images of products that match this filter.
+            exclude_images: SHA-256 (hex) of images that are not returned.
+            exclude_products: Ids of products that are not returned. An image that also belongs to another product is
+                returned with that product.
 
         Raises:
-            InputError: No model for pictures, or a vector of another length.
-            FilterError: The filter cannot be understood.
+            InputError: If the store was opened without a model that embeds images.
+            FilterError: If the filter is invalid.
+            StoreError: If the vector has another length than those of the store.
         """
         condition = compile_filter(where, products_only=True)
         if isinstance(picture, Sequence | np.ndarray):
-            self._picture_space.ready()
+            self._picture_space.check_model()
             vector: Vector = unit_vectors([picture], 1)[0]
         else:
             vector = self._picture_vector(picture)
@@ -201,82 +204,79 @@ class ProductStore(EntryStore):
             require_dimension(connection, "picture", vector)
             allowed = None
             if condition is not None:
-                allowed = entries.allowed(connection, self._selections, "picture", condition)
-            passes = self._passing(connection, condition, exclude_products)
-            excluded = _excluded(connection, set(exclude_images), set(exclude_products), passes)
+                allowed = entry_table.allowed_entries(connection, self._id_sets, "picture", condition)
+            matches = self._product_test(connection, condition, exclude_products)
+            excluded = _excluded_entries(connection, set(exclude_images), set(exclude_products), matches)
             hits = []
             for entry, score in self._indexes["picture"].search(vector, k, allowed=allowed, excluded=excluded):
                 image = connection.execute("SELECT key FROM entries WHERE id = ?", (entry,)).fetchone()[0]
-                showing = tuple(
-                    products.require(connection, product)
-                    for product in products.products_of(connection, image)
-                    if passes(product)
+                products = tuple(
+                    product_table.require(connection, product)
+                    for product in product_table.products_of(connection, image)
+                    if matches(product)
                 )
-                hits.append(PictureHit(image=image, score=score, products=showing))
+                hits.append(PictureHit(image=image, score=score, products=products))
             return hits
 
-    aput_products = asynchronous(put_products)
-    aget_product = asynchronous(get_product)
-    aget_products = asynchronous(get_products)
-    aproduct_ids = asynchronous(product_ids)
-    aproduct_digest = asynchronous(product_digest)
-    aimages_of = asynchronous(images_of)
-    aproducts_of = asynchronous(products_of)
-    adelete_products = asynchronous(delete_products)
-    asearch_products = asynchronous(search_products)
-    anearest_pictures = asynchronous(nearest_pictures)
+    aput_products = async_twin(put_products)
+    aget_product = async_twin(get_product)
+    aget_products = async_twin(get_products)
+    aproduct_ids = async_twin(product_ids)
+    aproduct_digest = async_twin(product_digest)
+    aimages_of = async_twin(images_of)
+    aproducts_of = async_twin(products_of)
+    adelete_products = async_twin(delete_products)
+    asearch_products = async_twin(search_products)
+    anearest_pictures = async_twin(nearest_pictures)
 
-    def _passing(
+    def _product_test(
         self, connection: Connection, condition: Condition | None, excluded: Collection[str] = ()
     ) -> Callable[[str], bool]:
-        """Makes a function that tells whether a product passes a filter and is not left out."""
-        left_out = frozenset(excluded)
+        """Returns a function that returns whether a product matches a filter and is not excluded."""
+        excluded = frozenset(excluded)
         if condition is None:
-            return lambda product: product not in left_out
-        # Asked for only where an image is met.
-        found = cache(partial(entries.matching, connection, self._selections, condition))
-        return cache(lambda product: product not in left_out and entries.passes(connection, found(), product))
-
-    @property
-    def has_pictures(self) -> bool:
-        """Whether it was opened with a model for pictures."""
-        return self._picture is not None
+            return lambda product: product not in excluded
+        # Computed at the first call, because a search that finds no image needs no test.
+        matching = cache(partial(entry_table.matching_entries, connection, self._id_sets, condition))
+        return cache(
+            lambda product: product not in excluded and entry_table.has_product(connection, matching(), product)
+        )
 
     @property
     def _picture_space(self) -> PictureSpace:
         if self._picture is None:
-            raise InputError("the store was opened without a model for pictures: open it with pictures=...")
+            raise InputError("the store was opened without a model that embeds images; open it with pictures=...")
         return self._picture
 
     def _picture_vector(self, image: "LoadedImage") -> Vector:
         space = self._picture_space
-        space.ready()
-        with self._database.read() as connection:  # one of the catalogue has been embedded already
+        space.check_model()
+        with self._database.read() as connection:  # an image of the catalogue already has a vector
             row = connection.execute(
                 "SELECT vector FROM entries WHERE kind = 'image' AND key = ?", (image.sha256,)
             ).fetchone()
         return from_blob(row[0]) if row is not None else space.embed_query(image)
 
 
-def _hit(connection: Connection, ranked: Ranked) -> ProductHit:
-    product = products.require(connection, ranked.product)
+def _hit(connection: Connection, ranked: RankedProduct) -> ProductHit:
+    product = product_table.require(connection, ranked.product)
     matched = []
     for entry, score in (ranked.best[space] for space in SPACE_NAMES if space in ranked.best):
         kind, key, image = connection.execute("SELECT kind, key, image FROM entries WHERE id = ?", (entry,)).fetchone()
         text = product.text if kind == "product" else ""
-        if kind == "caption" and (caption := captions.get(connection, key)) is not None:
+        if kind == "caption" and (caption := caption_table.get(connection, key)) is not None:
             text = caption.text
         matched.append(Match(kind=kind, score=score, text=text, image=image))
     return ProductHit(product=product, score=ranked.score, matched=tuple(matched))
 
 
-def _excluded(
-    connection: Connection, images: set[str], excluded_products: set[str], passes: Callable[[str], bool]
+def _excluded_entries(
+    connection: Connection, images: set[str], excluded_products: set[str], matches: Callable[[str], bool]
 ) -> Ids:
-    """The pictures to leave out: those named, and those that of all products only excluded ones would be shown with."""
-    for product in excluded_products:
-        for image in products.images_of(connection, product):
-            if image is not None and not any(passes(showing) for showing in products.products_of(connection, image)):
+    """Returns the entries of excluded images, and of images that belong to excluded products only."""
+    for excluded_product in excluded_products:
+        for image in product_table.images_of(connection, excluded_product):
+            if image is not None and not any(map(matches, product_table.products_of(connection, image))):
                 images = images | {image}
     rows = (connection.execute("SELECT id FROM entries WHERE kind = 'image' AND key = ?", (image,)) for image in images)
     return np.array([entry for found in rows for (entry,) in found], dtype=np.int64)

@@ -1,12 +1,12 @@
-"""From entries to products: the best products by words, by picture or by both."""
+"""Ranks products by text, by image, or by both: finds the best products from the nearest entries."""
 
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from caslie_tools.store import products
-from caslie_tools.store.selection import IdSet
+from caslie_tools.store import product_table
+from caslie_tools.store.id_sets import IdSet
 from caslie_tools.store.vector_index import VectorIndex
 from caslie_tools.store.vectors import SpaceName, Vector, cosine, from_blob
 
@@ -15,21 +15,21 @@ _GROWTH: Final = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Aspect:
-    """One vector space's part in a search."""
+class SpaceQuery:
+    """The part of a search in one vector space."""
 
     space: SpaceName
     index: VectorIndex
     vector: Vector
-    """Of the query."""
+    """Vector of the query."""
     weight: float
     allowed: IdSet | None
-    """Entries to look among, instead of all."""
+    """Search only these entries; ``None`` for all."""
 
 
 @dataclass
-class Ranked:
-    """A product, and in each space its best entry with its cosine."""
+class RankedProduct:
+    """A product with its score, and with its best entry and cosine in each space."""
 
     product: str
     best: dict[SpaceName, tuple[int, float]] = field(default_factory=dict)
@@ -37,68 +37,69 @@ class Ranked:
 
 
 def rank_products(
-    connection: sqlite3.Connection, aspects: Sequence[Aspect], k: int, passing: Callable[[str], bool] | None
-) -> list[Ranked]:
-    """Finds the ``k`` products with the highest weighted sum of their best cosines, exactly.
+    connection: sqlite3.Connection, queries: Sequence[SpaceQuery], k: int, matches: Callable[[str], bool] | None
+) -> list[RankedProduct]:
+    """Returns the ``k`` products with the highest weighted sum of their best cosines. The result is exact.
 
-    A product without an entry in a space counts 0 there. Equal products are ordered by id.
+    A product without an entry in a space has the cosine 0 there. Products with equal scores are ordered by id.
 
-    A product has any number of entries, so ``k`` entries are not enough: ever more are fetched until no product that
-    has not been seen can be among the best (the threshold algorithm: Fagin, Lotem, Naor, PODS 2001).
+    A product can have any number of entries, so the ``k`` nearest entries are not enough. The function fetches more and
+    more entries until no other product can have a higher score (threshold algorithm: Fagin, Lotem, Naor, PODS 2001).
 
     Args:
-        connection: The transaction the indexes have been caught up in.
-        aspects: The spaces searched.
-        k: How many products at most.
-        passing: Tells whether a filter lets a product pass, if there is one: an image may belong to others too.
+        connection: A connection in the read transaction to which the indexes were updated.
+        queries: One query for each space.
+        k: Maximum number of products.
+        matches: Returns whether a product matches the filter; ``None`` without a filter. It is needed because an image
+            can also belong to products that do not match.
     """
     fetch = max(_FIRST_FETCH, _GROWTH * k)
-    found: dict[str, Ranked] = {}
+    found: dict[str, RankedProduct] = {}
     while True:
         bound, exhausted = 0.0, True
-        for aspect in aspects:
-            hits = aspect.index.search(aspect.vector, fetch, allowed=aspect.allowed)
+        for query in queries:
+            hits = query.index.search(query.vector, fetch, allowed=query.allowed)
             for entry, score in hits:
-                for product in _products_of_entry(connection, entry, passing):
-                    # The nearest comes first and stays.
-                    found.setdefault(product, Ranked(product)).best.setdefault(aspect.space, (entry, score))
+                for product in _products_of_entry(connection, entry, matches):
+                    # The nearest entry comes first, and later ones do not replace it.
+                    found.setdefault(product, RankedProduct(product)).best.setdefault(query.space, (entry, score))
             if len(hits) == fetch:
                 exhausted = False
-                bound += aspect.weight * max(hits[-1][1], 0.0)
+                bound += query.weight * max(hits[-1][1], 0.0)
         for ranked in found.values():
-            ranked.score = _score(connection, ranked, aspects)
+            ranked.score = _score(connection, ranked, queries)
         order = sorted(found.values(), key=lambda ranked: (-ranked.score, ranked.product))
         if exhausted or (len(order) >= k and order[k - 1].score > bound):
             return order[:k]
         fetch *= _GROWTH
 
 
-def _score(connection: sqlite3.Connection, ranked: Ranked, aspects: Sequence[Aspect]) -> float:
+def _score(connection: sqlite3.Connection, ranked: RankedProduct, queries: Sequence[SpaceQuery]) -> float:
     total = 0.0
-    for aspect in aspects:
-        if aspect.space not in ranked.best and (best := _best_entry(connection, ranked.product, aspect)):
-            ranked.best[aspect.space] = best
-        total += aspect.weight * ranked.best.get(aspect.space, (0, 0.0))[1]
+    for query in queries:
+        if query.space not in ranked.best and (best := _best_entry(connection, ranked.product, query)):
+            ranked.best[query.space] = best
+        total += query.weight * ranked.best.get(query.space, (0, 0.0))[1]
     return total
 
 
-def _best_entry(connection: sqlite3.Connection, product: str, aspect: Aspect) -> tuple[int, float] | None:
-    # `CROSS JOIN` fixes the order: from the product's few images, not from all entries of a kind.
+def _best_entry(connection: sqlite3.Connection, product: str, query: SpaceQuery) -> tuple[int, float] | None:
+    # `CROSS JOIN` fixes the join order: it starts with the few images of the product, not with all entries of a kind.
     rows = connection.execute(
         """SELECT id, vector FROM entries WHERE ? = 'text' AND kind = 'product' AND key = ?
         UNION ALL
         SELECT shown.id, shown.vector FROM product_images
         CROSS JOIN entries AS shown ON shown.image = product_images.image AND shown.kind = ?
         WHERE product_images.product = ?""",
-        (aspect.space, product, "caption" if aspect.space == "text" else "image", product),
+        (query.space, product, "caption" if query.space == "text" else "image", product),
     )
-    scored = ((entry, cosine(aspect.vector, from_blob(blob))) for entry, blob in rows)
+    scored = ((entry, cosine(query.vector, from_blob(blob))) for entry, blob in rows)
     return max(scored, key=lambda pair: (pair[1], -pair[0]), default=None)
 
 
-def _products_of_entry(connection: sqlite3.Connection, entry: int, passing: Callable[[str], bool] | None) -> list[str]:
+def _products_of_entry(connection: sqlite3.Connection, entry: int, matches: Callable[[str], bool] | None) -> list[str]:
     kind, key, image = connection.execute("SELECT kind, key, image FROM entries WHERE id = ?", (entry,)).fetchone()
     if kind == "product":
         return [key]
-    showing = products.products_of(connection, image) if image is not None else []
-    return showing if passing is None else [product for product in showing if passing(product)]
+    products = product_table.products_of(connection, image) if image is not None else []
+    return products if matches is None else [product for product in products if matches(product)]

@@ -1,4 +1,4 @@
-"""What the store answers: hits and statistics."""
+"""Results of the store: search hits and statistics."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from caslie_tools.domain import FrozenModel, Product
 
 
 class Match(FrozenModel):
-    """What made a product a hit: its best entry of one vector space."""
+    """The reason why a product was found: its best entry in one vector space."""
 
     kind: Literal["product", "caption", "image"]
     """The product's own text, a caption of one of its images, or one of its images."""
@@ -19,42 +19,42 @@ class Match(FrozenModel):
 
 
 class ProductHit(FrozenModel):
-    """A product found by words, by picture or by both."""
+    """A product found by text, by image, or by both."""
 
     product: Product
     score: float
-    """By one of them: the best cosine, in [-1, 1]; by both: the weighted sum of the two."""
+    """The best cosine, in [-1, 1]. In a search by text and image, the weighted sum of the two best cosines."""
     matched: tuple[Match, ...] = ()
-    """The best entry by words, then the best by picture, as far as the product has one and it was asked for."""
+    """The best entry for the text of the search, then the best entry for its image, if there are any."""
 
 
 class PictureHit(FrozenModel):
-    """A catalogue picture that is near another picture."""
+    """An image of the catalogue that is near another image."""
 
     image: str
     """SHA-256 (hex) of the image's bytes."""
     score: float
-    """Cosine, in [-1, 1]."""
+    """Cosine of the two images, in [-1, 1]."""
     products: tuple[Product, ...]
-    """The products that show it, by id; with a filter or exclusions only those that pass them."""
+    """The products with this image, ordered by id, without products that do not match the filter or are excluded."""
 
 
 class StoreStats(FrozenModel):
-    """What a store holds."""
+    """The size of a store and the models that it was built with."""
 
     products: int
     images: int
     captions: int
     documents: int
-    """Plain LangChain documents."""
+    """Number of plain LangChain documents."""
     observations: int
     text_vectors: int
     picture_vectors: int
     bytes: int
-    """On disk, indexes and write-ahead log included."""
+    """Size on disk, with the indexes and the write-ahead log."""
     schema_version: int
     created_by: str
-    """Version of this package that made it."""
+    """Version of this package that created the store."""
     text_model: str | None
-    """Identity of the embedding model; ``None`` before the first vector."""
+    """Identity of the text embedding model; ``None`` if the store has no vectors yet."""
     picture_model: str | None

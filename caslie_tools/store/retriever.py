@@ -1,4 +1,4 @@
-"""The store's retriever: LangChain's own, which also takes ``k`` directly."""
+"""The retriever of the store: the retriever of LangChain with ``k`` as an additional argument."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ class StoreRetriever(VectorStoreRetriever):
 
     Args:
         vectorstore: The store.
-        k: How many documents at most; the same as ``k`` among the ``search_kwargs``.
+        k: Maximum number of documents. It has the same effect as ``k`` in ``search_kwargs``.
         search_type: ``similarity``, ``mmr`` or ``similarity_score_threshold``.
-        search_kwargs: What the store's search methods take, such as ``filter``.
+        search_kwargs: Arguments of the search methods of the store, such as ``filter``.
     """
 
     @model_validator(mode="before")
     @classmethod
-    def _take_k(cls, values: Any) -> Any:
+    def _move_k(cls, values: Any) -> Any:
         if isinstance(values, dict) and "k" in values:
             values = dict(values)
             values["search_kwargs"] = {**(values.get("search_kwargs") or {}), "k": values.pop("k")}

@@ -177,7 +177,7 @@ class TestStore:
     def test_a_path_where_no_store_can_be_created(self, caslie: Command, tmp_path: Path) -> None:
         catalogue = write_catalogue(tmp_path)
         assert_error(
-            caslie("index", catalogue, "--store", catalogue), code=1, contains=["cannot make a store", "File exists"]
+            caslie("index", catalogue, "--store", catalogue), code=1, contains=["cannot create a store", "File exists"]
         )
         assert_error(caslie("index", catalogue, "--store", catalogue / "in"), code=1, contains=["Not a directory"])
 
@@ -189,7 +189,7 @@ class TestStore:
         try:
             with unprivileged():
                 result = caslie("index", shop, "--store", closed / "store")
-                assert_error(result, code=1, contains=["Permission denied", "check the path and its rights"])
+                assert_error(result, code=1, contains=["Permission denied", "check the path and its permissions"])
         finally:
             closed.chmod(0o700)
 

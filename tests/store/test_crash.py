@@ -1,4 +1,4 @@
-"""Killed processes and several processes: what was acknowledged is there, whole, and nothing else is half there."""
+"""Killed processes and concurrent processes: acknowledged writes are complete, and no other write is incomplete."""
 
 import random
 import sqlite3
@@ -14,12 +14,12 @@ from caslie_tools.exceptions import ModelError, StoreModelError
 from caslie_tools.store import CaptionStore
 from tests.doubles import HashEmbeddings, HashPictures
 from tests.paths import ROOT
-from tests.store.conftest import shown
-from tests.store.writer import pictures, product
+from tests.store.items import shown
+from tests.store.writer_process import pictures, product
 
 
 def _start(path: Path, prefix: str, count: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.store.writer", str(path), prefix, str(count)]
+    command = [sys.executable, "-m", "tests.store.writer_process", str(path), prefix, str(count)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -27,7 +27,7 @@ def _open(path: Path) -> CaptionStore:
     return CaptionStore.open(path, HashEmbeddings(16), pictures=HashPictures(), busy_timeout_seconds=60)
 
 
-def _check_whole(store: CaptionStore, path: Path) -> None:
+def _check_consistent(store: CaptionStore, path: Path) -> None:
     with closing(sqlite3.connect(path / "store.sqlite")) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
@@ -51,62 +51,62 @@ def _check_whole(store: CaptionStore, path: Path) -> None:
         own = images[1]
         assert own is not None
         assert store.nearest_pictures(own, k=1, where={"id": name})[0].products == (stored,)
-        assert {said.text for said in store.captions(image=own.sha256)} <= {f"caption of {name} {revision}"}
+        assert {found.text for found in store.captions(image=own.sha256)} <= {f"caption of {name} {revision}"}
         shown_images |= {image for image in hashes if image is not None}
     stats = store.stats()
     assert stats.images == stats.picture_vectors == len(shown_images)
     assert stats.text_vectors == stats.products + stats.captions
 
 
-def test_a_killed_writer_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
+def test_a_killed_writer_loses_no_acknowledged_write(tmp_path: Path) -> None:
     path = tmp_path / "store"
-    chance = random.Random(20_240)  # noqa: S311 (a seeded choice of moments, no secret)
+    chance = random.Random(20_240)  # noqa: S311 (a fixed seed)
     latest: dict[str, int] = {}
     captioned: dict[str, int] = {}
     for kill in range(5):
         with _start(path, f"round{kill}-", 100_000) as writer:
             assert writer.stdout is not None
             for _ in range(chance.randint(1, 40)):
-                what, name, revision = writer.stdout.readline().split()
-                (latest if what == "product" else captioned)[name] = int(revision)
+                kind, name, revision = writer.stdout.readline().split()
+                (latest if kind == "product" else captioned)[name] = int(revision)
             writer.kill()
         assert writer.returncode == -9
         with _open(path) as store:
-            _check_whole(store, path)
-            # What it was about to acknowledge may be there as well: at most one more write.
+            _check_consistent(store, path)
+            # At most one more write can be committed without having been acknowledged.
             for name, revision in latest.items():
                 assert store.get_product(name).attributes["revision"] in (revision, revision + 7)
             for name, revision in captioned.items():
                 if store.get_product(name).attributes["revision"] == revision:
-                    assert [said.text for said in store.captions(image=pictures(name, revision)[1].sha256)] == [
+                    assert [found.text for found in store.captions(image=pictures(name, revision)[1].sha256)] == [
                         f"caption of {name} {revision}"
                     ]
             assert set(latest) <= set(store.product_ids())
             assert store.stats().products <= len(latest) + kill + 1
 
 
-def test_processes_write_and_read_at_once(tmp_path: Path) -> None:
+def test_processes_can_write_and_read_concurrently(tmp_path: Path) -> None:
     path = tmp_path / "store"
-    writers = [_start(path, prefix, 30) for prefix in ("left", "right")]  # both find no store, and make one
+    writers = [_start(path, prefix, 30) for prefix in ("left", "right")]  # both try to create the store
     with _open(path) as store:
-        seen = set()
+        found = set()
         step = 0
         while any(writer.poll() is None for writer in writers):
             store.put_products([shown(Product(id=f"here{step % 3}", title=f"here {step}", attributes={"revision": 0}))])
             hits = store.search_products("revision5", k=30)
             assert len({hit.product.id for hit in hits}) == len(hits)
-            seen |= {hit.product.id for hit in hits}
+            found |= {hit.product.id for hit in hits}
             step += 1
         for writer in writers:
-            said, _ = writer.communicate()
-            assert writer.returncode == 0, said
-            assert [line.split()[0] for line in said.splitlines()] == ["product", "caption"] * 30
-        assert seen & {f"left{number}" for number in range(7)}  # seen from here while the others were writing
+            output, _ = writer.communicate()
+            assert writer.returncode == 0, output
+            assert [line.split()[0] for line in output.splitlines()] == ["product", "caption"] * 30
+        assert found & {f"left{number}" for number in range(7)}  # found while the other processes were writing
         store.delete_products([f"here{number}" for number in range(3)])
-        _check_whole(store, path)
+        _check_consistent(store, path)
         names = [f"{prefix}{number}" for prefix in ("left", "right") for number in range(7)]
         assert store.product_ids() == names
-        # The last revision of each is there: 30 steps over 7 names.
+        # Each product has its last revision, after 30 steps over 7 names.
         last = {f"{prefix}{step % 7}": step for prefix in ("left", "right") for step in range(30)}
         assert {name: store.get_product(name).attributes["revision"] for name in names} == last
 
@@ -117,14 +117,14 @@ class _Failing(HashPictures):
 
 
 class _Shorter(HashPictures):
-    """Vectors of another length than those stored, which only the transaction itself finds out."""
+    """Returns vectors of another length than the stored vectors, which is detected in the transaction."""
 
     def embed_images(self, images: object) -> list[list[float]]:
         return [[1.0, 0.0]]
 
 
 @pytest.mark.parametrize(("pictures_model", "error"), [(_Failing, ModelError), (_Shorter, StoreModelError)])
-def test_a_write_that_fails_half_way_leaves_nothing(
+def test_a_write_that_fails_is_rolled_back(
     tmp_path: Path, pictures_model: type[HashPictures], error: type[Exception]
 ) -> None:
     path = tmp_path / "store"

@@ -1,24 +1,21 @@
-"""Filters: what they mean, that both spellings mean the same, and that nothing gets through them."""
+"""Filters: their meaning in both forms, invalid filters, and protection against SQL injection."""
 
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from caslie_tools.domain import Product
 from caslie_tools.exceptions import FilterError
-from caslie_tools.store import CaptionStore, entries
-from caslie_tools.store.filters import Condition, compile_filter
-from caslie_tools.store.selection import IdSet, Selections
+from caslie_tools.store import CaptionStore
+from caslie_tools.store.filters import compile_filter
 from tests.doubles import HashEmbeddings, HashPictures
-from tests.store.conftest import caption, picture, shown
+from tests.store.items import caption, picture, shown
 
 PRODUCTS = [
     Product(
@@ -51,7 +48,7 @@ def catalogue() -> Iterator[CaptionStore]:
         ("price > 3 and price < 5", {"price": {"$gt": 3, "$lt": 5}}, "pear"),
         ("brand = 'Forge'", {"brand": "Forge"}, "saw"),
         ("brand = 'forge'", {"brand": {"$eq": "forge"}}, ""),
-        # What a product does not have is neither equal nor different: pear and gift have no brand.
+        # A missing value is neither equal nor different. Pear and gift have no brand.
         ("brand <> 'Forge'", {"brand": {"$ne": "Forge"}}, "apple"),
         ("not (brand = 'Forge')", {"$not": {"brand": "Forge"}}, "apple"),
         ("brand in ('Forge', 'Other')", {"brand": {"$in": ["Forge", "Other"]}}, "saw"),
@@ -65,7 +62,7 @@ def catalogue() -> Iterator[CaptionStore]:
         ("title like '_aw'", {"title": {"$like": "_aw"}}, "saw"),
         ("organic = true", {"organic": True}, "apple"),
         ("organic <> true", {"organic": {"$ne": True}}, "pear"),
-        # A truth value is no number, a number no text.
+        # A truth value is not a number, and a number is not a text.
         ("organic = 1", {"organic": 1}, ""),
         ("kg = 1", {"kg": 1}, "pear"),
         ("kg < 'zzz'", {"kg": {"$lt": "zzz"}}, "gift"),
@@ -83,15 +80,15 @@ def catalogue() -> Iterator[CaptionStore]:
         ("  ", None, "apple gift pear saw"),
     ],
 )
-def test_meaning(catalogue: CaptionStore, text: str, where: Any, expected: str) -> None:
+def test_both_forms_match_the_same_products(catalogue: CaptionStore, text: str, where: Any, expected: str) -> None:
     assert " ".join(catalogue.product_ids(where)) == expected
     assert " ".join(catalogue.product_ids(text)) == expected
 
 
 @pytest.mark.parametrize(
-    ("where", "says"),
+    ("where", "message"),
     [
-        ("price", "alone"),
+        ("price", "is not a condition"),
         ("price <", "condition"),
         ("price < 5; drop table products", "condition"),
         ("price < 5 union select 1", "condition"),
@@ -113,15 +110,15 @@ def test_meaning(catalogue: CaptionStore, text: str, where: Any, expected: str) 
         ("price < '5'", "price is a number"),
         ("brand = 5", "brand is a text"),
         ("organic < true", "truth values"),
-        ("(" * 1_900 + "price < 5" + ")" * 1_900, "nested"),
+        ("(" * 1_900 + "price < 5" + ")" * 1_900, "nested levels"),
         ("(" * 9_000 + "price < 5", "characters"),
         (" or ".join(["price < 5"] * 101), "conditions"),
         ({"$where": "1"}, "unknown operator"),
         ({"price": {"$regex": "5"}}, "unknown operator"),
         ({"price": {"$lt": None}}, "None"),
         ({"price": {"$lt": math.nan}}, "nan"),
-        ({"price": [1, 2]}, "compares with"),
-        ({"price": {}}, "no condition"),
+        ({"price": [1, 2]}, "takes a number"),
+        ({"price": {}}, "has no condition"),
         ({"price": {"$in": 5}}, "list"),
         ({"price": {"$in": "abc"}}, "list"),
         ({"price": {"$in": [0] * 1_001}}, "at most"),
@@ -141,28 +138,28 @@ def test_meaning(catalogue: CaptionStore, text: str, where: Any, expected: str) 
         (lambda document: True, "mapping"),
     ],
 )
-def test_what_is_not_understood_is_refused(catalogue: CaptionStore, where: Any, says: str) -> None:
-    with pytest.raises(FilterError, match=f"(?s).*{says}"):
+def test_an_invalid_filter_is_refused(catalogue: CaptionStore, where: Any, message: str) -> None:
+    with pytest.raises(FilterError, match=f"(?s).*{message}"):
         catalogue.product_ids(where)
     with pytest.raises(FilterError):
         catalogue.search_products("apple", where=where)
 
 
-def test_deep_nesting_is_refused(catalogue: CaptionStore) -> None:
+def test_too_many_nested_levels_are_refused(catalogue: CaptionStore) -> None:
     where: dict[str, Any] = {"price": 1}
     for _ in range(5_000):
         where = {"$not": where}
-    with pytest.raises(FilterError, match="nested"):
+    with pytest.raises(FilterError, match="nested levels"):
         catalogue.product_ids(where)
 
 
-def test_what_sqlite_cannot_hold_still_compares(catalogue: CaptionStore) -> None:
+def test_numbers_beyond_the_range_of_sqlite_can_be_compared(catalogue: CaptionStore) -> None:
     assert len(catalogue.product_ids({"price": {"$lt": 10**400}})) == 3
     assert catalogue.product_ids({"price": {"$lt": -(10**30)}}) == []
     assert len(catalogue.product_ids("price < 1e999")) == 3
 
 
-# --- nothing of a filter ever becomes SQL, and it means what SQL means ------------------------------------------------
+# --- no text of a filter becomes SQL, and comparisons follow SQL ----- ------------------------------------------------
 
 SCALARS = st.one_of(
     st.booleans(),
@@ -204,7 +201,7 @@ FILTERS = st.recursive(
 
 
 def _holds(where: dict[str, Any], facts: dict[str, Any]) -> bool | None:
-    """Kleene's logic, as SQL has it: ``None`` is unknown."""
+    """Evaluates a filter with the three-valued logic of SQL; ``None`` means unknown."""
     return _all([_part(name, value, facts) for name, value in where.items()])
 
 
@@ -265,7 +262,7 @@ def _names(where: Any) -> Iterator[str]:
 
 @given(FILTERS)
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_filter_means_what_it_says_or_is_refused(catalogue: CaptionStore, where: dict[str, Any]) -> None:
+def test_a_generated_filter_matches_as_expected_or_is_refused(catalogue: CaptionStore, where: dict[str, Any]) -> None:
     before = catalogue.stats()
     try:
         condition = compile_filter(where)
@@ -277,14 +274,14 @@ def test_a_filter_means_what_it_says_or_is_refused(catalogue: CaptionStore, wher
     assert {word for word in words if not re.fullmatch(r"part\d+", word)} <= TOKENS
     assert condition.sql.count("?") == len(condition.parameters)
     assert catalogue.stats() == before
-    if "$like" not in _names(where):  # SQLite's own, not to be written again here
+    if "$like" not in _names(where):  # its expected result would need an implementation of LIKE
         expected = {f"product:{product.id}" for product in PRODUCTS if _holds(where, _facts(product)) is True}
         assert set(found) == expected
 
 
 @given(st.text(st.sampled_from("price<>=!'\"();-%?:,.$x1 andorlikebetwinulselct*/\n\x00"), max_size=40))
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_text_is_understood_or_refused(catalogue: CaptionStore, text: str) -> None:
+def test_a_generated_text_is_parsed_or_refused(catalogue: CaptionStore, text: str) -> None:
     try:
         found = catalogue.product_ids(text)
     except FilterError:
@@ -302,7 +299,7 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def mixed() -> Iterator[CaptionStore]:
-    """Products and documents, of which one claims to be a product; each product with a picture and its caption."""
+    """Products, each with an image and its caption, and documents, one of which has the id of a product."""
     with CaptionStore.in_memory(HashEmbeddings(), pictures=HashPictures()) as store:
         pictures = {product.id: picture("red", product.id) for product in PRODUCTS}
         store.put_products([shown(product, pictures[product.id], picture("blue")) for product in PRODUCTS])
@@ -313,18 +310,16 @@ def mixed() -> Iterator[CaptionStore]:
 
 @given(FILTERS)
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_filter_means_the_same_for_products_documents_captions_and_pictures(
-    mixed: CaptionStore, where: dict[str, Any]
-) -> None:
+def test_a_filter_has_the_same_meaning_for_all_kinds_of_entries(mixed: CaptionStore, where: dict[str, Any]) -> None:
     if "$like" in _names(where):
         return
-    for _ in range(2):  # the second time from memory
+    for _ in range(2):  # the second time from the cache
         try:
             found = mixed.similarity_search("x", k=99, filter=where)
         except FilterError:
             return
         products = {product.id for product in PRODUCTS if _holds(where, _facts(product)) is True}
-        # A list can be asked for, but not be compared.
+        # A list can be tested for existence, but not compared.
         plain = {name for name, metadata in DOCUMENTS.items() if _holds(where, metadata) is True}
         if "category" not in str(where):
             assert {hit.id for hit in found if hit.id in DOCUMENTS} == plain
@@ -332,110 +327,35 @@ def test_a_filter_means_the_same_for_products_documents_captions_and_pictures(
         assert {hit.page_content for hit in found if hit.metadata.get("kind") == "caption"} == products
         try:
             assert mixed.product_ids(where) == sorted(products)
-        except FilterError:  # a type that no product's field can have
+        except FilterError:  # the value has another type than the product field
             return
         pictures = mixed.nearest_pictures(picture("red"), k=99, where=where, exclude_products=["pear"])
         showing = {shown_by.id for hit in pictures for shown_by in hit.products}
         assert showing == products - {"pear"}
-        assert len(pictures) == len(showing) + bool(showing)  # each its own, and the one that all share
+        assert len(pictures) == len(showing) + bool(showing)  # one image of each product, and the image that all share
 
 
-def test_a_filter_may_be_nested_as_deep_as_allowed(catalogue: CaptionStore) -> None:
+def test_a_filter_can_have_the_maximum_number_of_levels(catalogue: CaptionStore) -> None:
     where: dict[str, Any] = {"kg": {"$in": ["two", 1, True]}}
     for depth in range(30):
         where = {"$or" if depth % 2 else "$and": [where, {"price": {"$gt": depth}, "title": {"$exists": True}}]}
     assert catalogue.product_ids(where) == ["saw"]
-    with pytest.raises(FilterError, match="nested"):
+    with pytest.raises(FilterError, match="nested levels"):
         catalogue.product_ids({"$or": [where]})
 
 
-def test_a_filter_may_have_as_many_conditions_as_allowed(catalogue: CaptionStore) -> None:
+def test_a_filter_can_have_the_maximum_number_of_conditions(catalogue: CaptionStore) -> None:
     leaf = {"kg": {"$nin": ["one", 2, True]}}
     assert catalogue.product_ids({"$or": [leaf] * 100}) == ["pear"]
     assert catalogue.product_ids({"$and": [leaf] * 100}) == ["pear"]
     assert catalogue.product_ids({"$and": [{"brand": {"$exists": False}}] * 100}) == ["gift", "pear"]
 
 
-# --- remembered, but never longer than it holds -----------------------------------------------------------------------
+# --- filters and search -----------------------------------------------------------------------------------------------
 
 
-def test_what_a_filter_lets_pass_is_up_to_date_after_any_write_by_anyone(
-    path: Path, reopen: Callable[..., CaptionStore]
-) -> None:
-    red, blue = picture("red"), picture("blue")
-    reader, writer = reopen(), reopen()
-
-    def found() -> tuple[str, ...]:
-        by_words = [hit.product.id for hit in reader.search_products("mug", k=99, where="price < 5")]
-        by_looks = [name.id for hit in reader.nearest_pictures(red, k=99, where="price < 5") for name in hit.products]
-        documents = [hit.id or "" for hit in reader.similarity_search("mug", k=99, filter="price < 5")]
-        assert sorted(by_words) == reader.product_ids("price < 5")
-        return " ".join(sorted(by_words)), " ".join(sorted(by_looks)), " ".join(sorted(documents))
-
-    assert found() == ("", "", "")
-    writer.put_products([shown(Product(id="1", price=1), red), shown(Product(id="2", price=9), red)])
-    assert found() == found() == ("1", "1", "product:1")
-    writer.put_products([shown(Product(id="2", price=2), red)])
-    assert found() == found() == ("1 2", "1 2", "product:1 product:2")
-    writer.put_products([shown(Product(id="1", price=1))])  # its picture is gone, all else is the same
-    assert found() == found() == ("1 2", "2", "product:1 product:2")
-    writer.put_products([shown(Product(id="1", price=1), blue)])
-    assert found() == found() == ("1 2", "1 2", "product:1 product:2")
-    said = caption(blue, "a mug")
-    writer.put_captions([said])
-    assert found() == found() == ("1 2", "1 2", f"caption:{said.key} product:1 product:2")
-    writer.add_texts(["a"], [{"price": 3}], ids=["a"])
-    assert found() == found() == ("1 2", "1 2", f"a caption:{said.key} product:1 product:2")
-    writer.delete(["a"])
-    writer.delete_products(["1"])
-    assert found() == found() == ("2", "2", "product:2")
-
-
-def test_a_transaction_that_began_earlier_neither_takes_nor_leaves_newer_sets(store: CaptionStore) -> None:
-    condition = compile_filter("price < 5")
-    assert condition is not None
-    selections = Selections()
-    store.put_products([shown(Product(id="1", price=1))])
-    with store._database.read() as early:
-        early.execute("SELECT count(*) FROM entries").fetchone()  # from here on it sees this state
-        store.put_products([shown(Product(id="2", price=2))])
-        for _ in range(2):
-            assert len(entries.matching(early, selections, condition)) == 1
-            with store._database.read() as late:
-                assert len(entries.matching(late, selections, condition)) == 2
-
-
-def test_only_the_latest_sets_are_remembered(store: CaptionStore) -> None:
-    selections = Selections()
-    made = []
-
-    def make(number: int) -> IdSet:
-        made.append(number)
-        return IdSet(np.array([number]))
-
-    with store._database.read() as connection:
-        for number in [*range(100), 99, 0]:
-            got = selections.get(connection, Condition(str(number)), "matching", lambda number=number: make(number))  # type: ignore[misc]
-            assert got.ids().tolist() == [number]
-    assert made == [*range(100), 0]
-
-
-def test_a_set_of_ids() -> None:
-    ids = np.array([9, 1, 64, 9])
-    found = IdSet(ids)
-    assert (len(found), found.ids().tolist()) == (3, [1, 9, 64])
-    assert [entry for entry in range(200) if entry in found] == [1, 9, 64]
-    assert found.without(np.array([9, 500])).ids().tolist() == [1, 64]
-    assert found.without(np.array([2], dtype=np.int64)) is found
-    nothing = IdSet(np.zeros(0, dtype=np.int64))
-    assert (len(nothing), nothing.ids().tolist(), 0 in nothing) == (0, [], False)
-
-
-# --- before the top-k ------------------------------------------------------------------------------------------------
-
-
-def test_filters_come_before_the_top_k() -> None:
-    """The only match is among the farthest of 10,000: a filter after the top-k would find nothing."""
+def test_a_filter_is_applied_before_the_nearest_entries_are_chosen() -> None:
+    """The only match is one of the farthest of 10,000 entries, so a filter after the search would find nothing."""
     with CaptionStore.in_memory(HashEmbeddings(16)) as store:
         store.add_texts(["apple"] * 10_000)
         store.add_texts(["spanner"], [{"kind": "tool"}], ids=["spanner"])
@@ -443,5 +363,5 @@ def test_filters_come_before_the_top_k() -> None:
         found = [document.id for document in store.similarity_search("apple", k=2, filter={"kind": "tool"})]
         assert found == ["spanner"]
         assert [hit.product.id for hit in store.search_products("apple", k=2, where="price < 2")] == ["hammer"]
-        # Documents that are no products do not starve the search for products either.
+        # Documents that are not products do not displace products in a search for products.
         assert [hit.product.id for hit in store.search_products("apple", k=2)] == ["hammer"]

@@ -12,12 +12,12 @@ from caslie_tools.domain import Product
 from caslie_tools.exceptions import FilterError, InputError
 from caslie_tools.store import CaptionStore, StoreRetriever
 from tests.doubles import HashEmbeddings
-from tests.store.conftest import caption, picture, shown
+from tests.store.items import caption, picture, shown
 
 
 class TestVectorStore(VectorStoreIntegrationTests):
     @pytest.fixture
-    def vectorstore(self) -> Iterator[VectorStore]:  # type: ignore[override] # as LangChain's own template has it
+    def vectorstore(self) -> Iterator[VectorStore]:  # type: ignore[override] # as in the template of LangChain
         with CaptionStore.in_memory(self.get_embeddings()) as store:
             yield store
 
@@ -64,14 +64,14 @@ def test_scores_are_cosines_and_relevance_is_between_0_and_1(fruit: CaptionStore
 
 
 class Opposites(HashEmbeddings):
-    """``no`` is the very opposite of ``yes``."""
+    """The vector of ``no`` is the opposite of the vector of ``yes``."""
 
     def embed_query(self, text: str) -> list[float]:
         sign = -1 if text == "no" else 1
         return [sign * value for value in super().embed_query("yes")]
 
 
-def test_relevance_of_the_opposite_is_0_not_negative() -> None:
+def test_the_relevance_of_an_opposite_vector_is_0() -> None:
     with CaptionStore.from_texts(["yes"], Opposites()) as store:
         assert store.similarity_search_with_score("no")[0][1] == pytest.approx(-1)
         ((_, least),) = store.similarity_search_with_relevance_scores("no")
@@ -83,7 +83,7 @@ def test_relevance_of_the_opposite_is_0_not_negative() -> None:
 
 
 @pytest.mark.parametrize("where", [{"price": {"$gt": 10}}, "price > 10"])
-def test_every_search_takes_a_filter(fruit: CaptionStore, where: Any) -> None:
+def test_every_search_accepts_a_filter(fruit: CaptionStore, where: Any) -> None:
     vector = HashEmbeddings().embed_query("red apple")
     found = [
         fruit.similarity_search("red apple", filter=where),
@@ -97,7 +97,7 @@ def test_every_search_takes_a_filter(fruit: CaptionStore, where: Any) -> None:
     assert [[document.id for document in documents] for documents in found] == [["spanner"]] * 7
 
 
-async def test_async_searches_take_a_filter_too(fruit: CaptionStore) -> None:
+async def test_async_searches_accept_a_filter(fruit: CaptionStore) -> None:
     found = await fruit.asimilarity_search("red apple", filter={"price": 2})
     assert [document.id for document in found] == ["green"]
     assert [document.id for document in await fruit.amax_marginal_relevance_search("x", k=1, filter="price = 3")] == [
@@ -105,7 +105,7 @@ async def test_async_searches_take_a_filter_too(fruit: CaptionStore) -> None:
     ]
 
 
-def test_retriever_with_threshold_and_diversity(fruit: CaptionStore) -> None:
+def test_the_retriever_supports_a_threshold_and_diversity(fruit: CaptionStore) -> None:
     near = fruit.as_retriever(search_type="similarity_score_threshold", search_kwargs={"score_threshold": 0.9})
     assert [document.id for document in near.invoke("red apple")] == ["red"]
     diverse = fruit.as_retriever(search_type="mmr", k=2, search_kwargs={"lambda_mult": 0.0})
@@ -113,7 +113,7 @@ def test_retriever_with_threshold_and_diversity(fruit: CaptionStore) -> None:
     assert fruit.as_retriever(k=2).invoke("red apple") == fruit.similarity_search("red apple", k=2)
 
 
-def test_diversity_avoids_what_is_alike(store: CaptionStore) -> None:
+def test_diversity_avoids_similar_documents(store: CaptionStore) -> None:
     store.add_texts(["apple", "apple", "pear tree apple"], ids=["a", "b", "c"])
     assert [document.id for document in store.max_marginal_relevance_search("apple", k=2, lambda_mult=0.1)] == [
         "a",
@@ -121,22 +121,22 @@ def test_diversity_avoids_what_is_alike(store: CaptionStore) -> None:
     ]
 
 
-def test_a_misspelt_argument_is_refused_not_ignored(fruit: CaptionStore) -> None:
+def test_an_unknown_argument_is_refused(fruit: CaptionStore) -> None:
     with pytest.raises(InputError, match="filters"):
         fruit.similarity_search("red apple", filters={"price": 2})
 
 
 @pytest.mark.parametrize("k", [0, -1])
-def test_nothing_is_asked_for(fruit: CaptionStore, k: int) -> None:
+def test_a_count_below_1_returns_no_documents(fruit: CaptionStore, k: int) -> None:
     assert fruit.similarity_search("red apple", k=k) == []
     assert fruit.max_marginal_relevance_search("red apple", k=k) == []
 
 
-def test_more_than_there_is(fruit: CaptionStore) -> None:
+def test_a_count_above_the_number_of_documents_returns_all(fruit: CaptionStore) -> None:
     assert len(fruit.similarity_search("red apple", k=1000)) == 4
 
 
-def test_metadata_is_never_shared(fruit: CaptionStore) -> None:
+def test_metadata_is_copied(fruit: CaptionStore) -> None:
     given = {"nested": {"list": [1]}}
     fruit.add_texts(["x"], [given], ids=["x"])
     given["nested"]["list"].append(2)
@@ -146,21 +146,21 @@ def test_metadata_is_never_shared(fruit: CaptionStore) -> None:
     assert fruit.get_by_ids(["x"])[0].metadata == {"nested": {"list": [1]}}
 
 
-def test_all_or_none_of_the_documents_are_stored(store: CaptionStore) -> None:
+def test_invalid_documents_are_refused_and_none_is_stored(store: CaptionStore) -> None:
     with pytest.raises(InputError, match="'b'"):
         store.add_texts(["a", "b"], [{}, {"when": object()}], ids=["a", "b"])
     with pytest.raises(InputError, match="reserved"):
         store.add_texts(["a", "b"], ids=["a", "product:b"])
-    with pytest.raises(InputError, match="2 texts"):
+    with pytest.raises(InputError, match="there are 2 texts"):
         store.add_texts(["a", "b"], ids=["a"])
-    with pytest.raises(InputError, match="2 texts"):
+    with pytest.raises(InputError, match="there are 2 texts"):
         store.add_texts(["a", "b"], [{}])
     with pytest.raises(InputError, match="Unicode"):
         store.add_texts(["a", "\ud800"], ids=["a", "b"])
     assert store.stats().documents == 0
 
 
-def test_deleting_everything_leaves_the_products(store: CaptionStore) -> None:
+def test_deleting_all_documents_keeps_the_products(store: CaptionStore) -> None:
     store.put_products([shown(Product(id="1", title="apple"))])
     store.add_texts(["a", "b"])
     assert store.delete() is True
@@ -169,29 +169,40 @@ def test_deleting_everything_leaves_the_products(store: CaptionStore) -> None:
         store.delete(["product:1"])
 
 
-def test_products_and_captions_are_documents_too(store: CaptionStore) -> None:
+def test_products_and_captions_are_documents(store: CaptionStore) -> None:
     red = picture("red")
     product = Product(id="7", title="Mug", category="Kitchen", brand="Ember", price=9.5, attributes={"ml": 350})
     store.put_products([shown(product, red)])
-    said = caption(red, "A mug with a cork base", "what is the base made of")
-    store.put_captions([said])
+    described = caption(red, "A mug with a cork base", "what is the base made of")
+    store.put_captions([described])
     store.add_texts(["mug rug"], [{"kind": "note"}], ids=["note"])
     found = {document.id: document for document in store.similarity_search("cork mug", k=9)}
-    assert set(found) == {"product:7", f"caption:{said.key}", "note"}
-    describing = {"title": "Mug", "category": "Kitchen", "brand": "Ember", "price": 9.5, "attributes": {"ml": 350}}
-    assert found["product:7"].metadata == {"kind": "product", "products": ["7"], "images": [red.sha256], **describing}
+    assert set(found) == {"product:7", f"caption:{described.key}", "note"}
+    product_metadata = {
+        "title": "Mug",
+        "category": "Kitchen",
+        "brand": "Ember",
+        "price": 9.5,
+        "attributes": {"ml": 350},
+    }
+    assert found["product:7"].metadata == {
+        "kind": "product",
+        "products": ["7"],
+        "images": [red.sha256],
+        **product_metadata,
+    }
     assert found["product:7"].page_content == product.text
-    metadata = found[f"caption:{said.key}"].metadata
+    metadata = found[f"caption:{described.key}"].metadata
     assert metadata["kind"] == "caption"
     assert metadata["products"] == ["7"]
     assert metadata["image"] == red.sha256
     assert metadata["focus"] == "what is the base made of"
-    assert metadata | describing == metadata
+    assert metadata | product_metadata == metadata
     assert json.loads(json.dumps(metadata)) == metadata
     assert store.get_by_ids([*found, "product:8", "caption:8", "8"]) == list(found.values())
 
 
-def test_a_filter_holds_for_products_captions_and_documents(store: CaptionStore) -> None:
+def test_a_filter_applies_to_products_captions_and_documents(store: CaptionStore) -> None:
     red, blue = picture("red"), picture("blue")
     store.put_products([shown(Product(id="1", price=5), red), shown(Product(id="2", price=50), blue)])
     store.put_captions([caption(red, "red thing"), caption(blue, "blue thing")])
@@ -200,14 +211,14 @@ def test_a_filter_holds_for_products_captions_and_documents(store: CaptionStore)
     assert found == {"product:1", f"caption:{caption(red, '').key}", "a"}
 
 
-def test_filters_of_documents_may_contradict_a_products_types(store: CaptionStore) -> None:
+def test_documents_can_have_metadata_of_other_types_than_products(store: CaptionStore) -> None:
     store.add_texts(["a"], [{"id": 1}], ids=["a"])
     assert len(store.similarity_search("a", filter={"id": 1})) == 1
     with pytest.raises(FilterError, match="price is a number"):
         store.search_products("a", where={"price": "cheap"})
 
 
-def test_documents_keep_their_order_and_ids_through_add_documents(store: CaptionStore) -> None:
+def test_add_documents_keeps_order_and_ids(store: CaptionStore) -> None:
     ids = store.add_documents([Document("x", id="1"), Document("y")])
     assert ids[0] == "1"
     assert [document.page_content for document in store.get_by_ids([ids[1], "1"])] == ["y", "x"]

@@ -1,4 +1,4 @@
-"""Opening a store: what is there, what is not, and what cannot be used."""
+"""Opening a store: missing, damaged and foreign stores, other models, and concurrent writers."""
 
 import sqlite3
 import threading
@@ -17,7 +17,7 @@ from caslie_tools.exceptions import (
 )
 from caslie_tools.store import CaptionStore
 from tests.doubles import HashEmbeddings, HashPictures
-from tests.store.conftest import caption, picture, shown
+from tests.store.items import caption, picture, shown
 
 Reopen = Callable[..., CaptionStore]
 
@@ -30,11 +30,11 @@ def test_a_new_store_is_empty(store: CaptionStore, path: Path) -> None:
     assert stats.schema_version == 1
 
 
-def test_stats_count(store: CaptionStore) -> None:
+def test_stats_count_all_items(store: CaptionStore) -> None:
     red = picture("red")
     store.put_products([shown(Product(id="1"), red)])
     store.put_captions([caption(red, "red")])
-    store.put_observation(red.sha256, "eye", {})
+    store.put_observation(red.sha256, "model", {})
     store.add_texts(["a", "b"])
     stats = store.stats()
     assert (stats.products, stats.images, stats.captions, stats.documents, stats.observations) == (1, 1, 1, 2, 1)
@@ -42,14 +42,14 @@ def test_stats_count(store: CaptionStore) -> None:
     assert (stats.text_model, stats.picture_model) == ("hash-embeddings-256", "colour-histogram")
 
 
-def test_none_there(path: Path, reopen: Reopen) -> None:
+def test_a_missing_store(path: Path, reopen: Reopen) -> None:
     with pytest.raises(StoreNotFoundError, match="index a catalogue"):
         reopen(create=False)
     assert not path.exists()
 
 
 @pytest.mark.parametrize("left", [b"", None], ids=["an empty file", "a log without tables"])
-def test_a_creation_that_was_killed_is_taken_up(path: Path, reopen: Reopen, left: bytes | None) -> None:
+def test_an_interrupted_creation_is_completed(path: Path, reopen: Reopen, left: bytes | None) -> None:
     path.mkdir()
     file = path / "store.sqlite"
     if left is None:
@@ -63,20 +63,20 @@ def test_a_creation_that_was_killed_is_taken_up(path: Path, reopen: Reopen, left
     reopen().add_texts(["a"])
 
 
-def test_not_a_directory(path: Path, reopen: Reopen) -> None:
+def test_a_path_that_is_not_a_directory(path: Path, reopen: Reopen) -> None:
     path.write_text("a file")
-    with pytest.raises(StoreError, match="cannot make a store"):
+    with pytest.raises(StoreError, match="cannot create a store"):
         reopen()
 
 
-def test_damaged(path: Path, reopen: Reopen) -> None:
+def test_a_damaged_database(path: Path, reopen: Reopen) -> None:
     path.mkdir()
     (path / "store.sqlite").write_bytes(b"no database at all" * 1_000)
     with pytest.raises(StoreError, match="move it away"):
         reopen()
 
 
-def test_another_programs_database(path: Path, reopen: Reopen) -> None:
+def test_a_database_of_another_program(path: Path, reopen: Reopen) -> None:
     path.mkdir()
     with sqlite3.connect(path / "store.sqlite") as connection:
         connection.execute("CREATE TABLE recipes (name TEXT)")
@@ -87,7 +87,7 @@ def test_another_programs_database(path: Path, reopen: Reopen) -> None:
 
 
 @pytest.mark.parametrize("version", [0, 2])
-def test_another_version(path: Path, reopen: Reopen, version: int) -> None:
+def test_a_store_of_another_version(path: Path, reopen: Reopen, version: int) -> None:
     reopen().close()
     with sqlite3.connect(path / "store.sqlite") as connection:
         connection.execute(f"PRAGMA user_version = {version}")
@@ -96,7 +96,7 @@ def test_another_version(path: Path, reopen: Reopen, version: int) -> None:
         reopen()
 
 
-def test_a_closed_store_says_so(store: CaptionStore) -> None:
+def test_a_closed_store_cannot_be_used(store: CaptionStore) -> None:
     store.add_texts(["a"])
     store.close()
     store.close()
@@ -105,16 +105,16 @@ def test_a_closed_store_says_so(store: CaptionStore) -> None:
             use()
 
 
-def test_a_temporary_store_leaves_nothing_behind() -> None:
+def test_a_temporary_store_is_removed() -> None:
     with CaptionStore.in_memory(HashEmbeddings()) as store:
         store.add_texts(["a"])
         assert store.path.exists()
     assert not store.path.exists()
     path = CaptionStore.from_texts(["a"], HashEmbeddings()).path
-    assert not path.exists()  # nobody holds the store any more
+    assert not path.exists()  # the store object is no longer referenced
 
 
-def test_from_texts_in_a_directory(path: Path) -> None:
+def test_from_texts_can_create_a_store_in_a_directory(path: Path) -> None:
     with CaptionStore.from_texts(["a"], HashEmbeddings(), path=path, ids=["1"]):
         pass
     with CaptionStore.open(str(path), HashEmbeddings(), create=False) as store:
@@ -124,8 +124,8 @@ def test_from_texts_in_a_directory(path: Path) -> None:
 # --- models -----------------------------------------------------------------------------------------------------------
 
 
-class Namesake(HashEmbeddings):
-    """Bears another model's name and makes vectors of the same length."""
+class SameIdentity(HashEmbeddings):
+    """Has the identity of another model and returns vectors of the same length."""
 
     @property
     def identity(self) -> str:
@@ -135,7 +135,7 @@ class Namesake(HashEmbeddings):
         return super().embed_query(f"other {text}")
 
 
-def test_opening_and_listing_need_no_model(reopen: Reopen) -> None:
+def test_opening_and_listing_do_not_call_a_model(reopen: Reopen) -> None:
     with reopen() as store:
         store.put_products([shown(Product(id="1"), picture("red"))])
     embeddings, pictures = HashEmbeddings(), HashPictures()
@@ -148,7 +148,7 @@ def test_opening_and_listing_need_no_model(reopen: Reopen) -> None:
     assert pictures.embedded == []
 
 
-def test_another_model_is_refused_at_once(reopen: Reopen) -> None:
+def test_another_model_is_refused_when_the_store_is_opened(reopen: Reopen) -> None:
     with reopen() as store:
         store.put_products([shown(Product(id="1"), picture("red"))])
     with pytest.raises(StoreModelError, match=r"with 'hash-embeddings-256', not with 'other-256'"):
@@ -158,7 +158,7 @@ def test_another_model_is_refused_at_once(reopen: Reopen) -> None:
     reopen(pictures=None)
 
 
-def test_a_namesake_is_refused_when_it_is_first_used(reopen: Reopen) -> None:
+def test_another_model_with_the_same_identity_is_refused_at_its_first_use(reopen: Reopen) -> None:
     with reopen() as store:
         store.add_texts(["a"])
     for use in (
@@ -167,14 +167,14 @@ def test_a_namesake_is_refused_when_it_is_first_used(reopen: Reopen) -> None:
         lambda store: store.add_texts(["b"]),
         lambda store: store.put_products([shown(Product(id="1"))]),
     ):
-        with pytest.raises(StoreModelError, match="also called 'hash-embeddings-256'"):
-            use(reopen(embeddings=Namesake()))
+        with pytest.raises(StoreModelError, match="another model of the name 'hash-embeddings-256'"):
+            use(reopen(embeddings=SameIdentity()))
     assert reopen().stats().text_vectors == 1
 
 
-def test_a_model_of_another_length_is_refused(reopen: Reopen) -> None:
+def test_a_model_with_vectors_of_another_length_is_refused(reopen: Reopen) -> None:
     class Shorter(HashEmbeddings):
-        identity = HashEmbeddings().identity  # type: ignore[assignment] # a plain attribute will do
+        identity = HashEmbeddings().identity  # type: ignore[assignment] # an attribute instead of a property
 
     with reopen() as store:
         store.add_texts(["a"])
@@ -182,7 +182,7 @@ def test_a_model_of_another_length_is_refused(reopen: Reopen) -> None:
         reopen(embeddings=Shorter(32)).similarity_search("a")
 
 
-def test_two_models_that_begin_at_once_do_not_mix(reopen: Reopen) -> None:
+def test_the_second_of_two_models_in_an_empty_store_is_refused(reopen: Reopen) -> None:
     one, other = reopen(), reopen(embeddings=HashEmbeddings(identity="other"))
     one.add_texts(["a"])
     with pytest.raises(StoreModelError):
@@ -192,16 +192,16 @@ def test_two_models_that_begin_at_once_do_not_mix(reopen: Reopen) -> None:
     assert one.stats().text_vectors == 1
 
 
-def test_an_unused_store_takes_any_model(reopen: Reopen) -> None:
+def test_an_empty_store_accepts_any_model(reopen: Reopen) -> None:
     assert reopen().similarity_search("a") == []
     reopen(embeddings=HashEmbeddings(identity="other")).add_texts(["a"])
 
 
-def test_a_model_is_named_after_its_class_and_model() -> None:
-    from caslie_tools.store.vectors import identity_of
+def test_the_identity_of_a_model_is_its_class_and_model_name() -> None:
+    from caslie_tools.store.spaces import identity_of
 
     class Plain(HashEmbeddings):
-        identity = None  # type: ignore[assignment] # has none of its own
+        identity = None  # type: ignore[assignment] # no identity
 
     class Named(Plain):
         model = "text-embedding-9"
@@ -215,7 +215,7 @@ def test_a_model_is_named_after_its_class_and_model() -> None:
 # --- several writers --------------------------------------------------------------------------------------------------
 
 
-def test_a_busy_store(reopen: Reopen, path: Path) -> None:
+def test_a_locked_store_can_be_read_but_not_written(reopen: Reopen, path: Path) -> None:
     store = reopen(busy_timeout_seconds=0.05)
     store.add_texts(["a"], ids=["a"])
     writer = sqlite3.connect(path / "store.sqlite", isolation_level=None)
@@ -224,7 +224,7 @@ def test_a_busy_store(reopen: Reopen, path: Path) -> None:
         lambda: store.add_texts(["b"]),
         lambda: store.put_products([shown(Product(id="1"))]),
         lambda: store.put_captions([caption("a" * 64, "x")]),
-        lambda: store.put_observation("a" * 64, "eye", {}),
+        lambda: store.put_observation("a" * 64, "model", {}),
         lambda: store.delete(["a"]),
         lambda: store.delete_products(["a"]),
     ):
@@ -238,7 +238,7 @@ def test_a_busy_store(reopen: Reopen, path: Path) -> None:
     store.add_texts(["b"])
 
 
-def test_a_store_locked_altogether_cannot_be_opened(reopen: Reopen, path: Path) -> None:
+def test_a_store_with_an_exclusive_lock_cannot_be_opened(reopen: Reopen, path: Path) -> None:
     path.mkdir()
     owner = sqlite3.connect(path / "store.sqlite", isolation_level=None)
     owner.execute("BEGIN EXCLUSIVE")
@@ -249,7 +249,7 @@ def test_a_store_locked_altogether_cannot_be_opened(reopen: Reopen, path: Path) 
     reopen()
 
 
-def test_a_thread_waits_its_turn(reopen: Reopen) -> None:
+def test_a_thread_waits_for_another_thread_that_writes(reopen: Reopen) -> None:
     store = reopen(busy_timeout_seconds=0.05)
     store.add_texts(["a"])
     with store._database.write():
@@ -267,7 +267,7 @@ def test_a_thread_waits_its_turn(reopen: Reopen) -> None:
     assert len(failed) == 1
 
 
-def test_many_threads_at_once(store: CaptionStore) -> None:
+def test_threads_can_write_and_search_concurrently(store: CaptionStore) -> None:
     failed: list[BaseException] = []
 
     def work(number: int) -> None:

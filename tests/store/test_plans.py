@@ -1,4 +1,4 @@
-"""How SQLite goes about the store's queries: by an index wherever one serves, and none is left out."""
+"""The query plans of SQLite: every query of the store uses an index where there is one."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ import pytest
 from caslie_tools.domain import Product, QueryContext
 from caslie_tools.store import CaptionStore, database
 from tests.doubles import HashEmbeddings, HashPictures
-from tests.store.conftest import caption, picture, shown
+from tests.store.items import caption, picture, shown
 
 PACKAGE = Path(database.__file__).parent
 
@@ -22,21 +22,21 @@ _Query = tuple[str, tuple[Any, ...]]
 
 
 class _Recording(sqlite3.Connection):
-    """Notes every statement with one set of its parameters, and every line that runs one."""
+    """Records each statement with one example of its parameters, and each line that executes a statement."""
 
-    statements: dict[str, tuple[Any, ...]] = {}  # noqa: RUF012 (shared by all connections, which is the point)
+    statements: dict[str, tuple[Any, ...]] = {}  # noqa: RUF012 (shared by all connections)
     places: set[_Place] = set()  # noqa: RUF012 (as above)
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
-        self._note(sql, parameters)
+        self._record(sql, parameters)
         return super().execute(sql, parameters)
 
     def executemany(self, sql: str, parameters: Any, /) -> sqlite3.Cursor:
         rows = list(parameters)
-        self._note(sql, rows[0] if rows else None)
+        self._record(sql, rows[0] if rows else None)
         return super().executemany(sql, rows)
 
-    def _note(self, sql: str, parameters: Any) -> None:
+    def _record(self, sql: str, parameters: Any) -> None:
         frame = sys._getframe(2)
         self.places.add((frame.f_code.co_filename, frame.f_lineno))
         if parameters is not None:
@@ -44,9 +44,9 @@ class _Recording(sqlite3.Connection):
 
 
 def _use_everything(path: Path) -> None:
-    """Calls whatever the store offers, each in all the ways that lead to other queries."""
+    """Calls all methods of the store with arguments that lead to different queries."""
     red, blue, grey = picture("red"), picture("blue"), picture("grey")
-    said = caption(red, "a red thing", "which colour")
+    described = caption(red, "a red thing", "which colour")
     with CaptionStore.open(path, HashEmbeddings(), pictures=HashPictures()) as store:
         for price in (1, 2):
             store.put_products(
@@ -54,17 +54,17 @@ def _use_everything(path: Path) -> None:
                     shown(Product(id="1", title="mug", price=price), red, blue, None),
                     shown(Product(id="2", title="bowl", attributes={"set": True}), red),
                     shown(Product(id="3", title="cup"), grey),
-                    shown(Product(id="4", title="mug")),  # has no picture to be near to
+                    shown(Product(id="4", title="mug")),  # has no image
                 ]
             )
-            store.put_captions([said, caption(blue, ""), caption(grey, f"grey {price}")])
+            store.put_captions([described, caption(blue, ""), caption(grey, f"grey {price}")])
         store.put_products([shown(Product(id=f"other{n}", title=f"other {n}", price=n)) for n in range(50)])
-        store.put_observation(red.sha256, "eye", {"seen": 1})
+        store.put_observation(red.sha256, "model", {"seen": 1})
         store.add_texts(["one", "two", "three"], [{"price": 1}, {"price": 2}, {}], ids=["a", "b", "c"])
         filters: list[Any] = [
             None,
             "price < 5",
-            "title = 'mug'",  # few pass
+            "title = 'mug'",  # few products match
             "not (price < 5 or brand <> 'x') and title like '%u%'",
             "price in (1, 2) or title not in ('x') or title is null",
             {"$not": {"price": {"$between": [1, 3]}, "brand": {"$exists": True}}},
@@ -81,16 +81,16 @@ def _use_everything(path: Path) -> None:
             store.similarity_search("mug", k=99, filter=where)
             store.max_marginal_relevance_search("mug", filter=where)
         store.get_products(["1", "2"])
-        store.get_by_ids(["product:1", f"caption:{said.key}", "a"])
+        store.get_by_ids(["product:1", f"caption:{described.key}", "a"])
         store.product_digest("1")
         store.images_of("1")
         store.products_of(red.sha256)
-        store.get_caption(said.key)
+        store.get_caption(described.key)
         context = QueryContext(task="product_qa", focus="which colour is it")
         store.find_caption(red.sha256, context, captioner="camera", prompt_version="1", threshold=0.1)
         for arguments in ({}, {"product_id": "1"}, {"image": red.sha256}):
             store.captions(**arguments)
-        store.get_observation(red.sha256, "eye")
+        store.get_observation(red.sha256, "model")
         store.stats()
         store.checkpoint()
         store.delete_products(["1", "3"])
@@ -115,7 +115,7 @@ def recorded(
     _Recording.places.clear()
 
 
-def test_every_query_of_the_store_is_looked_at(recorded: tuple[Path, dict[str, tuple[Any, ...]], set[_Place]]) -> None:
+def test_every_query_of_the_store_is_recorded(recorded: tuple[Path, dict[str, tuple[Any, ...]], set[_Place]]) -> None:
     _, _, places = recorded
     missing = []
     for file in sorted(PACKAGE.glob("*.py")):
@@ -138,33 +138,33 @@ WHOLE = {
     "SELECT count(*) FROM entries WHERE space = 'text'": "counts",
     "SELECT count(*) FROM entries WHERE space = 'picture'": "counts",
     "DELETE FROM entries WHERE kind = 'document'": "removes all documents",
-    "SELECT EXISTS (SELECT 1 FROM entries WHERE kind = ?)": "ends at the first",
+    "SELECT EXISTS (SELECT 1 FROM entries WHERE kind = ?)": "stops at the first row",
 }
-"""The queries that may read a whole table, or all of one kind, and why."""
+"""Queries that are allowed to read a whole table, or all entries of a kind, and the reason."""
 
 
 WHOLE_PARTS = {
-    "entries WHERE kind IN ('product', 'document') EXCEPT": "most lack a value that is asked for",
-    "FROM entries AS e WHERE e.kind = 'product' AND e.id IN (": "many pass: their keys are read in one go",
+    "entries WHERE kind IN ('product', 'document') EXCEPT": "most entries lack the value",
+    "FROM entries AS e WHERE e.kind = 'product' AND e.id IN (": "many entries match, so all keys are read",
     "product_images.product = e.key WHERE e.kind = 'product' AND e.id IN (": "as above",
 }
-"""The same, of queries that a filter is a part of."""
+"""Parts of queries with a filter that are allowed to do the same."""
 
 
-def _may(sql: str) -> bool:
+def _is_allowed(sql: str) -> bool:
     return sql in WHOLE or any(part in sql for part in WHOLE_PARTS)
 
 
 def _reads_too_much(step: str) -> bool:
-    """Whether a step of a plan goes through a whole table, or through everything of one kind or space."""
+    """Returns whether a step of a plan reads a whole table, or all entries of a kind or space."""
     return (
-        "AUTOMATIC" in step  # an index made for this one query, from the whole table
+        "AUTOMATIC" in step  # SQLite builds an index over the whole table for this query
         or (step.startswith("SCAN") and not re.match(r"SCAN (CONSTANT|\(|m$|part\d+|sqlite_)", step))
         or re.search(r"\((kind|space)=\?\)$", step) is not None
     )
 
 
-def test_no_query_reads_a_whole_table_where_an_index_serves(
+def test_no_query_reads_a_whole_table_if_it_can_use_an_index(
     recorded: tuple[Path, dict[str, tuple[Any, ...]], set[_Place]],
 ) -> None:
     path, statements, _ = recorded
@@ -177,6 +177,6 @@ def test_no_query_reads_a_whole_table_where_an_index_serves(
                 costly[sql] = plan
     connection.close()
     assert len(statements) > 60
-    assert {sql: plan for sql, plan in costly.items() if not _may(sql)} == {}
+    assert {sql: plan for sql, plan in costly.items() if not _is_allowed(sql)} == {}
     assert set(WHOLE) <= set(statements)
     assert [part for part in WHOLE_PARTS if not any(part in sql for sql in statements)] == []

@@ -1,4 +1,4 @@
-"""Products by words, by picture and by both; pictures by pictures."""
+"""Searches for products by text, by image and by both, and for the nearest images."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from caslie_tools.exceptions import InputError, StoreError
 from caslie_tools.images.loading import LoadedImage
 from caslie_tools.store import CaptionStore
 from tests.doubles import COLOURS, HashEmbeddings, HashPictures
-from tests.store.conftest import caption, picture, shown
+from tests.store.items import caption, picture, shown
 
 PICTURES = {colour: picture(colour) for colour in COLOURS}
 
@@ -31,7 +31,7 @@ def _ids(hits: list) -> list[str]:  # type: ignore[type-arg] # hits of either ki
     return [hit.product.id for hit in hits]
 
 
-def test_by_words_a_product_is_as_near_as_its_text_or_best_caption(mugs: CaptionStore) -> None:
+def test_the_score_by_text_is_that_of_the_best_text_or_caption(mugs: CaptionStore) -> None:
     best, *_ = mugs.search_products("whale on the side", k=4)
     assert best.product.id == "blue"
     (match,) = best.matched
@@ -43,10 +43,10 @@ def test_by_words_a_product_is_as_near_as_its_text_or_best_caption(mugs: Caption
     assert best.matched[0].text == best.product.text
 
 
-def test_by_picture(mugs: CaptionStore) -> None:
+def test_the_score_by_image_is_that_of_the_best_image(mugs: CaptionStore) -> None:
     hits = mugs.search_products(picture=PICTURES["red"], k=9)
-    assert _ids(hits)[:2] == ["both", "red"]  # equally near: by id
-    assert set(_ids(hits)) == {"both", "red", "blue"}  # what has no picture is not found by one
+    assert _ids(hits)[:2] == ["both", "red"]  # equal scores are ordered by id
+    assert set(_ids(hits)) == {"both", "red", "blue"}  # products without an image are not found
     (match,) = hits[0].matched
     assert (match.kind, match.image, match.text) == ("image", PICTURES["red"].sha256, "")
     assert hits[0].score == pytest.approx(1)
@@ -54,10 +54,12 @@ def test_by_picture(mugs: CaptionStore) -> None:
 
 @pytest.mark.parametrize("weight", [0.0, 0.3, 0.5, 1.0])
 @pytest.mark.parametrize("k", [1, 2, 9])
-def test_by_both_the_score_is_the_weighted_sum(mugs: CaptionStore, weight: float, k: int) -> None:
-    words = {hit.product.id: hit.score for hit in mugs.search_products("red mug", k=9)}
-    looks = {hit.product.id: hit.score for hit in mugs.search_products(picture=PICTURES["red"], k=9)}
-    expected = {name: weight * words.get(name, 0) + (1 - weight) * looks.get(name, 0) for name in words | looks}
+def test_the_score_by_both_is_the_weighted_sum(mugs: CaptionStore, weight: float, k: int) -> None:
+    by_text = {hit.product.id: hit.score for hit in mugs.search_products("red mug", k=9)}
+    by_image = {hit.product.id: hit.score for hit in mugs.search_products(picture=PICTURES["red"], k=9)}
+    expected = {
+        name: weight * by_text.get(name, 0) + (1 - weight) * by_image.get(name, 0) for name in by_text | by_image
+    }
     order = sorted(expected, key=lambda name: (-round(expected[name], 6), name))
     hits = mugs.search_products("red mug", picture=PICTURES["red"], k=k, text_weight=weight)
     assert _ids(hits) == order[:k]
@@ -66,23 +68,23 @@ def test_by_both_the_score_is_the_weighted_sum(mugs: CaptionStore, weight: float
         assert [match.kind in ("product", "caption") for match in hit.matched] == [True, False][: len(hit.matched)]
 
 
-def test_by_both_is_exact_where_neither_side_alone_has_the_best(store: CaptionStore) -> None:
-    """The best by the sum is among the first of neither words nor pictures."""
-    only_words = [shown(Product(id=f"w{n:03}", title="amber honey jar")) for n in range(200)]
-    only_looks = [shown(Product(id=f"p{n:03}", title=f"thing{n}"), PICTURES["yellow"]) for n in range(200)]
-    middling = shown(Product(id="both", title="amber honey jar with a wooden spoon"), picture("yellow", "HONEY"))
-    store.put_products([*only_words, *only_looks, middling])
+def test_a_search_by_both_is_exact_if_neither_part_alone_finds_the_best_product(store: CaptionStore) -> None:
+    """The product with the best sum is among the first neither by text nor by image."""
+    only_text = [shown(Product(id=f"w{n:03}", title="amber honey jar")) for n in range(200)]
+    only_image = [shown(Product(id=f"p{n:03}", title=f"thing{n}"), PICTURES["yellow"]) for n in range(200)]
+    medium = shown(Product(id="both", title="amber honey jar with a wooden spoon"), picture("yellow", "HONEY"))
+    store.put_products([*only_text, *only_image, medium])
     assert _ids(store.search_products("amber honey jar", picture=PICTURES["yellow"], k=1)) == ["both"]
     assert "both" not in _ids(store.search_products("amber honey jar", k=200))
 
 
-def test_k_counts_products_however_many_captions_they_have(store: CaptionStore) -> None:
+def test_k_counts_products_and_not_captions(store: CaptionStore) -> None:
     store.put_products([shown(Product(id="loud"), PICTURES["red"]), shown(Product(id="calm", title="kettle"))])
     store.put_captions([caption(PICTURES["red"], f"kettle {n}", f"question {n}") for n in range(300)])
     assert set(_ids(store.search_products("kettle", k=2))) == {"loud", "calm"}
 
 
-def test_filters_hold_for_the_product_not_for_its_image(mugs: CaptionStore) -> None:
+def test_a_filter_applies_to_products_and_not_to_images(mugs: CaptionStore) -> None:
     assert _ids(mugs.search_products(picture=PICTURES["red"], k=9, where="price < 10")) == ["red"]
     assert set(_ids(mugs.search_products("mug", k=9, where={"price": 5}))) == {"red", "bare"}
     assert _ids(mugs.search_products("whale", k=9, where="price < 10")) != []
@@ -92,13 +94,13 @@ def test_filters_hold_for_the_product_not_for_its_image(mugs: CaptionStore) -> N
 
 
 @pytest.mark.parametrize("options", [{}, {"text": ""}, {"text": "  \n"}])
-def test_there_must_be_something_to_search_for(mugs: CaptionStore, options: dict[str, str]) -> None:
+def test_a_search_without_text_and_image_is_refused(mugs: CaptionStore, options: dict[str, str]) -> None:
     with pytest.raises(InputError, match="nothing to search for"):
         mugs.search_products(**options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("weight", [-0.1, 1.1, float("nan")])
-def test_the_weight_is_a_share(mugs: CaptionStore, weight: float) -> None:
+def test_a_weight_out_of_range_is_refused(mugs: CaptionStore, weight: float) -> None:
     with pytest.raises(InputError, match="text_weight"):
         mugs.search_products("mug", picture=PICTURES["red"], text_weight=weight)
 
@@ -116,10 +118,11 @@ def test_searches_agree_with_brute_force(store: CaptionStore) -> None:
         for n, colour in enumerate(list(COLOURS) * 12)
     ]
     store.put_products(items)
-    looks = dict(zip(PICTURES, np.array(pictures.embed_images(list(PICTURES.values()))), strict=True))
+    image_vectors = dict(zip(PICTURES, np.array(pictures.embed_images(list(PICTURES.values()))), strict=True))
     query = np.array(embeddings.embed_query("red thing 3"))
     totals = {
-        product.id: 0.7 * query @ np.array(embeddings.embed_query(product.text)) + 0.3 * looks["red"] @ looks[colour]
+        product.id: 0.7 * query @ np.array(embeddings.embed_query(product.text))
+        + 0.3 * image_vectors["red"] @ image_vectors[colour]
         for (product, _), colour in zip(items, list(COLOURS) * 12, strict=True)
         if product.price is not None and product.price > 20
     }
@@ -130,10 +133,10 @@ def test_searches_agree_with_brute_force(store: CaptionStore) -> None:
     )
 
 
-# --- pictures by pictures ---------------------------------------------------------------------------------------------
+# --- nearest images ---------------------------------------------------------------------------------------------------
 
 
-def test_nearest_pictures(mugs: CaptionStore) -> None:
+def test_the_nearest_images_have_their_products(mugs: CaptionStore) -> None:
     first, *others = mugs.nearest_pictures(PICTURES["red"], k=9)
     assert first.image == PICTURES["red"].sha256
     assert first.score == pytest.approx(1)
@@ -143,7 +146,7 @@ def test_nearest_pictures(mugs: CaptionStore) -> None:
 
 
 @pytest.mark.parametrize("kind", [list, np.array, tuple])
-def test_nearest_pictures_by_vector(mugs: CaptionStore, kind: type) -> None:
+def test_the_nearest_images_can_be_found_by_vector(mugs: CaptionStore, kind: type) -> None:
     vector = kind(HashPictures().embed_images([PICTURES["red"]])[0])
     assert mugs.nearest_pictures(vector, k=2) == mugs.nearest_pictures(PICTURES["red"], k=2)
     with pytest.raises(StoreError, match="length 3"):
@@ -155,10 +158,10 @@ def _images(store: CaptionStore, like: LoadedImage, **options: object) -> list[s
     return [names[hit.image] for hit in store.nearest_pictures(like, k=9, **options)]  # type: ignore[arg-type]
 
 
-def test_pictures_and_products_can_be_left_out(mugs: CaptionStore) -> None:
+def test_images_and_products_can_be_excluded(mugs: CaptionStore) -> None:
     red = PICTURES["red"]
     assert "red" not in _images(mugs, red, exclude_images=[red.sha256])
-    # Another product shows the same picture, so it stays, without the product that was left out.
+    # The image also belongs to another product, so it is returned with that product only.
     (hit, *_) = mugs.nearest_pictures(red, k=9, exclude_products=["red"])
     assert hit.image == red.sha256
     assert [product.id for product in hit.products] == ["both"]
@@ -166,17 +169,17 @@ def test_pictures_and_products_can_be_left_out(mugs: CaptionStore) -> None:
     assert _images(mugs, red, exclude_products=["red", "both", "blue", "unknown"]) == []
 
 
-def test_pictures_under_filters(mugs: CaptionStore) -> None:
+def test_the_nearest_images_can_be_filtered(mugs: CaptionStore) -> None:
     red = PICTURES["red"]
     assert _images(mugs, red, where="price < 10") == ["red"]
     (hit,) = mugs.nearest_pictures(red, k=9, where="price < 10")
     assert [product.id for product in hit.products] == ["red"]
     assert _images(mugs, red, where="price < 10", exclude_images=[red.sha256]) == []
-    # `both` shows red and passes the filter, but is left out; `red` is not, but does not pass.
+    # `both` has the red image and matches the filter, but is excluded. `red` is not excluded, but does not match.
     assert _images(mugs, red, where="price > 10", exclude_products=["both"]) == ["blue"]
 
 
-def test_one_far_picture_is_found_under_a_filter(store: CaptionStore) -> None:
+def test_a_distant_image_is_found_with_a_filter(store: CaptionStore) -> None:
     store.put_products([shown(Product(id=str(n)), picture("red", f"{n}")) for n in range(40)])
     store.put_products([shown(Product(id="far", brand="Kelp"), PICTURES["blue"])])
     assert _images(store, PICTURES["red"], where="brand = 'Kelp'") == ["blue"]

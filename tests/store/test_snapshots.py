@@ -1,4 +1,4 @@
-"""The FAISS files: derived, checked, and never believed more than SQLite."""
+"""Snapshots of the FAISS indexes: a snapshot is used only if it certainly matches the database."""
 
 import json
 import random
@@ -41,7 +41,7 @@ def test_a_snapshot_is_used(snapshot: Path, reopen: Reopen, caplog: pytest.LogCa
     assert caplog.records == []
 
 
-def test_a_snapshot_that_is_behind_is_caught_up(snapshot: Path, reopen: Reopen) -> None:
+def test_an_older_snapshot_is_updated(snapshot: Path, reopen: Reopen) -> None:
     old = snapshot.read_bytes()
     with reopen() as store:
         store.delete(WORDS[:10])
@@ -54,7 +54,7 @@ def test_a_snapshot_that_is_behind_is_caught_up(snapshot: Path, reopen: Reopen) 
     assert len(store.similarity_search("word1", k=99)) == 40
 
 
-def test_a_missing_snapshot_is_built_again(snapshot: Path, reopen: Reopen) -> None:
+def test_a_missing_index_is_built_again(snapshot: Path, reopen: Reopen) -> None:
     snapshot.unlink()
     store = reopen()
     assert _all_found(store)
@@ -82,7 +82,7 @@ def test_a_missing_snapshot_is_built_again(snapshot: Path, reopen: Reopen) -> No
         lambda data: b"x" * 10_000,
     ],
 )
-def test_a_damaged_snapshot_is_built_again(
+def test_a_damaged_index_is_built_again(
     snapshot: Path, reopen: Reopen, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -95,7 +95,7 @@ def test_a_damaged_snapshot_is_built_again(
     assert "again" in caplog.text
 
 
-def test_another_stores_snapshot_is_not_used(snapshot: Path, reopen: Reopen, tmp_path: Path) -> None:
+def test_a_snapshot_of_another_store_is_not_used(snapshot: Path, reopen: Reopen, tmp_path: Path) -> None:
     with CaptionStore.open(tmp_path / "other", HashEmbeddings()) as other:
         other.add_texts([word[::-1] for word in WORDS])
         other.checkpoint()
@@ -118,7 +118,7 @@ def test_a_snapshot_ahead_of_a_restored_database_is_not_used(snapshot: Path, reo
     assert store.similarity_search("after", k=1)[0].id == "after"
 
 
-# --- another history: the same ids with other vectors -----------------------------------------------------------------
+# --- another history: the same ids for other vectors ------------------------------------------------------------------
 
 
 def _restore(path: Path, database: bytes) -> None:
@@ -141,7 +141,7 @@ def test_a_snapshot_of_another_history_is_not_used(path: Path, reopen: Reopen) -
         store.checkpoint()
     _restore(path, copy)
     with reopen() as store:
-        store.add_texts(_named("second", 150))  # more than were lost, so that the snapshot is not ahead
+        store.add_texts(_named("second", 150))  # more than the lost texts, so that the snapshot is not newer
     expected = [*_named("first", 100), *_named("second", 150)]
     with reopen() as store:
         assert _all_found(store, expected)
@@ -150,8 +150,8 @@ def test_a_snapshot_of_another_history_is_not_used(path: Path, reopen: Reopen) -
     assert _all_found(reopen(), expected)
 
 
-def test_histories_that_differ_in_one_old_vector_are_told_apart(path: Path, reopen: Reopen) -> None:
-    """As if a catalogue were indexed again after a restore, with one title put right: all newer vectors agree."""
+def test_histories_that_differ_in_one_old_vector_are_distinguished(path: Path, reopen: Reopen) -> None:
+    """A catalogue is indexed again after a restore, with one title corrected, so all newer vectors are equal."""
     with reopen() as store:
         store.add_texts(["kept"])
     copy = (path / "store.sqlite").read_bytes()
@@ -164,7 +164,7 @@ def test_histories_that_differ_in_one_old_vector_are_told_apart(path: Path, reop
     assert _all_found(reopen(), ["kept", "corrected", *WORDS])
 
 
-def test_removals_of_another_history_are_not_taken_for_this_ones(path: Path, reopen: Reopen) -> None:
+def test_removals_of_another_history_are_not_applied(path: Path, reopen: Reopen) -> None:
     with reopen() as store:
         store.add_texts(WORDS, ids=WORDS)
         store.checkpoint()
@@ -197,7 +197,7 @@ def test_a_snapshot_of_lost_writes_is_not_used(path: Path, reopen: Reopen) -> No
     assert len(store.similarity_search("lost1", k=999)) == 250
 
 
-def test_a_copy_of_the_whole_directory_keeps_its_snapshot(
+def test_a_copy_of_the_directory_uses_its_snapshot(
     snapshot: Path, reopen: Reopen, path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -211,26 +211,26 @@ def test_a_copy_of_the_whole_directory_keeps_its_snapshot(
     assert caplog.records == []
 
 
-def test_the_database_knows_only_the_latest_snapshots(snapshot: Path, reopen: Reopen, path: Path) -> None:
+def test_the_database_keeps_only_the_latest_snapshot_names(snapshot: Path, reopen: Reopen, path: Path) -> None:
     store = reopen()
     for _ in range(20):
         store.checkpoint()
     with sqlite3.connect(path / "store.sqlite") as connection:
-        ((known,),) = connection.execute("SELECT value FROM meta WHERE name = 'text_snapshots'").fetchall()
+        ((stored,),) = connection.execute("SELECT value FROM meta WHERE name = 'text_snapshots'").fetchall()
     connection.close()
-    names = known.split()
+    names = stored.split()
     assert len(names) == len(set(names)) == 16
     assert json.loads(snapshot.read_bytes().partition(b"\n")[0])["snapshot"] == names[-1]
 
 
-# --- damage, bit by bit -----------------------------------------------------------------------------------------------
+# --- damaged bits -----------------------------------------------------------------------------------------------------
 
 
 def _with_flipped(data: bytes, bit: int) -> bytes:
     return data[: bit // 8] + bytes([data[bit // 8] ^ 1 << bit % 8]) + data[bit // 8 + 1 :]
 
 
-def test_no_byte_of_the_header_can_change_unnoticed(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_change_of_any_byte_of_the_header_is_detected(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     database = Database(path, create=True, durable=False)
     with database.write() as connection:
         connection.execute("INSERT INTO spaces VALUES ('text', 'any', 4, NULL)")
@@ -243,11 +243,11 @@ def test_no_byte_of_the_header_can_change_unnoticed(path: Path, caplog: pytest.L
     with database.read() as connection:
         index.catch_up(connection)
         index.save()
-    sound = index.path.read_bytes()
-    chance = random.Random(7)  # noqa: S311 (a seeded choice of bits, no secret)
-    for byte in range(sound.index(b"\n") + 1):
+    intact = index.snapshot_file.path.read_bytes()
+    chance = random.Random(7)  # noqa: S311 (a fixed seed)
+    for byte in range(intact.index(b"\n") + 1):
         bit = byte * 8 + chance.randrange(8)
-        index.path.write_bytes(_with_flipped(sound, bit))
+        index.snapshot_file.path.write_bytes(_with_flipped(intact, bit))
         caplog.clear()
         index = VectorIndex("text", database)
         with database.read() as connection:
@@ -257,21 +257,21 @@ def test_no_byte_of_the_header_can_change_unnoticed(path: Path, caplog: pytest.L
     database.close()
 
 
-def test_a_store_finds_everything_after_any_flipped_bit(
+def test_a_store_finds_everything_after_a_bit_flip(
     snapshot: Path, reopen: Reopen, caplog: pytest.LogCaptureFixture
 ) -> None:
-    chance = random.Random(7)  # noqa: S311 (a seeded choice of bits, no secret)
-    sound = snapshot.read_bytes()
-    header = (sound.index(b"\n") + 1) * 8
-    for bit in [*chance.sample(range(header), 25), *chance.sample(range(header, len(sound) * 8), 5)]:
-        snapshot.write_bytes(_with_flipped(sound, bit))
+    chance = random.Random(7)  # noqa: S311 (a fixed seed)
+    intact = snapshot.read_bytes()
+    header = (intact.index(b"\n") + 1) * 8
+    for bit in [*chance.sample(range(header), 25), *chance.sample(range(header, len(intact) * 8), 5)]:
+        snapshot.write_bytes(_with_flipped(intact, bit))
         with reopen() as store:
             assert _all_found(store, WORDS[::7])
             assert len({found.id for found in store.similarity_search("word1", k=99)}) == 50
     assert len(caplog.records) == 30
 
 
-def test_a_kill_between_writing_and_swapping_leaves_the_old_snapshot(snapshot: Path, reopen: Reopen) -> None:
+def test_a_process_killed_while_saving_keeps_the_old_snapshot(snapshot: Path, reopen: Reopen) -> None:
     before = snapshot.read_bytes()
     (snapshot.parent / f"{snapshot.name}.killed.tmp").write_bytes(before[:100])
     store = reopen()
@@ -279,7 +279,7 @@ def test_a_kill_between_writing_and_swapping_leaves_the_old_snapshot(snapshot: P
     assert snapshot.read_bytes() == before
 
 
-def test_what_a_kill_left_behind_is_swept_up_after_a_while(snapshot: Path, reopen: Reopen) -> None:
+def test_old_temporary_files_are_removed(snapshot: Path, reopen: Reopen) -> None:
     import os
 
     old, young = (snapshot.parent / f"{snapshot.name}.{name}.tmp" for name in ("old", "young"))
@@ -289,10 +289,10 @@ def test_what_a_kill_left_behind_is_swept_up_after_a_while(snapshot: Path, reope
     store = reopen()
     store.checkpoint()
     assert not old.exists()
-    assert young.exists()  # another process may be writing it
+    assert young.exists()  # another process may still write it
 
 
-def test_a_large_change_is_saved_at_the_end_a_small_one_is_not(snapshot: Path, reopen: Reopen) -> None:
+def test_closing_saves_a_large_change_but_not_a_small_one(snapshot: Path, reopen: Reopen) -> None:
     before = snapshot.read_bytes()
     with reopen() as store:
         store.add_texts(["one more"])
@@ -305,9 +305,9 @@ def test_a_large_change_is_saved_at_the_end_a_small_one_is_not(snapshot: Path, r
     assert len(reopen().similarity_search("more", k=99)) == 71
 
 
-def test_a_snapshot_that_cannot_be_written_costs_nothing(snapshot: Path, reopen: Reopen) -> None:
+def test_a_snapshot_that_cannot_be_written_loses_no_data(snapshot: Path, reopen: Reopen) -> None:
     snapshot.unlink()
-    snapshot.mkdir()  # in its place, so that it can neither be read nor swapped in
+    snapshot.mkdir()  # a directory cannot be read or replaced
     store = reopen()
     assert _all_found(store)
     with pytest.raises(StoreError, match="cannot write the index"):
@@ -318,13 +318,13 @@ def test_a_snapshot_that_cannot_be_written_costs_nothing(snapshot: Path, reopen:
     assert len(reopen().similarity_search("more", k=99)) == 70
 
 
-def test_no_pickle_anywhere(snapshot: Path) -> None:
+def test_no_file_of_the_store_is_a_pickle(snapshot: Path) -> None:
     for file in snapshot.parent.iterdir():
         assert not file.read_bytes().startswith(b"\x80")
         assert file.suffix in (".sqlite", ".faiss") or file.name.startswith("store.sqlite-")
 
 
-def test_an_open_store_sees_what_another_has_written(reopen: Reopen) -> None:
+def test_an_open_store_finds_what_another_store_has_written(reopen: Reopen) -> None:
     reader, writer = reopen(), reopen()
     writer.add_texts(["a", "b"], ids=["a", "b"])
     assert [found.id for found in reader.similarity_search("a", k=9)] == ["a", "b"]

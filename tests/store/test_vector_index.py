@@ -1,4 +1,4 @@
-"""The index of one space by itself: the hits are those of comparing with every vector."""
+"""The index of one space alone: its results are equal to a comparison with every vector."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from caslie_tools.store.database import Database
-from caslie_tools.store.selection import IdSet
+from caslie_tools.store.id_sets import IdSet
 from caslie_tools.store.vector_index import VectorIndex
 from caslie_tools.store.vectors import Vector, Vectors, to_blob, unit_vectors
 
@@ -22,7 +22,7 @@ def vectors() -> Vectors:
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory, vectors: Vectors) -> Iterator[VectorIndex]:
-    """Holds the vectors under the ids 1, 2, 3..."""
+    """An index of the vectors with the ids 1, 2, 3 and so on."""
     directory = tmp_path_factory.mktemp("index")
     database = Database(directory, create=True, durable=False)
     with database.write() as connection:
@@ -45,7 +45,7 @@ def _nearest(vectors: Vectors, query: Vector, count: int, among: np.ndarray) -> 
 
 @pytest.mark.parametrize("count", [1, 10, 150, COUNT, COUNT + 1])
 @pytest.mark.parametrize("selection", ["all", "allowed", "excluded", "both"])
-def test_hits_are_those_of_comparing_with_all(index: VectorIndex, vectors: Vectors, count: int, selection: str) -> None:
+def test_a_search_returns_the_nearest_entries(index: VectorIndex, vectors: Vectors, count: int, selection: str) -> None:
     among, options = np.arange(COUNT), {}
     if selection in ("allowed", "both"):
         among, options = CHOSEN, {"allowed": IdSet(CHOSEN + 1)}
@@ -59,7 +59,7 @@ def test_hits_are_those_of_comparing_with_all(index: VectorIndex, vectors: Vecto
         )
 
 
-def test_searches_at_once_do_not_disturb_each_other(index: VectorIndex, vectors: Vectors) -> None:
+def test_concurrent_searches_do_not_affect_each_other(index: VectorIndex, vectors: Vectors) -> None:
     queries = vectors[:200]
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(lambda query: index.search(query, 5), queries))

@@ -1,4 +1,4 @@
-"""What a model may answer, and what not."""
+"""Results of embedding models: which are accepted, and how vectors are stored."""
 
 from typing import Any
 
@@ -9,28 +9,29 @@ from langchain_core.embeddings import Embeddings
 from caslie_tools.domain import Product
 from caslie_tools.exceptions import ImageError, ModelError
 from caslie_tools.store import CaptionStore
-from caslie_tools.store.vectors import Recent, cosine, from_blob, to_blob, unit_vectors
+from caslie_tools.store.lru_cache import LruCache
+from caslie_tools.store.vectors import cosine, from_blob, to_blob, unit_vectors
 from tests.doubles import HashEmbeddings, HashPictures
-from tests.store.conftest import picture, shown
+from tests.store.items import picture, shown
 
 
-class Answering(Embeddings):
-    """Answers documents with whatever it is given."""
+class FixedEmbeddings(Embeddings):
+    """Returns a given result for documents."""
 
-    def __init__(self, answer: Any) -> None:
-        self.answer = answer
+    def __init__(self, result: Any) -> None:
+        self.result = result
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer  # type: ignore[no-any-return] # that is the point
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result  # type: ignore[no-any-return] # may be invalid on purpose
 
     def embed_query(self, text: str) -> list[float]:
         return [1.0, 0.0]
 
 
 @pytest.mark.parametrize(
-    ("answer", "says"),
+    ("result", "message"),
     [
         ([[1.0, 2.0], [3.0]], "different lengths"),
         ([["a", "b"], ["c", "d"]], "no vectors"),
@@ -44,21 +45,21 @@ class Answering(Embeddings):
         (ConnectionError("key=sk-secret"), r"failed \(ConnectionError\)"),
     ],
 )
-def test_unusable_answers_are_refused_and_nothing_is_stored(answer: Any, says: str) -> None:
-    with CaptionStore.in_memory(Answering(answer)) as store:
-        with pytest.raises(ModelError, match=says) as caught:
+def test_invalid_vectors_are_refused_and_nothing_is_stored(result: Any, message: str) -> None:
+    with CaptionStore.in_memory(FixedEmbeddings(result)) as store:
+        with pytest.raises(ModelError, match=message) as caught:
             store.add_texts(["a", "b"])
         assert "secret" not in str(caught.value)
         assert store.stats().text_vectors == 0
 
 
-def test_our_own_errors_pass_unchanged() -> None:
-    class Blind(HashPictures):
+def test_errors_of_this_package_are_not_wrapped() -> None:
+    class Failing(HashPictures):
         def embed_images(self, images: object) -> list[list[float]]:
             raise ImageError("too dark")
 
     with (
-        CaptionStore.in_memory(HashEmbeddings(), pictures=Blind()) as store,
+        CaptionStore.in_memory(HashEmbeddings(), pictures=Failing()) as store,
         pytest.raises(ImageError, match="too dark"),
     ):
         store.put_products([shown(Product(id="1"), picture("black"))])
@@ -71,24 +72,24 @@ def test_vectors_of_any_size_get_unit_length(scale: float) -> None:
     assert vectors.tolist() == [pytest.approx([0.6, 0.8]), [0, 0]]
 
 
-def test_a_zero_vector_is_like_nothing() -> None:
-    with CaptionStore.in_memory(Answering([[0.0, 0.0]])) as store:
+def test_a_zero_vector_has_the_cosine_0() -> None:
+    with CaptionStore.in_memory(FixedEmbeddings([[0.0, 0.0]])) as store:
         store.add_texts(["a"])
         assert [score for _, score in store.similarity_search_with_score("a")] == [0]
 
 
-def test_vectors_survive_storage_bit_by_bit() -> None:
+def test_a_stored_vector_is_returned_unchanged() -> None:
     vector = unit_vectors(np.random.default_rng(1).standard_normal((1, 384)), 1)[0]
     assert from_blob(to_blob(vector)).tobytes() == vector.tobytes()
     assert cosine(vector, vector) <= 1
 
 
-def test_only_the_latest_answers_are_remembered() -> None:
-    made: list[str] = []
+def test_the_cache_keeps_the_most_recently_used_results() -> None:
+    computed: list[str] = []
 
-    def make(name: str) -> str:
-        return recent.get(name, lambda: made.append(name) or name.upper())  # type: ignore[func-returns-value]
+    def get(name: str) -> str:
+        return cache.get(name, lambda: computed.append(name) or name.upper())  # type: ignore[func-returns-value]
 
-    recent: Recent[str, str] = Recent(2)
-    assert [make(name) for name in "abacab"] == list("ABACAB")
-    assert made == ["a", "b", "c", "b"]
+    cache: LruCache[str, str] = LruCache(2)
+    assert [get(name) for name in "abacab"] == list("ABACAB")
+    assert computed == ["a", "b", "c", "b"]

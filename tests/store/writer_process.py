@@ -1,6 +1,6 @@
-"""A process that writes products into a store until it is killed or done, and says each time what is stored.
+"""A process that writes products to a store, and prints a line after each write that was committed.
 
-Usage: ``python -m tests.store.writer DIRECTORY PREFIX COUNT``.
+Usage: ``python -m tests.store.writer_process DIRECTORY PREFIX COUNT``.
 """
 
 import sys
@@ -10,22 +10,22 @@ from caslie_tools.domain import Product
 from caslie_tools.images.loading import LoadedImage
 from caslie_tools.store import CaptionStore
 from tests.doubles import HashEmbeddings, HashPictures
-from tests.store.conftest import caption, picture, shown
+from tests.store.items import caption, picture, shown
 
 
 def product(name: str, revision: int, images: Sequence[LoadedImage]) -> tuple[Product, list[LoadedImage | None]]:
-    """A product of which every part tells the revision."""
+    """Returns a product with the revision in every part."""
     described = Product(id=name, title=f"{name} revision{revision}", price=revision, attributes={"revision": revision})
     return shown(described, *images, None)
 
 
 def pictures(name: str, revision: int) -> tuple[LoadedImage, LoadedImage]:
-    """One picture that all share, one of its own."""
+    """Returns an image that all products share, and an image of this product only."""
     return picture("grey"), picture("red", f"{name}.{revision}")
 
 
 def steps(prefix: str, count: int) -> Iterator[tuple[str, int]]:
-    """Names with revisions: a few products, written again and again."""
+    """Yields names and revisions: each of a few products is written repeatedly."""
     return ((f"{prefix}{step % 7}", step) for step in range(count))
 
 
@@ -34,7 +34,7 @@ def main(directory: str, prefix: str, count: str) -> None:
         for name, revision in steps(prefix, int(count)):
             images = pictures(name, revision)
             store.put_products([product(name, revision, images)])
-            print("product", name, revision, flush=True)  # noqa: T201 (this is how it acknowledges)
+            print("product", name, revision, flush=True)  # noqa: T201 (the acknowledgement of the write)
             store.put_captions([caption(images[1], f"caption of {name} {revision}")])
             print("caption", name, revision, flush=True)  # noqa: T201 (as above)
             if revision % 5 == 0:

@@ -1,7 +1,7 @@
-"""The textual spelling of a product filter: one SQL-like condition.
+"""Parses the text form of a product filter, an SQL-like condition, to its dictionary form.
 
-It is parsed as SQL and walked node by node; only what is listed here passes, and what comes out is the dictionary
-spelling of :mod:`caslie_tools.store.filters`. None of the text ever reaches the database.
+The text is parsed as SQL, and its syntax tree is converted node by node. Only the nodes listed here are accepted. The
+result is the dictionary form of :mod:`caslie_tools.store.filters`. The text itself never reaches the database.
 """
 
 from typing import Any, Final
@@ -11,7 +11,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from caslie_tools.exceptions import FilterError
-from caslie_tools.store.filters import PRODUCT_FIELDS
+from caslie_tools.store.facts import PRODUCT_FIELDS
 
 _MAX_LENGTH: Final = 4_000
 _HINT: Final = "supported: = != < <= > >= LIKE, IN (...), BETWEEN ... AND, IS [NOT] NULL, AND, OR, NOT, parentheses"
@@ -29,21 +29,24 @@ _FLIPPED: Final = {"$eq": "$eq", "$ne": "$ne", "$lt": "$gt", "$lte": "$gte", "$g
 
 
 def parse_filter(text: str) -> dict[str, Any]:
-    """Turns a condition such as ``price < 50 and brand = 'Fjord'`` into its dictionary spelling.
+    """Returns the dictionary form of a condition such as ``price < 50 and brand = 'Fjord'``.
 
-    A name with other than letters, digits and underscores stands in double quotes: ``"Protection class" = 'IP67'``.
+    A name with characters other than letters, digits and underscores must be in double quotes: ``"Protection class" =
+    'IP67'``.
 
     Raises:
-        FilterError: It is not one condition, or uses more of SQL than is supported.
+        FilterError: If the text is not a condition, or uses unsupported SQL.
     """
     if len(text) > _MAX_LENGTH:
-        raise FilterError(f"the filter has {len(text)} characters, at most {_MAX_LENGTH} are allowed: use a mapping")
+        raise FilterError(
+            f"the filter has {len(text)} characters, but at most {_MAX_LENGTH} are allowed; use a dictionary"
+        )
     try:
         return _condition(sqlglot.parse_one(text, into=exp.Condition, dialect="sqlite"))
     except SqlglotError as error:
         raise FilterError(f"the filter {text[:200]!a} is not a condition such as price < 50 ({_HINT})") from error
     except RecursionError as error:
-        raise FilterError("the filter is nested too deep: simplify it") from error
+        raise FilterError("the filter has too many nested levels; simplify it") from error
 
 
 def _condition(node: exp.Expr) -> dict[str, Any]:
@@ -55,7 +58,7 @@ def _condition(node: exp.Expr) -> dict[str, Any]:
         case exp.And() | exp.Or():
             _only(node, "this", "expression")
             name = "$and" if isinstance(node, exp.And) else "$or"
-            # One flat list for a chain: `a or b or c` is one level, however long it is.
+            # A chain such as `a or b or c` becomes one flat list, so its length does not add levels.
             return {name: [_condition(part) for part in node.flatten(unnest=False)]}
         case exp.In():
             _only(node, "this", "expressions")
@@ -66,7 +69,9 @@ def _condition(node: exp.Expr) -> dict[str, Any]:
         case exp.Is(expression=exp.Null()):
             return {_name(_only(node, "this", "expression").this): {"$exists": False}}
         case exp.Column():
-            raise FilterError(f"{_name(node)!a} alone is no condition: compare it, as in {_name(node)} = 'value'")
+            raise FilterError(
+                f"{_name(node)!a} is not a condition; compare it with a value, as in {_name(node)} = 'value'"
+            )
     return _comparison(node)
 
 
@@ -77,7 +82,7 @@ def _comparison(node: exp.Expr) -> dict[str, Any]:
     left, right = _only(node, "this", "expression", "negate").this, node.expression
     if isinstance(left, exp.Column):
         condition: dict[str, Any] = {_name(left): {operator: _value(right)}}
-        # NOT LIKE is a Like that says so, or, in other versions of sqlglot, a Not around one.
+        # Depending on its version, sqlglot parses NOT LIKE as a negated Like or as a Not around a Like.
         return {"$not": condition} if node.args.get("negate") else condition
     if operator in _FLIPPED:  # 50 > price
         return {_name(right): {_FLIPPED[operator]: _value(left)}}
@@ -89,7 +94,7 @@ def _name(node: object) -> str:
         raise _unsupported(node)
     _only(node, "this")
     name: str = node.this.name
-    # SQL ignores the case of names; attributes are spelt as in the catalogue.
+    # SQL ignores the case of names. Attributes must be spelled as in the catalogue.
     return name.lower() if name.lower() in PRODUCT_FIELDS and not node.this.quoted else name
 
 
@@ -105,7 +110,7 @@ def _value(node: object) -> str | int | float | bool:
             return bool(node.this)
         case exp.Column():
             raise FilterError(
-                f"{_name(node)!a} stands where a value must: write texts in single quotes, '{_name(node)}'"
+                f"{_name(node)!a} is a name, but a value is expected; write texts in single quotes: '{_name(node)}'"
             )
     raise _unsupported(node)
 
@@ -121,12 +126,12 @@ def _number(text: str) -> int | float:
 
 
 def _only(node: exp.Expr, *names: str) -> exp.Expr:
-    # A node with more parts than expected means more than is understood, such as BETWEEN SYMMETRIC.
+    # A node with further parts, such as BETWEEN SYMMETRIC, has a meaning that is not supported here.
     if any(value for name, value in node.args.items() if name not in names):
         raise _unsupported(node)
     return node
 
 
 def _unsupported(node: object) -> FilterError:
-    what = node.sql("sqlite") if isinstance(node, exp.Expr) else str(node)
-    return FilterError(f"{what[:80]!a} is not supported in a filter ({_HINT})")
+    part = node.sql("sqlite") if isinstance(node, exp.Expr) else str(node)
+    return FilterError(f"{part[:80]!a} is not supported in a filter ({_HINT})")

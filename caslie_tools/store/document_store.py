@@ -1,6 +1,6 @@
-"""A LangChain vector store on SQLite and FAISS: plain documents, and searching whatever has a text vector.
+"""A LangChain vector store on SQLite and FAISS: plain documents, and searches over all entries with a text vector.
 
-:class:`~caslie_tools.store.CaptionStore` adds products, captions and pictures to it.
+:class:`~caslie_tools.store.CaptionStore` adds products, captions and images.
 """
 
 import shutil
@@ -18,35 +18,26 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
 from caslie_tools.exceptions import InputError, StoreError
-from caslie_tools.store import documents, entries
-from caslie_tools.store.asynchronous import asynchronous
+from caslie_tools.store import documents, entry_table
+from caslie_tools.store.async_twins import async_twin
 from caslie_tools.store.database import Database
 from caslie_tools.store.filters import Where, compile_filter
+from caslie_tools.store.id_sets import IdSetCache
 from caslie_tools.store.retriever import StoreRetriever
-from caslie_tools.store.selection import Selections
+from caslie_tools.store.spaces import PictureSpace, TextSpace, require_dimension
 from caslie_tools.store.vector_index import VectorIndex
-from caslie_tools.store.vectors import (
-    SPACE_NAMES,
-    PictureSpace,
-    SpaceName,
-    TextSpace,
-    Vector,
-    require_dimension,
-    unit_vectors,
-)
+from caslie_tools.store.vectors import SPACE_NAMES, SpaceName, Vector, unit_vectors
 
 if TYPE_CHECKING:
     from caslie_tools.images.embeddings import ImageEmbeddings
 
 
-class EntryStore(VectorStore):
-    """A LangChain vector store in a directory of its own.
+class DocumentStore(VectorStore):
+    """A LangChain vector store in a directory. Create it with :meth:`open` or :meth:`in_memory`.
 
-    Scores are cosines in [-1, 1]; relevance scores are (1 + cosine) / 2, in [0, 1]. Searches see what any process has
-    committed. All methods may be called from several threads. Filters apply before the ``k`` best are chosen; see
-    :mod:`caslie_tools.store.filters` for their language.
-
-    Use :meth:`open` or :meth:`in_memory` to get one.
+    Scores are cosines in [-1, 1]. Relevance scores are (1 + cosine) / 2, in [0, 1]. A search sees everything that any
+    process has committed. A filter is applied before the ``k`` best documents are chosen; see
+    :mod:`caslie_tools.store.filters` for its syntax. All methods can be called from several threads.
     """
 
     def __init__(self, database: Database, embeddings: Embeddings, pictures: "ImageEmbeddings | None") -> None:
@@ -54,7 +45,7 @@ class EntryStore(VectorStore):
         self._text = TextSpace(embeddings, database)
         self._picture = None if pictures is None else PictureSpace(pictures, database)
         self._indexes: dict[SpaceName, VectorIndex] = {name: VectorIndex(name, database) for name in SPACE_NAMES}
-        self._selections = Selections()
+        self._id_sets = IdSetCache()
         self._discard: weakref.finalize[..., Any] = weakref.finalize(self, database.close)
         with database.read() as connection:
             for space in (self._text, self._picture):
@@ -71,21 +62,22 @@ class EntryStore(VectorStore):
         create: bool = True,
         busy_timeout_seconds: float = 5,
     ) -> Self:
-        """Opens the store in a directory; no model is called yet.
+        """Opens the store in a directory. It does not call a model.
 
         Args:
             path: The directory.
-            embeddings: Makes the vectors of texts.
-            pictures: Makes the vectors of pictures; without it none are made or searched.
-            create: Whether to make a store if there is none.
+            embeddings: The model that embeds texts.
+            pictures: The model that embeds images. Without it, images are stored without vectors and cannot be
+                searched.
+            create: Create the store if it does not exist.
             busy_timeout_seconds: How long a write waits for another writer.
 
         Raises:
-            StoreNotFoundError: There is none, and ``create`` is false.
-            StoreModelError: It was built with another embedding model.
-            StoreVersionError: Another version of the package wrote it.
-            StoreBusyError: It stayed locked.
-            StoreError: It is damaged or cannot be read.
+            StoreNotFoundError: If there is no store and ``create`` is false.
+            StoreModelError: If the store was built with another embedding model.
+            StoreVersionError: If another version of the package wrote the store.
+            StoreBusyError: If the store stayed locked for longer than the timeout.
+            StoreError: If the store is damaged or not accessible.
         """
         database = Database(Path(path), create=create, busy_timeout_seconds=busy_timeout_seconds)
         try:
@@ -96,7 +88,7 @@ class EntryStore(VectorStore):
 
     @classmethod
     def in_memory(cls, embeddings: Embeddings, *, pictures: "ImageEmbeddings | None" = None) -> Self:
-        """Makes a store that lasts as long as the object: a temporary directory, removed afterwards."""
+        """Creates a store in a temporary directory, which is removed together with the returned object."""
         directory = Path(tempfile.mkdtemp(prefix="caslie-store-"))
         store = cls(Database(directory, create=True, durable=False), embeddings, pictures)
         store._discard.detach()
@@ -104,12 +96,12 @@ class EntryStore(VectorStore):
         return store
 
     def close(self) -> None:
-        """Closes the store; a large change since the last snapshot of an index is saved first."""
+        """Closes the store. If an index has changed considerably since its last snapshot, it is saved first."""
         if self._discard.alive:
             for index in self._indexes.values():
                 with index.lock:
                     if self._database.durable and index.worth_saving:
-                        with suppress(StoreError):  # it only saves time
+                        with suppress(StoreError):  # a snapshot only saves time
                             index.save()
             self._discard()
 
@@ -120,13 +112,13 @@ class EntryStore(VectorStore):
         self.close()
 
     def checkpoint(self) -> None:
-        """Writes the snapshots of the indexes and moves the write-ahead log into the database file.
+        """Writes the snapshots of the indexes, and moves the write-ahead log into the database file.
 
-        Only saves time at the next opening: nothing stored depends on it.
+        This only makes the next start faster. Committed data is safe without it.
 
         Raises:
-            StoreBusyError: Another writer kept the store locked.
-            StoreError: The directory cannot be written to.
+            StoreBusyError: If another writer kept the store locked.
+            StoreError: If the directory is not writable.
         """
         with self._searching("text", "picture"):
             for index in self._indexes.values():
@@ -135,17 +127,17 @@ class EntryStore(VectorStore):
 
     @property
     def path(self) -> Path:
-        """The store's directory."""
+        """The directory of the store."""
         return self._database.directory
 
     @property
     def embeddings(self) -> Embeddings:
-        """The model that makes the vectors of texts."""
+        """The model that embeds texts."""
         return self._text.embeddings
 
     @property
     def has_pictures(self) -> bool:
-        """Whether pictures have vectors here, so that a picture can be searched for."""
+        """Whether the store was opened with a model that embeds images, so that images can be searched."""
         return self._picture is not None
 
     # --- LangChain: plain documents -----------------------------------------------------------------------------------
@@ -158,27 +150,27 @@ class EntryStore(VectorStore):
         ids: Sequence[str | None] | None = None,
         **kwargs: Any,
     ) -> list[str]:
-        """Stores plain documents, all or none; one with the id of a stored one takes its place.
+        """Stores plain documents in one transaction. A document replaces one with the same id.
 
         Args:
-            texts: Their contents.
-            metadatas: JSON-able, one for each text.
-            ids: Their ids; for ``None`` one is made up.
-            **kwargs: None are known.
+            texts: The contents.
+            metadatas: One mapping for each text, with values that JSON can represent.
+            ids: One id for each text; a random id is assigned in place of ``None``.
+            **kwargs: Not supported.
 
         Returns:
             The ids.
 
         Raises:
-            InputError: The lists differ in length, an id is reserved, or metadata is not JSON-able.
+            InputError: If the lists differ in length, an id is reserved, or JSON cannot represent the metadata.
         """
-        _refuse(kwargs)
+        _refuse_unknown(kwargs)
         contents = list(texts)
         if any(len(given) != len(contents) for given in (metadatas, ids) if given):
-            raise InputError(f"{len(contents)} texts need as many metadatas and ids, where any are given")
-        keys = [given or uuid.uuid4().hex for given in (ids or [None] * len(contents))]
+            raise InputError(f"there are {len(contents)} texts; pass as many metadatas and as many ids, or none")
+        keys = [key or uuid.uuid4().hex for key in (ids or [None] * len(contents))]
         if reserved := [key for key in keys if documents.is_reserved(key)]:
-            raise InputError(f"the id {reserved[0]!a} is reserved for products and captions: choose another prefix")
+            raise InputError(f"the id {reserved[0]!a} is reserved for products and captions; choose another prefix")
         encoded = [
             documents.encode_metadata(*pair) for pair in zip(keys, metadatas or [{}] * len(contents), strict=True)
         ]
@@ -186,35 +178,35 @@ class EntryStore(VectorStore):
             return []
         vectors = self._text.embed_documents(contents)
         with self._database.write() as connection:
-            self._text.bind(connection, vectors.shape[1])
+            self._text.record_model(connection, vectors.shape[1])
             for row in zip(keys, contents, encoded, vectors, strict=True):
                 documents.put(connection, *row)
         return keys
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
-        """Removes plain documents; ids that are not there are skipped. Products go with ``delete_products``.
+        """Removes plain documents. Unknown ids are skipped. Use ``delete_products`` for products.
 
         Args:
-            ids: Which; ``None`` for every plain document.
-            **kwargs: None are known.
+            ids: The ids; ``None`` for all plain documents.
+            **kwargs: Not supported.
 
         Raises:
-            InputError: An id is a product's or caption's.
+            InputError: If an id belongs to a product or caption.
         """
-        _refuse(kwargs)
+        _refuse_unknown(kwargs)
         if reserved := [key for key in ids or () if documents.is_reserved(key)]:
             raise InputError(
-                f"{reserved[0]!a} is no plain document: products and their captions are removed with delete_products"
+                f"{reserved[0]!a} is not a plain document; use delete_products to remove products and their captions"
             )
         with self._database.write() as connection:
             if ids is None:
                 connection.execute("DELETE FROM entries WHERE kind = 'document'")
             for key in ids or ():
-                entries.remove(connection, "document", key)
+                entry_table.remove(connection, "document", key)
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        """Returns documents by id in the order asked for, also products' and captions'; unknown ids are skipped."""
+        """Returns documents, products and captions by id, in the order of the ids. Unknown ids are skipped."""
         with self._database.read() as connection:
             found = [documents.get(connection, key) for key in ids]
         return [document for document in found if document is not None]
@@ -222,16 +214,16 @@ class EntryStore(VectorStore):
     # --- LangChain: search --------------------------------------------------------------------------------------------
 
     def similarity_search(self, query: str, k: int = 4, *, filter: Where = None, **kwargs: Any) -> list[Document]:
-        """Returns the ``k`` documents nearest to a text: plain ones, products and captions.
+        """Returns the ``k`` documents nearest to a text: plain documents, products and captions.
 
         Args:
             query: The text.
-            k: How many at most.
-            filter: Which to look among.
-            **kwargs: None are known.
+            k: Maximum number of documents.
+            filter: Only documents that match this filter.
+            **kwargs: Not supported.
 
         Raises:
-            FilterError: The filter cannot be understood.
+            FilterError: If the filter is invalid.
         """
         return [document for document, _ in self.similarity_search_with_score(query, k, filter=filter, **kwargs)]
 
@@ -243,8 +235,8 @@ class EntryStore(VectorStore):
         filter: Where = None,
         **kwargs: Any,
     ) -> list[tuple[Document, float]]:
-        """Like :meth:`similarity_search`, each with its cosine, in [-1, 1]."""
-        _refuse(kwargs)
+        """Like :meth:`similarity_search`, but returns each document with its cosine, in [-1, 1]."""
+        _refuse_unknown(kwargs)
         return [
             (document, score) for document, score, _ in self._nearest(lambda: self._text.embed_query(query), k, filter)
         ]
@@ -257,8 +249,8 @@ class EntryStore(VectorStore):
         filter: Where = None,
         **kwargs: Any,
     ) -> list[Document]:
-        """Like :meth:`similarity_search`, by a vector of the store's model."""
-        _refuse(kwargs)
+        """Like :meth:`similarity_search`, but takes a vector of the embedding model."""
+        _refuse_unknown(kwargs)
         return [document for document, _, _ in self._nearest(lambda: unit_vectors([embedding], 1)[0], k, filter)]
 
     def max_marginal_relevance_search(
@@ -271,17 +263,17 @@ class EntryStore(VectorStore):
         filter: Where = None,
         **kwargs: Any,
     ) -> list[Document]:
-        """Returns ``k`` documents near a text and unlike each other.
+        """Returns ``k`` documents that are near a text and different from each other.
 
         Args:
             query: The text.
-            k: How many at most.
-            fetch_k: Among how many of the nearest they are chosen.
-            lambda_mult: 1 for the nearest, 0 for the most diverse.
-            filter: Which to look among.
-            **kwargs: None are known.
+            k: Maximum number of documents.
+            fetch_k: Number of the nearest documents from which they are chosen.
+            lambda_mult: 1 for the nearest documents, 0 for the most diverse documents.
+            filter: Only documents that match this filter.
+            **kwargs: Not supported.
         """
-        _refuse(kwargs)
+        _refuse_unknown(kwargs)
         return self._diverse(lambda: self._text.embed_query(query), k, fetch_k, lambda_mult, filter)
 
     def max_marginal_relevance_search_by_vector(
@@ -294,8 +286,8 @@ class EntryStore(VectorStore):
         filter: Where = None,
         **kwargs: Any,
     ) -> list[Document]:
-        """Like :meth:`max_marginal_relevance_search`, by a vector of the store's model."""
-        _refuse(kwargs)
+        """Like :meth:`max_marginal_relevance_search`, but takes a vector of the embedding model."""
+        _refuse_unknown(kwargs)
         return self._diverse(lambda: unit_vectors([embedding], 1)[0], k, fetch_k, lambda_mult, filter)
 
     def as_retriever(self, **kwargs: Any) -> StoreRetriever:
@@ -314,8 +306,8 @@ class EntryStore(VectorStore):
         path: Path | str | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Makes a store of plain documents: in the directory ``path``, or in memory without one."""
-        _refuse(kwargs)
+        """Creates a store of plain documents in the directory ``path``, or in memory if there is no path."""
+        _refuse_unknown(kwargs)
         store = cls.in_memory(embedding) if path is None else cls.open(path, embedding)
         try:
             store.add_texts(texts, metadatas, ids=ids)
@@ -324,16 +316,16 @@ class EntryStore(VectorStore):
             raise
         return store
 
-    acheckpoint = asynchronous(checkpoint)
-    aclose = asynchronous(close)
+    acheckpoint = async_twin(checkpoint)
+    aclose = async_twin(close)
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
         return lambda score: (1 + score) / 2
 
     @contextmanager
     def _searching(self, *spaces: SpaceName) -> Iterator[Connection]:
-        # An index is one state in time: it is held from the transaction's first query, which fixes what is seen, to the
-        # last search. Locks are taken in one order.
+        # The locks are held from the first query of the transaction, which fixes the state it reads, to the last
+        # search. So no other thread can update an index in between. Locks are always taken in the same order.
         with ExitStack() as held:
             indexes = [index for name, index in self._indexes.items() if name in spaces]
             for index in indexes:
@@ -345,14 +337,16 @@ class EntryStore(VectorStore):
 
     def _nearest(self, embed: Callable[[], Vector], k: int, where: Where) -> list[tuple[Document, float, Vector]]:
         condition = compile_filter(where)
-        vector = embed()  # before the lock: a model may take its time
+        vector = embed()  # before the lock, because a model may be slow
         with self._searching("text") as connection:
             require_dimension(connection, "text", vector)
-            allowed = None if condition is None else entries.allowed(connection, self._selections, "text", condition)
+            allowed = (
+                None if condition is None else entry_table.allowed_entries(connection, self._id_sets, "text", condition)
+            )
             hits = self._indexes["text"].search(vector, k, allowed=allowed)
-            found = [(documents.of_entry(connection, entry), score, entry) for entry, score in hits]
+            found = [(documents.document_of(connection, entry), score, entry) for entry, score in hits]
             return [
-                (document, score, entries.vector_of(connection, entry))
+                (document, score, entry_table.get_vector(connection, entry))
                 for document, score, entry in found
                 if document is not None
             ]
@@ -365,15 +359,15 @@ class EntryStore(VectorStore):
         found = self._nearest(embed, max(k, fetch_k), where)
         if not found or k < 1:
             return []
-        vectors: Any = [vector for _, _, vector in found]  # arrays will do, whatever the annotation says
+        vectors: Any = [vector for _, _, vector in found]  # the function also accepts arrays, unlike its annotation
         chosen = maximal_marginal_relevance(embed(), vectors, lambda_mult=lambda_mult, k=k)
         return [found[position][0] for position in chosen]
 
 
-def _refuse(kwargs: dict[str, Any]) -> None:
-    # An argument that is silently ignored, such as a misspelt filter, would answer another question.
+def _refuse_unknown(kwargs: dict[str, Any]) -> None:
+    # Ignoring an argument, such as a misspelled filter, would return wrong results.
     if kwargs:
-        raise InputError(f"unknown argument {next(iter(kwargs))!a}: did you mean filter, k or ids?")
+        raise InputError(f"unknown argument {next(iter(kwargs))!a}; the supported arguments are filter, k and ids")
 
 
 def _discard(database: Database, directory: Path) -> None:

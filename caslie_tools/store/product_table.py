@@ -1,4 +1,7 @@
-"""Rows of products and their images. Every function works within the caller's transaction."""
+"""Reads and writes the tables ``products``, ``images`` and ``product_images``.
+
+Every function works within the transaction of its caller.
+"""
 
 import hashlib
 import json
@@ -8,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from caslie_tools.domain import ImageRef, Product
 from caslie_tools.exceptions import UnknownProductError
-from caslie_tools.store import captions, entries
-from caslie_tools.store.filters import product_facts
+from caslie_tools.store import caption_table, entry_table
+from caslie_tools.store.facts import product_facts
 from caslie_tools.store.vectors import Vector
 
 if TYPE_CHECKING:
@@ -17,11 +20,11 @@ if TYPE_CHECKING:
 
 
 def digest_product(product: Product, images: Sequence[str | None]) -> str:
-    """SHA-256 (hex) of all that is stored of a product: it is unchanged if this is.
+    """Returns the SHA-256 (hex) of everything that is stored for a product. It changes if the product changes.
 
     Args:
-        product: The product, its image references included.
-        images: SHA-256 (hex) of each image's bytes, in order; ``None`` for one that could not be read.
+        product: The product, with its image references.
+        images: SHA-256 (hex) of the bytes of each image, in order; ``None`` for an image that could not be read.
     """
     content = json.dumps([product.model_dump(mode="json"), list(images)], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(content.encode()).hexdigest()
@@ -32,23 +35,24 @@ def put(
     product: Product,
     images: "Sequence[LoadedImage | str | None]",
     vector: Vector,
-    pictures: Mapping[str, Vector],
+    image_vectors: Mapping[str, Vector],
 ) -> None:
-    """Writes a product, its text entry, images and picture entries, in place of what was there under its id.
+    """Writes a product with its images and entries. It replaces a product with the same id.
 
     Args:
-        connection: In a write transaction.
+        connection: A connection in a write transaction.
         product: The product.
-        images: One for each of its references; an image that is stored already may be given as its SHA-256 (hex).
-        vector: Of its text.
-        pictures: By image, the vectors of pictures; those without are stored without.
+        images: One item for each image reference of the product: the image, the SHA-256 (hex) of an image that is
+            already stored, or ``None``.
+        vector: Vector of the text of the product.
+        image_vectors: Vectors of images by SHA-256 (hex). An image that is not included is stored without a vector.
     """
     rows = connection.execute("SELECT reference, image FROM product_images WHERE product = ?", (product.id,)).fetchall()
-    known = dict(rows)
+    stored = dict(rows)
     references = [reference.model_dump_json(exclude_none=True) for reference in product.images]
     hashes = [
-        # What cannot be read today was read before under the same reference: its captions are worth keeping.
-        known.get(reference) if image is None else image if isinstance(image, str) else image.sha256
+        # If an image cannot be read now, the one stored under the same reference stays, and keeps its captions.
+        stored.get(reference) if image is None else image if isinstance(image, str) else image.sha256
         for reference, image in zip(references, images, strict=True)
     ]
     connection.execute(
@@ -63,19 +67,19 @@ def put(
                 "INSERT OR IGNORE INTO images VALUES (?, ?, ?, ?)",
                 (image.sha256, image.media_type, image.width, image.height),
             )
-            # The same bytes have the same vector: what another product has stored stays.
-            if image.sha256 in pictures and not entries.exists(connection, "image", image.sha256):
-                entries.put(connection, "image", image.sha256, pictures[image.sha256], image=image.sha256)
+            # Equal bytes have equal vectors, so an entry that another product has stored is kept.
+            if image.sha256 in image_vectors and not entry_table.exists(connection, "image", image.sha256):
+                entry_table.put(connection, "image", image.sha256, image_vectors[image.sha256], image=image.sha256)
         connection.execute(
             "INSERT INTO product_images VALUES (?, ?, ?, ?)",
             (product.id, position, hashes[position], reference),
         )
-    entries.put(connection, "product", product.id, vector, facts=product_facts(product))
-    _remove_unused(connection, {image for _, image in rows} - set(hashes))
+    entry_table.put(connection, "product", product.id, vector, facts=product_facts(product))
+    _remove_unused_images(connection, {image for _, image in rows} - set(hashes))
 
 
 def get(connection: sqlite3.Connection, product_id: str) -> Product | None:
-    """Reads a product."""
+    """Returns a product, or ``None``."""
     row = connection.execute("SELECT json FROM products WHERE id = ?", (product_id,)).fetchone()
     if row is None:
         return None
@@ -85,44 +89,46 @@ def get(connection: sqlite3.Connection, product_id: str) -> Product | None:
 
 
 def require(connection: sqlite3.Connection, product_id: str) -> Product:
-    """Reads a product.
+    """Returns a product.
 
     Raises:
-        UnknownProductError: There is none of that id.
+        UnknownProductError: If the store has no product with this id.
     """
     product = get(connection, product_id)
     if product is None:
-        raise UnknownProductError(f"there is no product {product_id!a} in the store: index it first, or check its id")
+        raise UnknownProductError(
+            f"there is no product {product_id!a} in the store; check the id, or index the product"
+        )
     return product
 
 
-def delete(connection: sqlite3.Connection, product_id: str) -> bool:
-    """Removes a product, and of its images what no other product shows; returns whether it was there."""
-    before = images_of(connection, product_id)
+def remove(connection: sqlite3.Connection, product_id: str) -> bool:
+    """Removes a product, and those of its images that no other product has; returns whether the product existed."""
+    images = images_of(connection, product_id)
     if not connection.execute("DELETE FROM products WHERE id = ?", (product_id,)).rowcount:
         return False
-    entries.remove(connection, "product", product_id)
-    _remove_unused(connection, set(before))
+    entry_table.remove(connection, "product", product_id)
+    _remove_unused_images(connection, set(images))
     return True
 
 
 def images_of(connection: sqlite3.Connection, product_id: str) -> list[str | None]:
-    """The images of a product by position; ``None`` where one could not be read."""
+    """Returns the images of a product by position; ``None`` for an image that could not be read."""
     rows = connection.execute("SELECT image FROM product_images WHERE product = ? ORDER BY position", (product_id,))
     return [image for (image,) in rows]
 
 
 def products_of(connection: sqlite3.Connection, image: str) -> list[str]:
-    """The ids of the products that show an image, sorted."""
+    """Returns the ids of the products with an image, sorted."""
     rows = connection.execute("SELECT DISTINCT product FROM product_images WHERE image = ? ORDER BY product", (image,))
     return [product for (product,) in rows]
 
 
-def _remove_unused(connection: sqlite3.Connection, images: set[str | None]) -> None:
+def _remove_unused_images(connection: sqlite3.Connection, images: set[str | None]) -> None:
     for image in images - {None}:
-        assert image is not None  # noqa: S101 (restated for the type checker)
+        assert image is not None  # noqa: S101 (for the type checker)
         if not products_of(connection, image):
-            entries.remove(connection, "image", image)
-            captions.remove_of_image(connection, image)
+            entry_table.remove(connection, "image", image)
+            caption_table.remove_captions_of(connection, image)
             connection.execute("DELETE FROM observations WHERE image = ?", (image,))
             connection.execute("DELETE FROM images WHERE sha256 = ?", (image,))

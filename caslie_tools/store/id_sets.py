@@ -1,4 +1,4 @@
-"""Which entries a filter lets pass: sets of ids, remembered for as long as the database stays as it is."""
+"""Sets of entry ids that match a filter, and a cache of them that is valid until the next write."""
 
 import sqlite3
 import threading
@@ -14,14 +14,15 @@ from caslie_tools.store.filters import Condition
 Ids: TypeAlias = NDArray[np.int64]
 """Ids of entries, of shape (count,)."""
 
-What: TypeAlias = Literal["matching", "text", "picture"]
+SetName: TypeAlias = Literal["matching", "text", "picture"]
+"""The sets of one filter: the entries of matching products and documents, and the allowed entries of each space."""
 
-_REMEMBERED: Final = 32 * 3
-"""32 filters, each with the three sets that searches ask for."""
+_CACHED_SETS: Final = 32 * 3
+"""32 filters with three sets each."""
 
 
 class IdSet:
-    """A set of entries' ids as one bit each, as FAISS takes it. It never changes."""
+    """An immutable set of entry ids, with one bit per id as FAISS expects it."""
 
     def __init__(self, ids: Ids) -> None:
         mask = np.zeros(int(ids.max()) + 1 if len(ids) else 0, dtype=bool)
@@ -36,50 +37,53 @@ class IdSet:
         return entry // 8 < len(self.bits) and bool(self.bits[entry // 8] >> entry % 8 & 1)
 
     def ids(self) -> Ids:
-        """The ids, in ascending order."""
+        """Returns the ids in ascending order."""
         return np.flatnonzero(np.unpackbits(self.bits, bitorder="little"))
 
     def without(self, ids: Ids) -> "IdSet":
-        """Returns the set without some ids."""
+        """Returns the set without the given ids."""
         return IdSet(np.setdiff1d(self.ids(), ids)) if any(entry in self for entry in ids.tolist()) else self
 
 
-class Selections:
-    """Remembers the sets of the latest filters; safe to share between threads.
+class IdSetCache:
+    """Caches the sets of the latest filters. It can be shared between threads.
 
-    A set holds only for the state of the database that it was made from. The highest ids ever given to entries and to
-    removals tell the state, whichever process wrote: each write of a product, its images or a document gives a new one.
+    A set is valid only for the state of the database that it was computed from. The state is identified by the highest
+    ids ever assigned to entries and to removals. Every write of a product, its images or a document, by any process,
+    changes it.
     """
 
     def __init__(self) -> None:
         self._state = (-1, -1)
-        self._sets: OrderedDict[tuple[Condition, What], IdSet] = OrderedDict()
+        self._sets: OrderedDict[tuple[Condition, SetName], IdSet] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, connection: sqlite3.Connection, condition: Condition, what: What, make: Callable[[], IdSet]) -> IdSet:
-        """Returns the remembered set, or makes and remembers it.
+    def get(
+        self, connection: sqlite3.Connection, condition: Condition, name: SetName, compute: Callable[[], IdSet]
+    ) -> IdSet:
+        """Returns the cached set, or computes and caches it.
 
         Args:
-            connection: In the read transaction that ``make`` reads in.
+            connection: A connection in the read transaction that ``compute`` reads in.
             condition: The filter.
-            what: Which of its sets.
-            make: Makes it.
+            name: Which set of the filter.
+            compute: Computes the set.
         """
-        state, key = _state(connection), (condition, what)
+        state, key = _state(connection), (condition, name)
         with self._lock:
             if state == self._state and key in self._sets:
                 self._sets.move_to_end(key)
                 return self._sets[key]
-        made = make()  # without the lock: equal answers do no harm
+        computed = compute()  # outside the lock: computing the same set twice does no harm
         with self._lock:
             if state > self._state:
                 self._sets.clear()
                 self._state = state
-            if state == self._state:  # a transaction that began before the latest write remembers nothing
-                self._sets[key] = made
-                if len(self._sets) > _REMEMBERED:
+            if state == self._state:  # a transaction that began before the latest write must not fill the cache
+                self._sets[key] = computed
+                if len(self._sets) > _CACHED_SETS:
                     self._sets.popitem(last=False)
-        return made
+        return computed
 
 
 def _state(connection: sqlite3.Connection) -> tuple[int, int]:

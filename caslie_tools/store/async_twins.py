@@ -1,4 +1,4 @@
-"""Async twins of blocking methods, derived in one place."""
+"""Derives the async twins of blocking methods."""
 
 import functools
 from collections.abc import Callable, Coroutine
@@ -11,10 +11,11 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 
-def asynchronous(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
-    """Makes the async twin of a method: the same arguments and result, run in a worker thread.
+def async_twin(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
+    """Returns the async twin of a method. It has the same arguments and result, and runs in a worker thread.
 
-    Used in a class body as ``aput = asynchronous(put)``. A subclass that overrides ``put`` has changed ``aput`` too.
+    Use it in a class body, as in ``aput = async_twin(put)``. The twin calls the method by its name, so a subclass that
+    overrides ``put`` also changes ``aput``.
     """
 
     @functools.wraps(method)
