@@ -28,8 +28,8 @@ from caslie_tools.backends.transformers.loading import load_language_model
 from caslie_tools.backends.transformers.settings import TransformersSettings
 from caslie_tools.data.reading import read_records
 from caslie_tools.data.records import Record
-from caslie_tools.evaluation.answers import resampled_headlines
-from caslie_tools.evaluation.intervals import Interval
+from caslie_tools.evaluation.bootstrap import resampled_headlines
+from caslie_tools.evaluation.significance import Interval
 from caslie_tools.profiles.building import build_predictor
 from caslie_tools.tasks import get_task
 from caslie_tools.tuning.card import write_card

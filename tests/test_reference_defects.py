@@ -15,7 +15,7 @@ from langgraph.types import RetryPolicy
 
 from caslie_tools.caslie import Caslie
 from caslie_tools.domain import Answer, CaptionDraft, Evidence, ImageRef, Verdict
-from caslie_tools.evaluation.metrics import reference_score, score
+from caslie_tools.evaluation.metrics import reference_scores, score_answers
 from caslie_tools.graphs import build_graph
 from caslie_tools.pipeline.cqe import CQE
 from caslie_tools.pipeline.response import Response
@@ -261,19 +261,22 @@ class Test6UnparsableAnswersAreDroppedFromTheScores:
     def test_the_references_score_rises_as_the_model_gets_worse_and_ours_does_not(self) -> None:
         pytest.importorskip("sklearn", reason="scores need the extra 'evaluation'")
         task = get_task("mpc")
-        assert [reference_score(task, answers, self.GOLD).value for answers in (self.GOOD, self.WORSE, self.WORST)] == [
-            0.5, 1.0, 1.0,
-        ]  # fmt: skip
-        assert [score(task, answers, self.GOLD).value for answers in (self.GOOD, self.WORSE, self.WORST)] == [
+        answers = (self.GOOD, self.WORSE, self.WORST)
+        assert [reference_scores(task, given, self.GOLD).value for given in answers] == [0.5, 1.0, 1.0]
+        assert [score_answers(task, answers, self.GOLD).value for answers in (self.GOOD, self.WORSE, self.WORST)] == [
             0.5, 0.5, 0.125,
         ]  # fmt: skip
-        assert score(task, self.WORST, self.GOLD).invalid == 7 / 8
+        assert score_answers(task, self.WORST, self.GOLD).invalid == 7 / 8
 
     def test_nor_does_the_f1_of_yes(self) -> None:
         pytest.importorskip("sklearn", reason="scores need the extra 'evaluation'")
         task, gold = get_task("psi"), ("yes", "no", "no", "no")
-        assert reference_score(task, ("yes", None, None, None), gold).value == 1
-        assert score(task, ("yes", None, None, None), gold).value == score(task, ("yes",) * 4, gold).value == 0.4
+        assert reference_scores(task, ("yes", None, None, None), gold).value == 1
+        assert (
+            score_answers(task, ("yes", None, None, None), gold).value
+            == score_answers(task, ("yes",) * 4, gold).value
+            == 0.4
+        )
 
     async def test_an_unparsable_answer_is_kept_as_one(self) -> None:
         prediction = await UniM3(FunctionPredictor(lambda instance: "Hm.")).ainvoke(

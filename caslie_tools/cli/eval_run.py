@@ -23,8 +23,8 @@ from caslie_tools.cli.render import show_skipped_records
 from caslie_tools.cli.runner import FAILED, OK, Document
 
 if TYPE_CHECKING:
+    from caslie_tools.evaluation.evaluate import RunReport
     from caslie_tools.evaluation.report import Report
-    from caslie_tools.evaluation.running import RunReport
 
 _RUNS = Path(".caslie/eval")
 _REPORT_MODULES = ("jinja2", "matplotlib", "scipy", "sklearn")
@@ -65,8 +65,8 @@ def evaluate(
     exit code is 1 if instances are missing because a model could not be reached.
     """
     from caslie_tools._concurrency import run_sync
+    from caslie_tools.evaluation.evaluate import evaluate as evaluate_data
     from caslie_tools.evaluation.outcomes import TREATMENTS
-    from caslie_tools.evaluation.running import evaluate as evaluate_data
     from caslie_tools.exceptions import MissingExtraError
 
     if not all(map(find_spec, _REPORT_MODULES)):  # checked first, because the report is written after hours

@@ -1,1 +1,1 @@
-"""Evaluation: is a caption behind the jury worth it, for this data and these models?"""
+"""Evaluation: are captions that pass the jury worth their cost, for this data and these models?"""

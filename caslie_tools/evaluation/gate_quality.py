@@ -1,8 +1,9 @@
-"""How good the gate is, by what a caption did to the answer (spec of EcomMMMU: the utility of an image).
+"""Measures the quality of the gate by the effect of captions on the answer (as EcomMMMU does for images).
 
-Right only with the captions: they were *helpful*. Right only without: *misleading*. Right both ways: *redundant*;
-wrong both ways: *ineffective*. With is the treatment ``every``, without is ``none``. Where an instance has several
-images that is the outcome of all their captions together, and the gate counts as keeping if it keeps any of them.
+Captions are *helpful* if the answer is right only with them, and *misleading* if it is right only without them. They
+are *redundant* if it is right both ways, and *ineffective* if it is wrong both ways. "With" is the treatment ``every``,
+"without" is ``none``. For an instance with several images, this is the effect of all captions together, and the gate
+counts as keeping them if it keeps at least one.
 """
 
 from collections import Counter
@@ -10,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Literal, TypeAlias, get_args
 
 from caslie_tools.domain import FrozenModel
+from caslie_tools.evaluation.groups import OutcomeGroup
 from caslie_tools.evaluation.outcomes import Outcome, Treatment
-from caslie_tools.evaluation.reading import Group
 
 Usefulness: TypeAlias = Literal["helpful", "redundant", "misleading", "ineffective"]
 USEFULNESS: Final[tuple[Usefulness, ...]] = get_args(Usefulness)
@@ -19,56 +20,59 @@ _NEEDED: Final[tuple[Treatment, ...]] = ("none", "every", "gated")
 
 
 class GateQuality(FrozenModel):
-    """A gate's decisions against what the captions did. A share is ``None`` where there is nothing to divide by."""
+    """The gate's decisions, compared with the effect of the captions. A share with denominator 0 is ``None``."""
 
     scope: str
-    """Which instances: a task (and split), or all."""
+    """The instances: a task (and split), or ``all``."""
     count: int
-    """Instances that had a caption and an answer under each of ``none``, ``every`` and ``gated``."""
+    """Number of instances with a caption and an answer under each of ``none``, ``every`` and ``gated``."""
     without_caption: int
-    """Instances left out because there was no caption to decide on."""
+    """Number of instances left out because they have no caption."""
     failed: int
-    """Instances left out because a model failed under one of the three."""
+    """Number of instances left out because a model failed under one of the three treatments."""
     several: int
-    """Of ``count``, those with several captions."""
+    """Number of instances with several captions, out of ``count``."""
     partly: int
-    """Of the kept ones, those of whose captions some were rejected."""
+    """Number of kept instances in which the gate rejected some of the captions."""
     kept: dict[Usefulness, int]
+    """Number of instances whose captions the gate kept."""
     rejected: dict[Usefulness, int]
+    """Number of instances whose captions the gate rejected."""
     precision_helpful: float | None
-    """Of the kept ones, those that were helpful."""
+    """Share of helpful captions among the kept ones."""
     recall_helpful: float | None
-    """Of the helpful ones, those that were kept."""
+    """Share of kept captions among the helpful ones."""
     precision_harmless: float | None
-    """Of the kept ones, those that were not misleading."""
+    """Share of captions that are not misleading among the kept ones."""
     recall_harmless: float | None
-    """Of those that were not misleading, those that were kept."""
+    """Share of kept captions among those that are not misleading."""
     harm_avoided: float | None
-    """Of the misleading ones, those that were rejected."""
+    """Share of rejected captions among the misleading ones."""
     help_lost: float | None
-    """Of the helpful ones, those that were rejected."""
+    """Share of rejected captions among the helpful ones."""
     none_accuracy: float | None
-    """Share of right answers without any caption."""
+    """Share of right answers without captions."""
     every_accuracy: float | None
-    """With every caption."""
+    """Share of right answers with all captions."""
     gated_accuracy: float | None
-    """With what the gate kept."""
+    """Share of right answers with the captions that the gate keeps."""
     oracle_accuracy: float | None
-    """The best that a gate can do which keeps all captions of an instance or none: right one way or the other."""
+    """Upper bound for a gate that keeps all captions of an instance or none: the answer is right one way or the
+    other."""
     headroom_used: float | None
-    """Where the gate stands between the better of none and every (0) and the oracle (1); below 0 it does worse than
-    either. ``None`` where no gate can do better."""
+    """Position of the gate between the better of none and every (0) and the oracle (1). Below 0 if the gate is worse
+    than both. ``None`` if no gate can be better."""
 
     @property
     def headroom(self) -> float | None:
-        """What the oracle gains over the better of none and every."""
+        """Accuracy that the oracle gains over the better of none and every."""
         if self.oracle_accuracy is None or self.none_accuracy is None or self.every_accuracy is None:
             return None
         return self.oracle_accuracy - max(self.none_accuracy, self.every_accuracy)
 
 
 def usefulness(outcome: Outcome) -> Usefulness:
-    """Returns what the captions did to the answer."""
+    """Returns the effect of an instance's captions on its answer."""
     with_captions, without = outcome.treatments["every"].right, outcome.treatments["none"].right
     if with_captions:
         return "redundant" if without else "helpful"
@@ -76,7 +80,7 @@ def usefulness(outcome: Outcome) -> Usefulness:
 
 
 def is_judged(outcome: Outcome) -> bool:
-    """Whether the gate had something to decide on, and what came of it is known."""
+    """Whether the instance has a caption to decide on, and an answer under every treatment needed."""
     return (
         all(name in outcome.treatments for name in _NEEDED)
         and outcome.treatments["every"].fused > 0
@@ -84,12 +88,12 @@ def is_judged(outcome: Outcome) -> bool:
     )
 
 
-def gate_quality(groups: Iterable[Group]) -> list[GateQuality]:
-    """Judges the gate on each task, and last on all together; empty if it was never asked."""
-    scopes = [(group.label, group.treated(*_NEEDED)) for group in groups]
+def gate_quality(groups: Iterable[OutcomeGroup]) -> list[GateQuality]:
+    """Returns the gate's quality for each task, and last for all tasks. Empty if no instance has all treatments."""
+    scopes = [(group.label, group.with_treatments(*_NEEDED)) for group in groups]
     every = tuple(outcome for _, outcomes in scopes for outcome in outcomes)
-    judged = [_quality(scope, outcomes) for scope, outcomes in scopes if outcomes]
-    return [*judged, _quality("all", every)] if judged else []
+    by_task = [_quality(scope, outcomes) for scope, outcomes in scopes if outcomes]
+    return [*by_task, _quality("all", every)] if by_task else []
 
 
 def _is_failed(outcome: Outcome) -> bool:

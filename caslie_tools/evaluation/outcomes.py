@@ -1,4 +1,4 @@
-"""What is written down of one instance under every treatment: all that scores and reports are computed from."""
+"""The outcome of one instance under every treatment. Scores and reports are computed from outcomes alone."""
 
 from typing import Literal, TypeAlias
 
@@ -7,66 +7,69 @@ from pydantic import Field
 from caslie_tools.domain import FrozenModel, Probability, Vote
 
 Treatment: TypeAlias = Literal["none", "every", "gated", "plain", "given"]
-"""Which captions are fused: none; every one EC3 made for the instance; those the jury keeps; every context-free one;
-those the data brings along, as given."""
+"""Which captions are fused into the input of the predictor.
+
+``none``: no captions. ``every``: all captions that EC3 makes for the instance. ``gated``: those of them that the jury
+keeps. ``plain``: all captions, made without a context. ``given``: the captions in the data."""
 TREATMENTS: tuple[Treatment, ...] = ("none", "every", "gated", "plain", "given")
 
 
 class CaptionOutcome(FrozenModel):
-    """What became of one image."""
+    """The caption of one image."""
 
     image: int
     """Position among the instance's images."""
     text: str = ""
-    """The caption; empty if there is none."""
+    """The caption. Empty if there is no caption."""
     kept: bool = False
-    """Whether the jury keeps it; only under ``gated``."""
+    """Whether the jury keeps the caption. Only under ``gated``."""
     votes: tuple[Vote, ...] = ()
-    """The whole jury's, for calibration; only under ``gated``."""
+    """The votes of the whole jury, for calibration. Only under ``gated``."""
     error: str = ""
-    """Why there is no caption, where something went wrong."""
+    """Why there is no caption, if captioning failed."""
 
 
 class Cost(FrozenModel):
-    """What one treatment of one instance took, as if it were the only one."""
+    """The cost of one treatment of one instance, as if it were the only treatment."""
 
     captioner_calls: int = 0
     judge_calls: int = 0
-    """Votes that stopping early needs, whether or not the whole jury was asked."""
+    """Number of votes until the jury may stop early. Later votes of the whole jury do not count."""
     predictor_calls: int = 0
     cached_captions: int = 0
-    """Captions that were in the store already."""
+    """Number of captions that were already in the store."""
     prompt_tokens: int = 0
-    """As far as the models tell; so are the next ones."""
+    """Tokens that the models report. A model that reports none counts as 0."""
     completion_tokens: int = 0
+    """Tokens that the models report. A model that reports none counts as 0."""
     seconds: float = 0.0
-    """In calls of models, without waiting for a turn; calls at the same time add up."""
+    """Total duration of the model calls, without waiting for a free slot. Parallel calls are added up."""
 
 
 class TreatmentOutcome(FrozenModel):
-    """One instance under one treatment."""
+    """The outcome of one instance under one treatment."""
 
     answer: str | None = None
-    """The label that was answered, ``None`` for none of them; for an open question the answer's text."""
+    """The label answered, or ``None`` for an answer that is not a label. For an open question: the text."""
     text: str = ""
-    """The model's own words."""
+    """The model's response."""
     right: bool = False
     probabilities: dict[str, Probability] | None = None
     fused: int = 0
-    """Captions that were fused."""
+    """Number of captions fused."""
     captions: tuple[CaptionOutcome, ...] = ()
     cost: Cost = Cost()
     error: str = ""
-    """Why there is no answer, where a model failed; it counts as a wrong one."""
+    """Why there is no answer, if a model failed. Such an outcome counts as wrong."""
 
 
 class Outcome(FrozenModel):
-    """One instance under every treatment: one line of the run's JSON Lines file."""
+    """The outcome of one instance under every treatment. One line of the run's JSON Lines file."""
 
     index: int
-    """The record's place in the data, from 0."""
+    """The record's position in the data, from 0."""
     key: str
-    """The record's key; a run that goes on skips the keys it has."""
+    """The record's key. A resumed run skips keys that already have an outcome."""
     task: str
     split: str
     gold: str

@@ -1,7 +1,8 @@
-"""The report's plots, as SVG that stands inside the page.
+"""The plots of the report, as SVG that is embedded in the page.
 
-Colours are told apart by the colour-blind (after Okabe and Ito 2008), and everything told by colour is told by a shape,
-a hatch or a label too. What is not data takes the colour of the page's text, so that a plot reads on light and dark.
+The colours can be distinguished by colour-blind readers (after Okabe and Ito 2008). A shape, hatch or label repeats all
+information given by colour. Axes and texts have the text colour of the page, so that the plots work in light and dark
+mode.
 """
 
 import io
@@ -14,10 +15,10 @@ from caslie_tools._optional import require
 from caslie_tools.domain import FrozenModel
 from caslie_tools.evaluation.gate_quality import USEFULNESS, GateQuality, Usefulness
 from caslie_tools.evaluation.outcomes import TREATMENTS, Treatment
-from caslie_tools.evaluation.scores import TreatmentCost, TreatmentScore
+from caslie_tools.evaluation.treatment_scores import TreatmentCost, TreatmentScore
 
 _INK: Final = "#010203"
-"""Stands for the page's own text colour until the SVG is done."""
+"""Placeholder for the text colour of the page. Replaced after drawing."""
 _COLOURS: Final[dict[Treatment, str]] = {
     "none": "#7f7f7f",
     "every": "#c77c00",
@@ -34,9 +35,9 @@ _USE_COLOURS: Final[dict[Usefulness, str]] = {
 }
 _HATCHES: Final[dict[Usefulness, str]] = {"helpful": "", "redundant": "\\\\", "misleading": "//", "ineffective": "--"}
 _STYLE: Final = {
-    "svg.fonttype": "none",  # text stays text: small, searchable, in the page's font
-    "svg.hashsalt": "caslie",  # the same figures, the same file
-    "text.parse_math": False,  # a name with dollar signs is a name
+    "svg.fonttype": "none",  # keep texts as text: smaller, searchable and in the page's font
+    "svg.hashsalt": "caslie",  # the same data gives the same file
+    "text.parse_math": False,  # do not interpret dollar signs in names
     "font.family": "sans-serif",
     "font.size": 9.0,
     "hatch.linewidth": 0.6,
@@ -48,13 +49,13 @@ class Plot(FrozenModel):
     """One plot."""
 
     svg: str
-    """An ``svg`` element with its text alternative, safe to stand in a page as it is."""
+    """An ``svg`` element with a text alternative. It can be inserted into a page without escaping."""
     caption: str
-    """What it shows, in a sentence."""
+    """One sentence that describes the plot."""
 
 
 def headline_plot(scores: Sequence[TreatmentScore]) -> Plot:
-    """Draws each task's headline metric under each treatment, as dots with their intervals."""
+    """Draws the headline metric of each task and treatment, with intervals."""
     groups = list(dict.fromkeys((score.task, score.split, score.metric) for score in scores))
     splits = len({split for _, split, _ in groups}) > 1
     labels = [f"{task}{f', {split}' if splits else ''}\n({metric})" for task, split, metric in groups]
@@ -62,16 +63,16 @@ def headline_plot(scores: Sequence[TreatmentScore]) -> Plot:
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
-        for place, treatment in enumerate(treatments):
-            mine = [score for score in scores if score.treatment == treatment]
-            offset = 0.16 * (place - (len(treatments) - 1) / 2)
+        for position, treatment in enumerate(treatments):
+            own = [score for score in scores if score.treatment == treatment]
+            offset = 0.16 * (position - (len(treatments) - 1) / 2)
             axes.errorbar(
-                [score.value for score in mine],
-                [groups.index((score.task, score.split, score.metric)) + offset for score in mine],
-                # A percentile interval need not hold the value itself; a bar must not point backwards.
+                [score.value for score in own],
+                [groups.index((score.task, score.split, score.metric)) + offset for score in own],
+                # A percentile interval need not contain the value itself. Error bars must not be negative.
                 xerr=[
-                    [max(0.0, score.value - score.interval.low) for score in mine],
-                    [max(0.0, score.interval.high - score.value) for score in mine],
+                    [max(0.0, score.value - score.interval.low) for score in own],
+                    [max(0.0, score.interval.high - score.value) for score in own],
                 ],
                 fmt=_MARKERS[treatment],
                 color=_COLOURS[treatment],
@@ -80,23 +81,23 @@ def headline_plot(scores: Sequence[TreatmentScore]) -> Plot:
                 elinewidth=1.2,
                 label=treatment,
             )
-        axes.set_yticks(range(len(groups)), [_plain(label) for label in labels])
+        axes.set_yticks(range(len(groups)), [_ascii(label) for label in labels])
         axes.invert_yaxis()
         axes.set_xlim(-0.02, 1.02)
-        axes.set_xlabel("headline metric, with its 95% interval")
+        axes.set_xlabel("headline metric, with 95% interval")
         axes.grid(axis="x", color=_INK, alpha=0.15)
-        _bare(axes)
+        _simplify(axes)
 
-    told = "; ".join(
+    text = "; ".join(
         f"{score.task} {score.treatment} {score.value:.2f} ({score.interval.low:.2f} to {score.interval.high:.2f})"
         for score in scores
     )
     caption = "Headline metric per task and treatment, with 95% intervals."
-    return _plot(draw, name="headline", height=0.9 + 0.62 * len(groups), caption=caption, told=told)
+    return _plot(draw, name="headline", height=0.9 + 0.62 * len(groups), caption=caption, text=text)
 
 
 def gate_plot(quality: GateQuality) -> Plot:
-    """Draws what the captions did to the answer, of those the gate kept and of those it rejected."""
+    """Draws the effect of the captions on the answer, for kept and for rejected captions."""
     sides = {"kept": quality.kept, "rejected": quality.rejected}
 
     def draw(figure: Any) -> None:
@@ -108,17 +109,17 @@ def gate_plot(quality: GateQuality) -> Plot:
             left = [before + more for before, more in zip(left, width, strict=True)]
         axes.invert_yaxis()
         axes.set_xlabel("instances")
-        _bare(axes)
+        _simplify(axes)
 
-    told = "; ".join(
+    text = "; ".join(
         f"{side}: " + ", ".join(f"{counts[use]} {use}" for use in USEFULNESS) for side, counts in sides.items()
     )
-    caption = "What the captions did to the answer, by the gate's decision, over all tasks."
-    return _plot(draw, name="gate", height=1.8, caption=caption, told=told)
+    caption = "Effect of the captions on the answer, by the gate's decision, over all tasks."
+    return _plot(draw, name="gate", height=1.8, caption=caption, text=text)
 
 
 def cost_plot(costs: Sequence[TreatmentCost]) -> Plot:
-    """Draws model calls and seconds per instance and treatment."""
+    """Draws the model calls and the seconds per instance and treatment."""
     names = [cost.treatment for cost in costs]
     calls = {
         "captioner": [cost.captioner_calls / cost.count for cost in costs],
@@ -138,16 +139,16 @@ def cost_plot(costs: Sequence[TreatmentCost]) -> Plot:
             left = [before + more for before, more in zip(left, width, strict=True)]
         first.set_xlabel("model calls per instance")
         first.invert_yaxis()
-        _bare(first)
+        _simplify(first)
         second.barh(names, seconds, color=[_COLOURS[name] for name in names])
         second.set_xlabel("seconds per instance")
-        _bare(second, legend=False)
+        _simplify(second, legend=False)
 
-    told = "; ".join(
+    text = "; ".join(
         f"{name}: {total:.2f} calls, {took:.2f} s" for name, total, took in zip(names, totals, seconds, strict=True)
     )
     caption = "Model calls and seconds per instance and treatment."
-    return _plot(draw, name="cost", height=0.9 + 0.3 * len(costs), caption=caption, told=told)
+    return _plot(draw, name="cost", height=0.9 + 0.3 * len(costs), caption=caption, text=text)
 
 
 def _bars(
@@ -164,7 +165,7 @@ def _bars(
     axes.barh(names, width, left=left, label=label, **style)
 
 
-def _bare(axes: Any, *, legend: bool = True) -> None:
+def _simplify(axes: Any, *, legend: bool = True) -> None:
     axes.patch.set_alpha(0)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
@@ -172,27 +173,27 @@ def _bare(axes: Any, *, legend: bool = True) -> None:
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5, frameon=False)
 
 
-def _plot(draw: Callable[[Any], None], *, name: str, height: float, caption: str, told: str) -> Plot:
+def _plot(draw: Callable[[Any], None], *, name: str, height: float, caption: str, text: str) -> Plot:
+    """Returns the plot that ``draw`` draws. ``text`` is its text alternative, ``height`` is in inches."""
     matplotlib = require("matplotlib", "evaluation", "Drawing the report's plots")
     figures = require("matplotlib.figure", "evaluation", "Drawing the report's plots")
     written = io.StringIO()
     with matplotlib.rc_context(_STYLE):
-        # A figure of its own, without pyplot: no display, no state shared with the program around.
+        # Without pyplot, so that no display is needed and no state is shared with the calling program.
         figure = figures.Figure(figsize=(7.2, height), layout="constrained")
         figure.patch.set_alpha(0)
         draw(figure)
         figure.savefig(written, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    text = written.getvalue()
-    text = text[text.index("<svg") :].replace(_INK, "currentColor")
-    # Names of its own, as several plots share a page; inside of HTML an svg needs no namespaces.
-    text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", text)
-    text = (
-        re.sub(r' (xmlns(:\w+)?|version|width|height)="[^"]*"', "", text[: text.index(">")]) + text[text.index(">") :]
-    )
-    label = escape(f"{caption} {told}", quote=True)
-    return Plot(svg=text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1).strip(), caption=caption)
+    svg = written.getvalue()
+    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
+    # Several plots share a page, so ids get a prefix. SVG inside HTML needs no namespaces.
+    svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    end = svg.index(">")
+    svg = re.sub(r' (xmlns(:\w+)?|version|width|height)="[^"]*"', "", svg[:end]) + svg[end:]
+    label = escape(f"{caption} {text}", quote=True)
+    return Plot(svg=svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1).strip(), caption=caption)
 
 
-def _plain(label: str) -> str:
-    """A label in letters that every font has."""
+def _ascii(label: str) -> str:
+    """Returns a label in characters that every font has."""
     return label.encode("ascii", "replace").decode("ascii")

@@ -1,19 +1,19 @@
-"""Fills the templates of reports. What is put in is data, whatever it holds: HTML and Markdown alike escape it."""
+"""Renders the templates of reports. All values are escaped, for HTML and for Markdown."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from caslie_tools._optional import require
 from caslie_tools._text import escape_markdown
-from caslie_tools.evaluation.verdict import shown, shown_interval, shown_p_value
+from caslie_tools.evaluation.formatting import format_interval, format_number, format_p_value
 
 
-def render(name: str, values: Mapping[str, Any]) -> str:
-    """Returns a report.
+def render_template(name: str, values: Mapping[str, Any]) -> str:
+    """Renders one template.
 
     Args:
-        name: The template's name without its ending, which says what to escape for: ``.html`` or ``.md``.
-        values: What the template needs.
+        name: The template's name without ``.jinja``. Its suffix, ``.html`` or ``.md``, decides how values are escaped.
+        values: The template's variables.
 
     Raises:
         MissingExtraError: If jinja2 is not installed.
@@ -28,9 +28,9 @@ def render(name: str, values: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         finalize=None if as_html else _finalized,
     )
-    environment.filters |= {"number": _number, "signed": _signed, "p": shown_p_value}
+    environment.filters |= {"number": _number, "signed": _signed, "p": format_p_value}
     text: str = environment.get_template(f"{name}.jinja").render(values)
-    # Half a character, from a model or a shop, is no UTF-8.
+    # Models and shops may produce lone surrogates, which UTF-8 cannot encode.
     return text.encode("utf-8", "replace").decode("utf-8").rstrip() + "\n"
 
 
@@ -39,8 +39,8 @@ def _finalized(value: object) -> object:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else shown(value)
+    return "-" if value is None else format_number(value)
 
 
 def _signed(value: Any) -> str:
-    return shown(value, sign=True) if isinstance(value, int | float) else shown_interval(value, sign=True)
+    return format_number(value, sign=True) if isinstance(value, int | float) else format_interval(value, sign=True)

@@ -1,8 +1,8 @@
-"""The report of a run: Markdown, and one HTML page that needs nothing beside it and runs nothing.
+"""Writes the report of a run, as Markdown and as one self-contained HTML page without scripts.
 
-A person reads it in a minute: the verdict, the table, the plots, the gate, the cost, examples, what it was run on and
-what the figures do not say. It is computed from the outcomes alone, the same for the same outcomes. Captions and
-answers come from models and shops: the templates escape everything.
+The report has the conclusions, the scores, plots, the quality of the gate, the costs, mistakes of the gate, the
+description of the run, and the limits of the figures. It is computed from the run's folder alone, and equal outcomes
+give an equal report. Captions and answers come from models and shops, so the templates escape all values.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,21 +11,23 @@ from typing import Any, Final
 
 from caslie_tools._text import shortened
 from caslie_tools.domain import FrozenModel
-from caslie_tools.evaluation.examples import Example, worst_examples
+from caslie_tools.evaluation.conclusions import MIN_INSTANCES, captions_conclusion, gate_conclusion
+from caslie_tools.evaluation.formatting import format_interval, format_number
+from caslie_tools.evaluation.gate_mistakes import GateMistake, worst_gate_mistakes
 from caslie_tools.evaluation.gate_quality import USEFULNESS, GateQuality, gate_quality
-from caslie_tools.evaluation.intervals import PairedTest
+from caslie_tools.evaluation.groups import OutcomeGroup, group_outcomes
 from caslie_tools.evaluation.outcomes import TREATMENTS
 from caslie_tools.evaluation.plots import cost_plot, gate_plot, headline_plot
-from caslie_tools.evaluation.reading import Group, grouped, read_outcomes, read_run
-from caslie_tools.evaluation.rendering import render
-from caslie_tools.evaluation.scores import (
+from caslie_tools.evaluation.reading import read_outcomes, read_run_description
+from caslie_tools.evaluation.rendering import render_template
+from caslie_tools.evaluation.significance import PairedTest
+from caslie_tools.evaluation.treatment_scores import (
     TreatmentCost,
     TreatmentScore,
     compare_treatments,
     score_treatments,
     treatment_costs,
 )
-from caslie_tools.evaluation.verdict import FEWEST, gate_verdict, shown, shown_interval, verdict
 from caslie_tools.exceptions import DataError
 
 REPORT_MARKDOWN: Final = "report.md"
@@ -33,34 +35,35 @@ REPORT_HTML: Final = "report.html"
 
 
 class Report(FrozenModel):
-    """What a run's figures say."""
+    """The figures and conclusions of a run."""
 
     verdict: str
-    """One sentence: are gated captions worth it, and where."""
+    """One sentence: are gated captions worth it, and for which tasks?"""
     gate_verdict: str
-    """One sentence on the gate itself; empty if the run cannot tell."""
+    """One sentence about the gate. Empty if the run lacks a treatment for it."""
     scores: tuple[TreatmentScore, ...]
     tests: tuple[PairedTest, ...]
     gate: tuple[GateQuality, ...]
-    """Per task (and split), and last over all; empty if the gate was never asked."""
+    """The gate's quality per task (and split), and last over all. Empty if the run lacks a treatment for it."""
     costs: tuple[TreatmentCost, ...]
-    examples: tuple[Example, ...]
+    examples: tuple[GateMistake, ...]
+    """The worst mistakes of the gate."""
     caveats: tuple[str, ...]
-    """What the figures do not say."""
+    """Limits of the figures."""
     markdown: Path
-    """Where the Markdown was written."""
+    """Path of the Markdown file."""
     html: Path
-    """Where the page was written."""
+    """Path of the HTML page."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The heads of :attr:`rows`."""
+        """The column names of :attr:`rows`."""
         splits = ("split",) if _has_splits(self.scores) else ()
         return ("task", *splits, "metric", "instances", *(name for name in TREATMENTS if name in self._treatments))
 
     @property
     def rows(self) -> tuple[tuple[str, ...], ...]:
-        """The table per task: the headline metric with its interval under each treatment."""
+        """The table of scores: for each task, the headline metric with its interval under each treatment."""
         groups: dict[tuple[str, str], dict[str, TreatmentScore]] = {}
         for score in self.scores:
             groups.setdefault((score.task, score.split), {})[score.treatment] = score
@@ -79,26 +82,26 @@ class Report(FrozenModel):
 
 
 def write_report(run: Path) -> Report:
-    """Computes a run's report and writes it beside the outcomes, as ``report.md`` and ``report.html``.
+    """Computes a run's report, and writes ``report.md`` and ``report.html`` into the run's folder.
 
     Args:
         run: The run's folder.
 
     Raises:
         DataError: If the run's outcomes cannot be read, or the report cannot be written.
-        MissingExtraError: If what the extra ``evaluation`` brings is not installed.
+        MissingExtraError: If the extra ``evaluation`` is not installed.
     """
-    groups = grouped(read_outcomes(run))
-    facts = read_run(run)
+    groups = group_outcomes(read_outcomes(run))
+    facts = read_run_description(run)
     tests = compare_treatments(groups)
     report = Report(
-        verdict=verdict(groups),
-        gate_verdict=gate_verdict(groups),
+        verdict=captions_conclusion(groups),
+        gate_verdict=gate_conclusion(groups),
         scores=tuple(score for seed, group in enumerate(groups) for score in score_treatments(group, seed=seed)),
         tests=tests,
         gate=tuple(gate_quality(groups)),
         costs=tuple(treatment_costs(groups)),
-        examples=tuple(worst_examples(groups)),
+        examples=tuple(worst_gate_mistakes(groups)),
         caveats=tuple(_caveats(groups)),
         markdown=run / REPORT_MARKDOWN,
         html=run / REPORT_HTML,
@@ -113,40 +116,44 @@ def write_report(run: Path) -> Report:
         "plots": plots,
     }
     try:
-        report.markdown.write_text(render(REPORT_MARKDOWN, values), encoding="utf-8")
-        report.html.write_text(render(REPORT_HTML, values), encoding="utf-8")
+        report.markdown.write_text(render_template(REPORT_MARKDOWN, values), encoding="utf-8")
+        report.html.write_text(render_template(REPORT_HTML, values), encoding="utf-8")
     except OSError as error:
         raise DataError(f"{run}: the report cannot be written: {error.strerror}") from error
     return report
 
 
-def _caveats(groups: Sequence[Group]) -> list[str]:
-    small = [group.label for group in groups if len(group.outcomes) < FEWEST]
+def _caveats(groups: Sequence[OutcomeGroup]) -> list[str]:
+    small = [group.label for group in groups if len(group.outcomes) < MIN_INSTANCES]
     several = [
         group.label
         for group in groups
-        if any(len(outcome.treatments["every"].captions) > 1 for outcome in group.treated("every"))
+        if any(len(outcome.treatments["every"].captions) > 1 for outcome in group.with_treatments("every"))
     ]
     caveats = [
-        "The intervals cover the draw of the instances only: not another choice of prompts, seeds or models, and not "
-        "that several instances may show the same product.",
-        "A difference whose interval includes 0 may still be there: it was not shown by this many instances.",
-        "An answer that differs by chance between two calls of a model counts as an effect of the caption.",
-        "The reference column drops invalid answers: it compares with published numbers and is no fair score.",
-        "Calls, tokens and seconds are those of each treatment as if it ran alone; tokens as far as the models tell.",
+        "The intervals cover only the random choice of instances. They do not cover other prompts, seeds or models. "
+        "They assume that instances are independent, although several may show the same product.",
+        "If the interval of a difference includes 0, the difference may still exist. This number of instances does not "
+        "show it.",
+        "If a model answers differently by chance, the difference counts as an effect of the caption.",
+        "The reference scoring drops invalid answers. Use it only for comparisons with published numbers.",
+        "Calls, tokens and seconds are given for each treatment as if it ran alone. Tokens are those that the models "
+        "report.",
     ]
     if several:
         caveats.append(
-            f"In {', '.join(several)} an instance has several captions: what is called helpful or misleading is all "
-            "of them together, and the gate, which decides on each, can beat the oracle that takes all or none."
+            f"In {', '.join(several)}, instances have several captions. Helpful and misleading then refer to all "
+            "captions together. The gate decides on each caption, so it can be better than the oracle, which keeps all "
+            "captions of an instance or none."
         )
     if small:
-        caveats.append(f"Fewer than {FEWEST} instances, too few for a bootstrap to be trusted: {', '.join(small)}.")
+        few = ", ".join(small)
+        caveats.append(f"Fewer than {MIN_INSTANCES} instances, too few for a reliable bootstrap: {few}.")
     return caveats
 
 
 def _cell(score: TreatmentScore | None) -> str:
-    return "" if score is None else f"{shown(score.value)} ({shown_interval(score.interval)})"
+    return "" if score is None else f"{format_number(score.value)} ({format_interval(score.interval)})"
 
 
 def _has_splits(scores: Sequence[TreatmentScore]) -> bool:
@@ -159,6 +166,6 @@ def _flat(facts: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
         if isinstance(value, Mapping):
             flat += _flat(value, f"{above}{name}.")
         else:
-            told = ", ".join(map(str, value)) if isinstance(value, list) else str("" if value is None else value)
-            flat += [(shortened(f"{above}{name}"), shortened(told, 400))] if told else []
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str("" if value is None else value)
+            flat += [(shortened(f"{above}{name}"), shortened(text, 400))] if text else []
     return flat

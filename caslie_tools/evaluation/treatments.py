@@ -1,4 +1,4 @@
-"""One instance under every treatment: which captions are fused, what the predictor answers to that, what it took."""
+"""Runs one instance under every treatment: selects the captions, predicts the answer and records the cost."""
 
 import json
 import time
@@ -12,7 +12,7 @@ from caslie_tools._concurrency import AsyncRunnable, run_together
 from caslie_tools.catalogue.indexing import context_free
 from caslie_tools.data.records import Record
 from caslie_tools.domain import Caption, FrozenModel, ImageRef, Prediction, QueryContext
-from caslie_tools.evaluation.metrics import answers_right
+from caslie_tools.evaluation.metrics import is_open_answer_right
 from caslie_tools.evaluation.outcomes import CaptionOutcome, Cost, Outcome, Treatment, TreatmentOutcome
 from caslie_tools.exceptions import ImageError, InputError, ModelError
 from caslie_tools.pipeline.captioning import NOTHING_TO_DESCRIBE
@@ -23,51 +23,54 @@ from caslie_tools.roles.usage import Usage, record_seconds, track_usage
 from caslie_tools.tasks import FusedInstance, PlacedImage, get_task
 from caslie_tools.tasks.fusion import fuse
 
-Resolve: TypeAlias = Callable[[ImageRef], ImageRef | None]
-"""Says where an image really is, such as a file that was fetched before; ``None``: nowhere."""
+ImageResolver: TypeAlias = Callable[[ImageRef], ImageRef | None]
+"""Returns the reference to load for an image, such as a file that was fetched before. ``None`` if there is no image."""
 
 
 class _ImageResult(FrozenModel):
-    """What became of one image under one treatment."""
+    """The result of one image under one treatment."""
 
     outcome: CaptionOutcome
     caption: Caption | None = None
-    """To be fused."""
+    """The caption to fuse. ``None`` if no caption is fused."""
     cost: Cost = Cost()
 
 
-class _Predicted(FrozenModel):
+class _PredictorResult(FrozenModel):
     prediction: Prediction | None = None
     cost: Cost = Cost()
     error: str = ""
 
 
-class Trial:
-    """Applies treatments to instances, over one pipeline.
+class TreatmentRunner:
+    """Runs instances under several treatments, with one pipeline.
 
     The outcome of an instance depends neither on other instances nor on their order: a caption is reused only in the
     exact context it was made for. Treatments share EC3's captions and the answers to equal texts. The cost of each
     treatment is reported as if it were the only one.
 
     Args:
-        pipeline: Store, models and limits. Captions are stored there as they are made, so that a run that goes on after
-            an interruption does not make them again.
-        treatments: Those that are wanted.
-        resolve: Where images really are; by default where the data says.
+        pipeline: Store, models and limits. Every new caption is stored at once, so that a resumed run does not make it
+            again.
+        treatments: The treatments to run.
+        resolve: Finds the reference to load for an image. By default, images are loaded from where the data says.
     """
 
-    def __init__(self, pipeline: Pipeline, treatments: Iterable[Treatment], resolve: Resolve | None = None) -> None:
-        self.pipeline = _of_its_own(pipeline)
+    def __init__(
+        self, pipeline: Pipeline, treatments: Iterable[Treatment], resolve: ImageResolver | None = None
+    ) -> None:
+        self.pipeline = _timed_pipeline(pipeline)
         self.treatments = tuple(dict.fromkeys(treatments))
         self._resolve = resolve or (lambda ref: ref)
 
     async def run(self, record: Record) -> Outcome:
-        """Evaluates one instance; ``given`` is left out for a record without captions.
+        """Evaluates one instance. The treatment ``given`` is left out for a record without captions.
 
-        A model that fails makes an outcome that says so and is wrong, unless it is not there at all.
+        If a model fails, the outcome has the error and counts as wrong.
 
         Raises:
-            EndpointUnavailableError: If a model cannot be reached: it says nothing about the instance.
+            EndpointUnavailableError: If a model cannot be reached. This says nothing about the instance, so there is no
+                outcome.
             MissingExtraError: If an optional dependency of a captioner or the predictor is not installed.
             ModelError: If an optional dependency of a judge is not installed.
             StoreError: If the store cannot be written.
@@ -76,14 +79,14 @@ class Trial:
         task, instance = get_task(record.task), record.instance
         fused = {
             treatment: fuse(
-                task, instance, [result.caption for result in seen], wire=self.pipeline.settings.wire_format
+                task, instance, [result.caption for result in results], wire=self.pipeline.settings.wire_format
             )
-            for treatment, seen in image_results.items()
+            for treatment, results in image_results.items()
         }
-        texts = {_as_predictors_see(each): each for each in fused.values()}
-        answers = dict(zip(texts, await run_together(map(self._predict, texts.values())), strict=True))
+        inputs = {_predictor_input(each): each for each in fused.values()}
+        answers = dict(zip(inputs, await run_together(map(self._predict, inputs.values())), strict=True))
         outcomes = {
-            treatment: _outcome(record, image_results[treatment], answers[_as_predictors_see(fused[treatment])])
+            treatment: _outcome(record, image_results[treatment], answers[_predictor_input(fused[treatment])])
             for treatment in image_results
         }
         return Outcome(
@@ -96,7 +99,7 @@ class Trial:
         )
 
     async def _image_results(self, record: Record) -> dict[Treatment, list[_ImageResult]]:
-        """Per wanted treatment, what became of each of the instance's images."""
+        """Returns, for each treatment, one result per image of the instance."""
         wanted = {*self.treatments}
         contexts = [place.context for place in get_task(record.task).places(record.instance)]
         free = [context_free(context.known) for context in contexts]
@@ -131,9 +134,9 @@ class Trial:
             return _ImageResult(outcome=CaptionOutcome(image=index, error=reason), cost=Cost(**calls))
 
         if index >= self.pipeline.settings.max_images:
-            return without("it is one image too many (CASLIE_MAX_IMAGES)")
+            return without(f"the instance has more than {self.pipeline.settings.max_images} images (CASLIE_MAX_IMAGES)")
         try:
-            result = await self.pipeline.captions.get(self._where(image), context, save=True)
+            result = await self.pipeline.captions.get(self._resolved(image), context, save=True)
         except ImageError as error:
             return without(str(error))
         except ModelError as error:
@@ -148,7 +151,7 @@ class Trial:
             return _ImageResult(outcome=CaptionOutcome(image=index, error=NOTHING_TO_DESCRIBE), cost=cost)
         return _ImageResult(outcome=CaptionOutcome(image=index, text=caption.text), caption=caption, cost=cost)
 
-    def _where(self, image: PlacedImage) -> PlacedImage:
+    def _resolved(self, image: PlacedImage) -> PlacedImage:
         ref = image.ref and self._resolve(image.ref)
         if ref is None:
             raise ImageError("there is no image")
@@ -157,35 +160,35 @@ class Trial:
     async def _gate(self, result: _ImageResult, image: PlacedImage, contexts: Sequence[QueryContext]) -> _ImageResult:
         if result.caption is None:
             return result
-        caption, context, ref = result.caption, contexts[image.place], self._where(image).ref
+        caption, context, ref = result.caption, contexts[image.place], self._resolved(image).ref
         with track_usage() as usage:
             decision = await self.pipeline.gate(caption, context, image=ref)
-        # The others' votes are for calibration; the treatment does not need them, and does not pay for them.
+        # The votes of the remaining judges are needed only for calibration, so they do not count as a cost.
         cost = _sum((result.cost, _cost(usage, judge_calls=len(decision.votes))))
         decision = await self.pipeline.gate(caption, context, image=ref, whole_jury=True, earlier=decision.votes)
         raise_if_judge_unavailable(decision.votes)
         outcome = result.outcome.model_copy(update={"kept": decision.kept, "votes": decision.votes})
         return _ImageResult(outcome=outcome, caption=caption if decision.kept else None, cost=cost)
 
-    async def _predict(self, fused: FusedInstance) -> _Predicted:
+    async def _predict(self, fused: FusedInstance) -> _PredictorResult:
         with track_usage() as usage:
             try:
                 prediction = await self.pipeline.unim3.ainvoke(fused)
             except (ModelError, InputError) as error:
                 raise_if_unavailable(error)
-                return _Predicted(error=str(error), cost=_cost(usage, predictor_calls=1))
-        return _Predicted(prediction=prediction, cost=_cost(usage, predictor_calls=1))
+                return _PredictorResult(error=str(error), cost=_cost(usage, predictor_calls=1))
+        return _PredictorResult(prediction=prediction, cost=_cost(usage, predictor_calls=1))
 
 
 class _Timed(AsyncRunnable[Input, Output]):
-    """A model that tells the time its calls take, without their waiting for a turn."""
+    """Records the duration of a model's calls. The time spent waiting for a free slot is not included."""
 
     def __init__(self, model: Runnable[Input, Output]) -> None:
         self.model = model
         self.name = model.get_name()
 
     async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
-        """Asks the model."""
+        """Calls the model and records the duration of the call."""
         started = time.perf_counter()
         try:
             return await self.model.ainvoke(input, config, **kwargs)
@@ -193,7 +196,7 @@ class _Timed(AsyncRunnable[Input, Output]):
             record_seconds(time.perf_counter() - started)
 
 
-def _of_its_own(pipeline: Pipeline) -> Pipeline:
+def _timed_pipeline(pipeline: Pipeline) -> Pipeline:
     """Returns an equal pipeline whose models are timed and whose juries stop early."""
     models = Models(
         captioners=[_Timed(captioner) for captioner in pipeline.ec3.captioners],
@@ -206,37 +209,37 @@ def _of_its_own(pipeline: Pipeline) -> Pipeline:
 
 def _given(index: int, text: str | None, context: QueryContext) -> _ImageResult:
     if text is None:
-        return _ImageResult(outcome=CaptionOutcome(image=index, error="the data has no caption of it"))
+        return _ImageResult(outcome=CaptionOutcome(image=index, error="the data has no caption for this image"))
     caption = Caption.given(text, context)
     return _ImageResult(outcome=CaptionOutcome(image=index, text=text), caption=caption)
 
 
-def _as_predictors_see(fused: FusedInstance) -> str:
-    """All that a predictor may go by: the fused text, and what was seen; not whom a caption was made for, or when."""
+def _predictor_input(fused: FusedInstance) -> str:
+    """Returns everything that may change a predictor's answer: the fused text and the evidence of the captions."""
     captions = [
-        (each.place, each.product, each.caption.text, [seen.model_dump() for seen in each.caption.evidence])
+        (each.place, each.product, each.caption.text, [evidence.model_dump() for evidence in each.caption.evidence])
         for each in fused.captions
     ]
     return json.dumps([fused.input, fused.options, captions])
 
 
-def _outcome(record: Record, image_results: Sequence[_ImageResult], predicted: _Predicted) -> TreatmentOutcome:
-    seen = {
+def _outcome(record: Record, image_results: Sequence[_ImageResult], predicted: _PredictorResult) -> TreatmentOutcome:
+    common = {
         "fused": sum(result.caption is not None for result in image_results),
         "captions": tuple(result.outcome for result in image_results),
         "cost": _sum((*(result.cost for result in image_results), predicted.cost)),
     }
     prediction = predicted.prediction
     if prediction is None:
-        return TreatmentOutcome(error=predicted.error, **seen)
+        return TreatmentOutcome(error=predicted.error, **common)
     if get_task(record.task).is_open:
         answer: str | None = "" if prediction.answerable is False else prediction.text
-        right = answers_right(prediction.text, record.output, answerable=prediction.answerable)
+        right = is_open_answer_right(prediction.text, record.output, answerable=prediction.answerable)
     else:
         answer = prediction.label
         right = answer == record.output
     return TreatmentOutcome(
-        answer=answer, text=prediction.text, right=right, probabilities=prediction.probabilities, **seen
+        answer=answer, text=prediction.text, right=right, probabilities=prediction.probabilities, **common
     )
 
 

@@ -23,9 +23,9 @@ from caslie_tools._optional import require
 from caslie_tools._version import __version__
 from caslie_tools.domain import FrozenModel, Vote
 from caslie_tools.evaluation.gate_quality import is_judged, usefulness
-from caslie_tools.evaluation.intervals import Interval, bonferroni, mcnemar
 from caslie_tools.evaluation.outcomes import Outcome, Treatment
-from caslie_tools.evaluation.reading import read_outcomes, read_run
+from caslie_tools.evaluation.reading import read_outcomes, read_run_description
+from caslie_tools.evaluation.significance import Interval, bonferroni, mcnemar
 from caslie_tools.exceptions import DataError
 from caslie_tools.pipeline.tuned_gate import TaskGate, TunedGate, log_odds
 from caslie_tools.tasks import TASKS, get_task
@@ -116,7 +116,7 @@ def tune_gate(run: Path) -> GateTuning:
             in place of its majority.
         MissingExtraError: If scikit-learn or scipy is not installed.
     """
-    facts = read_run(run)
+    facts = read_run_description(run)
     if _settings(facts).get("gate") is not None:
         raise DataError(
             f"{run}: it was run under a tuned gate, and a gate is tuned against the plain majority; "

@@ -10,8 +10,8 @@ from itertools import groupby
 from typing import Any
 
 from caslie_tools.domain import FrozenModel
-from caslie_tools.evaluation.answers import Answered, resampled_headlines
-from caslie_tools.evaluation.intervals import Interval
+from caslie_tools.evaluation.bootstrap import TaskAnswers, resampled_headlines
+from caslie_tools.evaluation.significance import Interval
 from caslie_tools.roles.choices import exact_choice_starts
 from caslie_tools.tasks import get_task
 from caslie_tools.tuning.examples import Example
@@ -87,7 +87,7 @@ def score_answers(examples: Sequence[Example], answers: Sequence[str | None], *,
     return scores
 
 
-def answered_by_task(examples: Sequence[Example], answers: Sequence[str | None]) -> dict[str, Answered]:
+def answered_by_task(examples: Sequence[Example], answers: Sequence[str | None]) -> dict[str, TaskAnswers]:
     """Returns each task's answers beside its right ones, in the tasks' alphabetical order."""
     both = sorted(zip(examples, answers, strict=True), key=lambda pair: pair[0].task)
     found = {}
@@ -95,7 +95,7 @@ def answered_by_task(examples: Sequence[Example], answers: Sequence[str | None])
         asked, given = zip(*group, strict=True)
         gold = tuple(example.answer for example in asked)
         right = tuple(answer == true for answer, true in zip(given, gold, strict=True))
-        found[name] = Answered(task=get_task(name), gold=gold, answers=given, right=right)
+        found[name] = TaskAnswers(task=get_task(name), gold=gold, answers=given, right=right)
     return found
 
 

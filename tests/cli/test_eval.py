@@ -33,7 +33,7 @@ def test_it_prints_a_table_and_the_path_of_the_report(caslie: Command, data: Pat
     ]
     assert f"report: {run / 'report.html'} and {run / 'report.md'}" in result.out
     assert (run / "report.html").stat().st_size > 0
-    assert "4 instances have no captions of their own" in result.err
+    assert "4 records have no captions" in result.err
 
 
 def test_the_document_contains_the_run_and_the_report(caslie: Command, data: Path) -> None:
@@ -58,7 +58,7 @@ def test_the_same_command_resumes_and_other_settings_are_refused(caslie: Command
     again = caslie("eval", data, "--treatments", "none", "--progress", "lines")
     assert again.code == 0
     assert "evaluating" not in again.err
-    assert_error(caslie("eval", data), code=2, contains=["holds a run on something else", "treatments", "--out"])
+    assert_error(caslie("eval", data), code=2, contains=["with other data, models or settings", "treatments", "--out"])
     assert caslie("eval", data, "--treatments", "none", "--json").document["report"] == first["report"]
 
 
@@ -66,7 +66,9 @@ def test_invalid_records_are_skipped_with_a_warning_and_strict_refuses_them(casl
     good = relevance("q", "t", "A")
     data = write_data(tmp_path, [good, relevance("q2", "t", "Z"), *[good] * 25])
     assert_error(
-        caslie("eval", data, "--strict"), code=2, contains=["record 1 is bad, one of 26", "not one of A, B, C, D"]
+        caslie("eval", data, "--strict"),
+        code=2,
+        contains=["26 bad records; the first is record 1", "not one of A, B, C, D"],
     )
     result = caslie("eval", data)
     assert result.code == 0
@@ -77,7 +79,7 @@ def test_invalid_records_are_skipped_with_a_warning_and_strict_refuses_them(casl
 
 def test_an_unreachable_model_ends_the_run_without_outcomes(caslie: Command, data: Path) -> None:
     result = caslie("eval", data, "--profile", "tests.doubles:blind_profile", "--treatments", "every")
-    assert_error(result, code=1, contains=["a model cannot be reached, for", "run the same again to go on"])
+    assert_error(result, code=1, contains=["a model cannot be reached, for", "run the same command again to resume"])
     assert "key=secret" not in result.err
     assert not Path(".caslie/eval/data-blind/outcomes.jsonl").exists()
 
@@ -104,7 +106,7 @@ def test_compare_prints_the_difference_between_two_runs(caslie: Command, data: P
         (["nowhere.jsonl"], ["nowhere.jsonl"]),
         (["data.jsonl", "--treatments", "some"], ["the treatments are none, every, gated, plain, given"]),
         (["data.jsonl", "--tasks", "spelling"], ["spelling"]),
-        (["data.jsonl", "--split", "dev"], ["nothing to evaluate on of split dev"]),
+        (["data.jsonl", "--split", "dev"], ["there are no records of split dev"]),
         (["data.jsonl", "--limit", "0"], ["--limit", "caslie eval run --help"]),
         ([], ["Missing argument"]),
     ],

@@ -1,4 +1,4 @@
-"""Instruction data about the light products, and what it takes to evaluate on it."""
+"""Instruction data about the light products, and helpers to evaluate it."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -18,11 +18,11 @@ from caslie_tools.tasks import FusedInstance
 from tests.doubles import FunctionPredictor, HashEmbeddings, HashPictures, light_models, light_products
 
 RED_MUG = "Colour: red. Label: 350 ML."
-"""What the light captioner says of the mug when it is asked nothing."""
+"""The light captioner's caption of the mug without a context."""
 
 
 def raw(task: str, text: Any, output: str, *images: str | None, **fields: Any) -> dict[str, Any]:
-    """One record as the dataset has it."""
+    """One raw record."""
     record = {"task": task, "split": "test", "input": json.dumps(text), "output": output, "images": json.dumps(images)}
     return record | {"options": "[]", "instruction": ""} | fields
 
@@ -39,13 +39,13 @@ def question(text: str, output: str, product: str = "mug", **fields: Any) -> dic
 
 
 def record_of(folder: Path, record: dict[str, Any], index: int = 0) -> Record:
-    """A record as it is read, over the light products' pictures, which are drawn into the folder."""
+    """Reads a raw record. The pictures of the light products are drawn into the folder."""
     light_products(folder)
     return read_record(index, record, base=folder)
 
 
 def write_data(folder: Path, records: Sequence[Any]) -> Path:
-    """Writes JSON Lines beside the light products' pictures; a text stands for itself, whatever it is."""
+    """Writes JSON Lines next to the pictures of the light products. A string is written as it is."""
     light_products(folder)
     path = folder / "data.jsonl"
     lines = (record if isinstance(record, str) else json.dumps(record) for record in records)
@@ -54,7 +54,7 @@ def write_data(folder: Path, records: Sequence[Any]) -> Path:
 
 
 def many(count: int) -> list[dict[str, Any]]:
-    """Records of three tasks by turns; right are A to D, the names of the colours, and yes and no."""
+    """Records of three tasks in turn. The right answers are A to D, names of colours, and yes and no."""
     names, colours = ("mug", "jacket", "bottle", "lamp"), ("red", "blue", "green", "white")
     records = []
     for number in range(count):
@@ -74,8 +74,8 @@ def many(count: int) -> list[dict[str, Any]]:
     return records[:count]
 
 
-def bare(outcomes: list[Outcome]) -> list[Any]:
-    """Outcomes without what may differ from run to run: the time, and whether a caption was made or found."""
+def comparable(outcomes: list[Outcome]) -> list[Any]:
+    """Outcomes without the values that differ between equal runs: the times, and whether a caption was cached."""
     plain = [outcome.model_dump() for outcome in outcomes]
     for outcome in plain:
         for treated in outcome["treatments"].values():
@@ -86,7 +86,7 @@ def bare(outcomes: list[Outcome]) -> list[Any]:
 
 
 def predicting(function: Callable[[FusedInstance], Answer | str]) -> FunctionPredictor:
-    """A predictor double."""
+    """A predictor that calls a function."""
     return FunctionPredictor(function, name="predictor")
 
 
@@ -99,7 +99,7 @@ def opened(
     predictor: Predictor | None = None,
     **settings: Any,
 ) -> Iterator[Caslie]:
-    """A store in a folder, over the light models and those given instead."""
+    """Opens a store in a folder, with the light models. Given models replace them."""
 
     def models(store: CaptionStore) -> Models:
         light = light_models(store)

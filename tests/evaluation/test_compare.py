@@ -7,10 +7,10 @@ pytest.importorskip("sklearn", reason="comparisons need the extra 'evaluation'")
 
 from caslie_tools.evaluation.compare import compare_runs
 from caslie_tools.exceptions import DataError
-from tests.evaluation.runs import outcome, write_run
+from tests.evaluation.made_up_runs import outcome, write_run
 
 
-def test_runs_are_compared_on_what_both_have(tmp_path: Path) -> None:
+def test_runs_are_compared_on_the_instances_that_both_have(tmp_path: Path) -> None:
     before = write_run(
         tmp_path / "before",
         [outcome(index, "A", {"none": "A", "gated": "A" if index < 6 else "B"}) for index in range(12)],
@@ -43,16 +43,16 @@ def test_a_run_does_not_differ_from_itself(tmp_path: Path) -> None:
     assert (test.difference, test.interval.low, test.interval.high, test.p_value) == (0, 0, 0, 1)
 
 
-def test_runs_without_anything_in_common_are_refused(tmp_path: Path) -> None:
+def test_runs_with_nothing_in_common_are_refused(tmp_path: Path) -> None:
     first = write_run(tmp_path / "first", [outcome(0, "A", {"none": "A"})])
     second = write_run(tmp_path / "second", [outcome(0, "A", {"every": "A"})])
     third = write_run(tmp_path / "third", [outcome(1, "A", {"none": "A"})])
     for other in (second, third):
-        with pytest.raises(DataError, match="nothing to compare"):
+        with pytest.raises(DataError, match="cannot be compared: they have no instance and treatment in common"):
             compare_runs(first, other)
 
 
-def test_several_tests_are_adjusted_together_and_splits_told_apart(tmp_path: Path) -> None:
+def test_several_tests_are_adjusted_together_and_splits_are_compared_separately(tmp_path: Path) -> None:
     before, after = (
         write_run(
             tmp_path / name,

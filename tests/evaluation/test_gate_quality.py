@@ -1,11 +1,11 @@
-"""The gate's quality by hand."""
+"""The quality of the gate, computed by hand."""
 
 import pytest
 
 from caslie_tools.evaluation.gate_quality import gate_quality, usefulness
+from caslie_tools.evaluation.groups import group_outcomes
 from caslie_tools.evaluation.outcomes import Outcome, TreatmentOutcome
-from caslie_tools.evaluation.reading import grouped
-from tests.evaluation.runs import judged, outcome
+from tests.evaluation.made_up_runs import judged, outcome
 
 WITH_AND_WITHOUT = {
     "helpful": (True, False),
@@ -16,7 +16,7 @@ WITH_AND_WITHOUT = {
 
 
 def instances(**counts: tuple[int, int]) -> list[Outcome]:
-    """As many as told of each usefulness: (kept, rejected)."""
+    """Instances of each usefulness, with their number: (kept, rejected)."""
     made: list[Outcome] = []
     for use, (kept, rejected) in counts.items():
         every, none = WITH_AND_WITHOUT[use]
@@ -26,14 +26,14 @@ def instances(**counts: tuple[int, int]) -> list[Outcome]:
 
 
 @pytest.mark.parametrize("use", WITH_AND_WITHOUT)
-def test_a_caption_is_what_it_does_to_the_answer(use: str) -> None:
+def test_the_usefulness_is_the_effect_on_the_answer(use: str) -> None:
     every, none = WITH_AND_WITHOUT[use]
     assert usefulness(judged(0, none=none, every=every)) == use
 
 
-def test_shares_by_hand() -> None:
+def test_the_shares_are_those_computed_by_hand() -> None:
     made = instances(helpful=(6, 2), redundant=(5, 5), misleading=(1, 3), ineffective=(4, 4))
-    quality, every = gate_quality(grouped(made))
+    quality, every = gate_quality(group_outcomes(made))
     assert quality.kept == {"helpful": 6, "redundant": 5, "misleading": 1, "ineffective": 4}
     assert quality.rejected == {"helpful": 2, "redundant": 5, "misleading": 3, "ineffective": 4}
     assert quality.count == 30
@@ -43,7 +43,7 @@ def test_shares_by_hand() -> None:
     assert quality.recall_harmless == 15 / 26
     assert quality.harm_avoided == 3 / 4
     assert quality.help_lost == 2 / 8
-    # Right without: redundant 10 and misleading 4; with: redundant 10 and helpful 8; at best: all three, 22.
+    # Right without captions: 10 redundant and 4 misleading. With: 10 redundant and 8 helpful. Oracle: all of them, 22.
     assert (quality.none_accuracy, quality.every_accuracy) == (14 / 30, 18 / 30)
     assert (quality.gated_accuracy, quality.oracle_accuracy) == ((10 + 6 + 3) / 30, 22 / 30)
     assert quality.headroom_used == (19 - 18) / (22 - 18)
@@ -51,28 +51,28 @@ def test_shares_by_hand() -> None:
     assert every == quality.model_copy(update={"scope": "all"})
 
 
-def test_a_gate_can_do_worse_than_none_and_every() -> None:
-    (quality, _) = gate_quality(grouped(instances(helpful=(0, 4), misleading=(4, 0))))
+def test_a_gate_can_be_worse_than_none_and_every() -> None:
+    (quality, _) = gate_quality(group_outcomes(instances(helpful=(0, 4), misleading=(4, 0))))
     assert quality.gated_accuracy == 0
     assert quality.headroom_used == -1
 
 
-def test_nothing_to_divide_by_is_no_share() -> None:
-    (quality, _) = gate_quality(grouped(instances(redundant=(0, 3))))
+def test_a_share_with_denominator_0_is_none() -> None:
+    (quality, _) = gate_quality(group_outcomes(instances(redundant=(0, 3))))
     assert quality.precision_helpful is quality.recall_helpful is quality.harm_avoided is quality.headroom_used is None
     assert quality.headroom == 0
 
 
-def test_instances_without_a_caption_or_with_a_failure_are_counted_apart() -> None:
-    good, bare, broken = (judged(index, none=False, every=True, kept=True) for index in range(3))
-    unseen = {name: one.model_copy(update={"fused": 0}) for name, one in bare.treatments.items()}
-    down = broken.treatments | {"every": TreatmentOutcome(error="the model is down")}
+def test_instances_without_a_caption_or_with_a_failure_are_counted_separately() -> None:
+    good, uncaptioned, failed = (judged(index, none=False, every=True, kept=True) for index in range(3))
+    without = {name: one.model_copy(update={"fused": 0}) for name, one in uncaptioned.treatments.items()}
+    with_error = failed.treatments | {"every": TreatmentOutcome(error="the model is down")}
     (quality, _) = gate_quality(
-        grouped(
+        group_outcomes(
             [
                 good,
-                bare.model_copy(update={"treatments": unseen}),
-                broken.model_copy(update={"treatments": down}),
+                uncaptioned.model_copy(update={"treatments": without}),
+                failed.model_copy(update={"treatments": with_error}),
                 outcome(3, "A", {"none": "A", "plain": "A"}),
             ]
         )
@@ -81,13 +81,13 @@ def test_instances_without_a_caption_or_with_a_failure_are_counted_apart() -> No
     assert quality.gated_accuracy == 1
 
 
-def test_several_captions_are_judged_together_and_some_kept_is_kept() -> None:
+def test_several_captions_count_as_kept_if_one_is_kept() -> None:
     (one,) = instances(helpful=(1, 0))
     fused = {"none": 0, "every": 3, "gated": 2}
     several = {name: one.treatments[name].model_copy(update={"fused": fused[name]}) for name in one.treatments}  # type: ignore[index]
-    (quality, _) = gate_quality(grouped([one.model_copy(update={"treatments": several})]))
+    (quality, _) = gate_quality(group_outcomes([one.model_copy(update={"treatments": several})]))
     assert (quality.several, quality.partly, quality.kept["helpful"]) == (1, 1, 1)
 
 
-def test_a_run_that_never_asked_the_gate_has_no_quality() -> None:
-    assert gate_quality(grouped([outcome(0, "A", {"none": "A", "every": "A"})])) == []
+def test_a_run_without_gated_has_no_gate_quality() -> None:
+    assert gate_quality(group_outcomes([outcome(0, "A", {"none": "A", "every": "A"})])) == []

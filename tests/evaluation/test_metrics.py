@@ -3,7 +3,13 @@ import sys
 
 import pytest
 
-from caslie_tools.evaluation.metrics import Score, answers_right, reference_score, score, token_f1
+from caslie_tools.evaluation.metrics import (
+    AnswerScores,
+    is_open_answer_right,
+    reference_scores,
+    score_answers,
+    token_f1,
+)
 from caslie_tools.exceptions import InputError
 from caslie_tools.tasks import Task, get_task
 
@@ -12,10 +18,10 @@ pytest.importorskip("sklearn", reason="scores need the extra 'evaluation'")
 AP, CC, MPC, SA = (get_task(name) for name in ("ap", "cc", "mpc", "sa"))
 
 
-def test_f1_is_that_of_the_positive_class_and_an_invalid_answer_is_a_miss() -> None:
+def test_f1_is_that_of_the_positive_class_and_an_invalid_answer_is_wrong() -> None:
     gold = ["yes", "yes", "yes", "no", "no"]
-    result = score(AP, ["yes", None, "no", "yes", "no"], gold)
-    # yes: 1 true positive, 1 false positive, 2 false negatives (one of them invalid). no: 1, 2 and 1.
+    result = score_answers(AP, ["yes", None, "no", "yes", "no"], gold)
+    # yes: 1 true positive, 1 false positive, 2 false negatives (one of them invalid). no: 1, 2 and 1, respectively.
     assert result.metric == "f1"
     assert result.value == pytest.approx(2 * 1 / (2 * 1 + 1 + 2))
     assert result.macro_f1 == pytest.approx((0.4 + 2 / 5) / 2)
@@ -24,33 +30,37 @@ def test_f1_is_that_of_the_positive_class_and_an_invalid_answer_is_a_miss() -> N
     assert result.count == 5
 
 
-def test_f1_without_any_positive_is_zero_not_an_error() -> None:
-    assert score(AP, ["no", "no"], ["no", "no"]).value == 0
-    assert score(AP, ["yes", "no"], ["no", "no"]).value == 0
-    assert score(AP, [None, None], ["yes", "no"]).value == 0
+def test_f1_without_positives_is_zero() -> None:
+    assert score_answers(AP, ["no", "no"], ["no", "no"]).value == 0
+    assert score_answers(AP, ["yes", "no"], ["no", "no"]).value == 0
+    assert score_answers(AP, [None, None], ["yes", "no"]).value == 0
 
 
-def test_an_invalid_answer_to_a_no_costs_as_much_as_a_wrong_yes() -> None:
+def test_an_invalid_answer_in_place_of_no_counts_as_a_wrong_yes() -> None:
     gold = ["yes", "no", "no"]
-    assert score(AP, ["yes", None, None], gold).value == score(AP, ["yes", "yes", "yes"], gold).value == 0.5
-    assert score(AP, ["yes", "no", "no"], gold).value == 1
+    assert (
+        score_answers(AP, ["yes", None, None], gold).value
+        == score_answers(AP, ["yes", "yes", "yes"], gold).value
+        == 0.5
+    )
+    assert score_answers(AP, ["yes", "no", "no"], gold).value == 1
 
 
 def test_macro_f1_is_the_mean_over_the_right_labels() -> None:
-    # A: 1 tp, 0 fp, 1 fn = 2/3. B: 1 tp, 1 fp, 0 fn = 2/3. C: 0. D is answered but never right: no class of its own.
-    result = score(SA, ["A", "B", "B", "D"], ["A", "A", "B", "C"])
+    # A: 1 tp, 0 fp, 1 fn = 2/3. B: 1 tp, 1 fp, 0 fn = 2/3. C: 0. D is answered but never right, so it is not a class.
+    result = score_answers(SA, ["A", "B", "B", "D"], ["A", "A", "B", "C"])
     assert result.metric == "macro_f1"
     assert result.value == result.macro_f1 == pytest.approx((2 / 3 + 2 / 3 + 0) / 3)
 
 
 @pytest.mark.parametrize(("task", "name"), [(MPC, "accuracy"), (CC, "recall@1")])
-def test_accuracy_and_recall_at_1_count_the_right_answers_of_all(task: Task, name: str) -> None:
-    result = score(task, ["A", "B", None, "C"], ["A", "B", "C", "D"])
+def test_accuracy_and_recall_at_1_are_the_share_of_right_answers(task: Task, name: str) -> None:
+    result = score_answers(task, ["A", "B", None, "C"], ["A", "B", "C", "D"])
     assert (result.metric, result.value) == (name, 0.5)
 
 
 def test_every_metric_is_perfect_for_perfect_answers() -> None:
-    assert score(SA, ["A", "E"], ["A", "E"]) == Score(
+    assert score_answers(SA, ["A", "E"], ["A", "E"]) == AnswerScores(
         metric="macro_f1", value=1, accuracy=1, macro_f1=1, invalid=0, count=2
     )
 
@@ -61,37 +71,37 @@ def test_a_right_answer_that_becomes_invalid_lowers_the_score(task: Task) -> Non
     answers: list[str | None] = ["yes", "yes", "yes", "no"] if task is AP else ["A", "C", "C", "B"]
     for index, answer in enumerate(answers):
         worse = [*answers[:index], None, *answers[index + 1 :]]
-        before, after = score(task, answers, gold), score(task, worse, gold)
+        before, after = score_answers(task, answers, gold), score_answers(task, worse, gold)
         assert after.accuracy <= before.accuracy
         if answer == gold[index]:
             assert after.value < before.value
             assert after.accuracy < before.accuracy
 
 
-def test_the_reference_scoring_drops_invalid_answers_and_says_how_many() -> None:
+def test_the_reference_scoring_drops_invalid_answers_and_reports_their_share() -> None:
     gold = ["A", "B", "C", "D"]
-    result = reference_score(MPC, ["A", None, "D", None], gold)
+    result = reference_scores(MPC, ["A", None, "D", None], gold)
     assert (result.value, result.count, result.invalid) == (0.5, 2, 0.5)
-    assert score(MPC, ["A", None, "D", None], gold).value == 0.25
+    assert score_answers(MPC, ["A", None, "D", None], gold).value == 0.25
 
 
-def test_what_cannot_be_scored_is_refused() -> None:
+def test_answers_that_cannot_be_scored_are_refused() -> None:
     with pytest.raises(InputError, match="1 answers for 2"):
-        score(MPC, ["A"], ["A", "B"])
-    with pytest.raises(InputError, match="nothing to score"):
-        score(MPC, [], [])
-    with pytest.raises(InputError, match="nothing to score"):
-        reference_score(MPC, [None], ["A"])
+        score_answers(MPC, ["A"], ["A", "B"])
+    with pytest.raises(InputError, match="there are no answers to score"):
+        score_answers(MPC, [], [])
+    with pytest.raises(InputError, match="there are no answers to score"):
+        reference_scores(MPC, [None], ["A"])
     with pytest.raises(InputError, match="no metric"):
-        score(get_task("product_qa"), ["A"], ["A"])
+        score_answers(get_task("product_qa"), ["A"], ["A"])
 
 
 def test_without_scikit_learn_the_error_names_the_extra() -> None:
     code = (
         "import sys; sys.modules['sklearn'] = None\n"  # as if it were not installed
-        "from caslie_tools.evaluation.metrics import score\n"
+        "from caslie_tools.evaluation.metrics import score_answers\n"
         "from caslie_tools.tasks import get_task\n"
-        "score(get_task('mpc'), ['A'], ['A'])"
+        "score_answers(get_task('mpc'), ['A'], ['A'])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 1
@@ -103,15 +113,15 @@ def test_without_scikit_learn_the_error_names_the_extra() -> None:
     ("answer", "gold"),
     [
         ('It reads "350 ML".', "350 ml"),
-        ("The Mug is an\tIP-67 one.", "a mug is IP67"),  # SQuAD takes punctuation out, it does not split at it
+        ("The Mug is an\tIP-67 one.", "a mug is IP67"),  # SQuAD removes punctuation and does not split words there
         ("“Waterproof”, says the label", "waterproof"),
         ("A.", "a"),
         ("C++ and so on", "C++"),
     ],
 )
-def test_an_open_answer_is_right_if_the_right_words_stand_in_it(answer: str, gold: str) -> None:
-    assert answers_right(answer, gold)
-    assert not answers_right(answer, gold, answerable=False)
+def test_an_open_answer_is_right_if_it_contains_the_right_words(answer: str, gold: str) -> None:
+    assert is_open_answer_right(answer, gold)
+    assert not is_open_answer_right(answer, gold, answerable=False)
 
 
 @pytest.mark.parametrize(
@@ -125,21 +135,21 @@ def test_an_open_answer_is_right_if_the_right_words_stand_in_it(answer: str, gol
         ("b", "!"),
     ],
 )
-def test_part_of_a_word_another_order_or_a_gap_is_not_right(answer: str, gold: str) -> None:
-    assert not answers_right(answer, gold)
+def test_a_part_of_a_word_another_order_or_a_gap_is_wrong(answer: str, gold: str) -> None:
+    assert not is_open_answer_right(answer, gold)
 
 
-def test_what_cannot_be_answered_is_right_only_if_that_is_said() -> None:
-    assert answers_right("The texts do not say.", "", answerable=False)
-    assert not answers_right("", "", answerable=None)
-    assert not answers_right("red", "  ", answerable=True)
+def test_a_question_that_cannot_be_answered_must_be_called_unanswerable() -> None:
+    assert is_open_answer_right("The texts do not say.", "", answerable=False)
+    assert not is_open_answer_right("", "", answerable=None)
+    assert not is_open_answer_right("red", "  ", answerable=True)
 
 
 @pytest.mark.parametrize(
     ("answer", "gold", "f1"),
     [
         ("the red mug", "A red mug!", 1.0),
-        ("red red mug", "red mug mug", 2 * 2 / (3 + 3)),  # a word counts as often as both have it
+        ("red red mug", "red mug mug", 2 * 2 / (3 + 3)),  # a repeated word counts as often as it is in both texts
         ("a blue mug", "red mug", 0.5),
         ("blue", "red", 0.0),
         ("", "", 1.0),
@@ -147,5 +157,5 @@ def test_what_cannot_be_answered_is_right_only_if_that_is_said() -> None:
         ("", "red", 0.0),
     ],
 )
-def test_token_f1_is_squads(answer: str, gold: str, f1: float) -> None:
+def test_token_f1_is_that_of_squad(answer: str, gold: str, f1: float) -> None:
     assert token_f1(answer, gold) == pytest.approx(f1)

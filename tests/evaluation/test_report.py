@@ -11,7 +11,7 @@ pytest.importorskip("sklearn", reason="reports need the extra 'evaluation'")
 from caslie_tools.domain import Vote
 from caslie_tools.evaluation.outcomes import Outcome, Treatment
 from caslie_tools.evaluation.report import Report, write_report
-from tests.evaluation.runs import judged, outcome, write_run
+from tests.evaluation.made_up_runs import judged, outcome, write_run
 
 ATTACK = (
     '<script>alert("x")</script><img src=http://evil.example/x onerror=alert(1)> [click](http://evil.example) | **b**'
@@ -19,7 +19,7 @@ ATTACK = (
 
 
 def run_of(folder: Path, *, gated: str, count: int = 40, caption: str = "A red mug.") -> Path:
-    """A run in which captions help with half of one task and the gate answers as told."""
+    """A run of one task in which captions help half of the instances. ``gated`` is the answer of gated captions."""
     outcomes = [
         outcome(
             index,
@@ -39,7 +39,7 @@ def texts(report: Report) -> tuple[str, str]:
 
 
 class Elements(HTMLParser):
-    """Every element with its attributes, and what is open at the end."""
+    """All elements of a page with their attributes, and the elements that are open at the end."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -59,38 +59,38 @@ class Elements(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_verdict_says_where_it_is_worth_it(tmp_path: Path) -> None:
+def test_the_conclusion_names_the_tasks_where_captions_are_worth_it(tmp_path: Path) -> None:
     report = write_report(run_of(tmp_path, gated="A"))
     assert report.verdict == (
-        "Gated captions: 1.00 (1.00 to 1.00) against 0.50 with none and 1.00 with every caption, over 1 task; "
-        "worth it for multiclass_product_classification."
+        "Gated captions: 1.00 (1.00 to 1.00), compared with 0.50 with no captions and 1.00 with all captions, over 1 "
+        "task; worth it for multiclass_product_classification."
     )
     assert report.gate_verdict == (
-        "The gate itself, beside using every caption: +0.00 (+0.00 to +0.00), not shown to differ (the interval "
+        "The gate, compared with using all captions: +0.00 (+0.00 to +0.00), no difference shown (the interval "
         "includes 0)."
     )
     for text in texts(report):
         assert "worth it for multiclass_product_classification" in text
 
 
-def test_the_verdict_says_where_it_does_harm_where_it_is_open_and_where_there_is_too_little(tmp_path: Path) -> None:
+def test_the_conclusion_names_harmful_undecided_and_small_tasks(tmp_path: Path) -> None:
     def of(task: str, start: int, count: int, answers: dict[Treatment, str]) -> list[Outcome]:
         return [outcome(start + index, "A", {**answers}, task=task) for index in range(count)]
 
     harmed = of("mpc", 0, 30, {"none": "A", "gated": "B"})
-    alike = of("cc", 100, 30, {"none": "A", "gated": "A"})
+    equal = of("cc", 100, 30, {"none": "A", "gated": "A"})
     few = of("sa", 200, 19, {"none": "B", "gated": "A"})
-    report = write_report(write_run(tmp_path, harmed + alike + few))
+    report = write_report(write_run(tmp_path, harmed + equal + few))
     assert report.verdict.endswith(
         "on average over 3 tasks; harmful for multiclass_product_classification; not shown to help for "
-        "category_classification (at 95% over all tasks together); too few instances to tell for "
-        "sentiment_analysis (under 20)."
+        "category_classification (at 95% over all tasks together); too few instances for "
+        "sentiment_analysis (fewer than 20)."
     )
     assert report.gate_verdict == ""
-    assert any(caveat.endswith("to be trusted: sentiment_analysis.") for caveat in report.caveats)
+    assert any(caveat.endswith("too few for a reliable bootstrap: sentiment_analysis.") for caveat in report.caveats)
 
 
-def test_a_task_is_called_at_a_level_over_all_tasks_by_the_interval_and_by_the_exact_test(tmp_path: Path) -> None:
+def test_a_task_is_worth_it_only_if_interval_and_exact_test_agree_at_a_level_for_all_tasks(tmp_path: Path) -> None:
     def of(task: str, gained: int) -> list[Outcome]:
         return [
             outcome(index, "A", {"none": "B" if index < gained else "A", "gated": "A"}, task=task).model_copy(
@@ -99,7 +99,7 @@ def test_a_task_is_called_at_a_level_over_all_tasks_by_the_interval_and_by_the_e
             for index in range(60)
         ]
 
-    for gained, count, told in (
+    for gained, count, conclusion in (
         (5, 1, "not shown to help for"),  # the interval is above 0, but p is 0.0625
         (6, 1, "worth it for"),  # p is 0.031
         (6, 3, "not shown to help for all of them (at 95% over all tasks together)."),  # above 0.05 / 3
@@ -110,20 +110,23 @@ def test_a_task_is_called_at_a_level_over_all_tasks_by_the_interval_and_by_the_e
             write_run(tmp_path / f"{gained}-{count}", [one for task in tasks for one in of(task, gained)])
         )
         assert all(test.interval.low > 0 for test in report.tests)
-        assert told in report.verdict
+        assert conclusion in report.verdict
     for text in texts(report):
         assert "Bonferroni" in text
 
 
-def test_the_gate_is_told_better_or_worse_only_on_enough_instances(tmp_path: Path) -> None:
-    for count, told in ((20, "-0.50"), (19, "too few instances to tell (under 20 of a task)")):
+def test_the_gate_is_judged_only_with_enough_instances(tmp_path: Path) -> None:
+    for count, conclusion in (
+        (20, "-0.50"),
+        (19, "too few instances for a conclusion (a task has fewer than 20)"),
+    ):
         outcomes = [outcome(index, "A", {"every": "A", "gated": "AB"[index % 2]}) for index in range(count)]
         report = write_report(write_run(tmp_path / str(count), outcomes))
-        assert told in report.gate_verdict
+        assert conclusion in report.gate_verdict
         assert report.gate_verdict.endswith("worse.") is (count == 20)
 
 
-def test_what_is_so_for_all_tasks_is_said_once_and_splits_are_counted(tmp_path: Path) -> None:
+def test_a_result_for_all_tasks_is_stated_once_and_splits_are_counted(tmp_path: Path) -> None:
     outcomes = [
         outcome(index, "A", {"none": "B", "gated": "A"}, split="ood" if index % 2 else "test") for index in range(60)
     ]
@@ -131,15 +134,15 @@ def test_what_is_so_for_all_tasks_is_said_once_and_splits_are_counted(tmp_path: 
     assert report.verdict.endswith("on average over 1 task and 2 splits; worth it for all of them.")
 
 
-def test_a_run_without_the_gate_makes_a_report_that_says_so(tmp_path: Path) -> None:
+def test_the_report_of_a_run_without_the_gate_says_so(tmp_path: Path) -> None:
     run = write_run(tmp_path, [outcome(0, "A", {"none": "A", "plain": "B"})])
     report = write_report(run)
-    assert "cannot say" in report.verdict
+    assert "there is no conclusion about the gate" in report.verdict
     assert report.gate == ()
     assert "The gate\n" not in texts(report)[0]
 
 
-def test_the_table_is_for_the_command_line_too(tmp_path: Path) -> None:
+def test_the_table_has_a_row_per_task_and_a_column_per_treatment(tmp_path: Path) -> None:
     report = write_report(run_of(tmp_path, gated="A"))
     assert report.columns == ("task", "metric", "instances", "none", "every", "gated")
     (row,) = report.rows
@@ -153,13 +156,13 @@ def test_the_table_is_for_the_command_line_too(tmp_path: Path) -> None:
     assert [row[4:] for row in split.rows] == [("1.00 (1.00 to 1.00)", ""), ("", "1.00 (1.00 to 1.00)")]
 
 
-def test_the_same_outcomes_make_the_same_files(tmp_path: Path) -> None:
+def test_the_same_outcomes_give_the_same_files(tmp_path: Path) -> None:
     first, second = (write_report(run_of(tmp_path / name, gated="B")) for name in ("first", "second"))
     assert texts(first) == texts(second)
     assert texts(write_report(tmp_path / "first")) == texts(first)
 
 
-def test_the_page_needs_nothing_and_runs_nothing_whatever_a_caption_says(tmp_path: Path) -> None:
+def test_the_page_is_self_contained_and_runs_nothing_from_captions(tmp_path: Path) -> None:
     outcomes = [judged(index, none=True, every=False, kept=True) for index in range(3)]
     attacked = [
         one.model_copy(
@@ -177,8 +180,8 @@ def test_the_page_needs_nothing_and_runs_nothing_whatever_a_caption_says(tmp_pat
     ]
     report = write_report(write_run(tmp_path, attacked, {ATTACK: ATTACK, "nested": {"list": [ATTACK]}}))
     markdown, page = texts(report)
-    assert "alert" in page  # it is shown ...
-    elements = Elements(page)  # ... and is no element
+    assert "alert" in page  # the text is shown, but it is not an element
+    elements = Elements(page)
     assert elements.open == []
     assert {tag for tag, _ in elements.found}.isdisjoint(
         {"script", "img", "link", "iframe", "a", "object", "foreignobject"}
@@ -194,7 +197,7 @@ def test_the_page_needs_nothing_and_runs_nothing_whatever_a_caption_says(tmp_pat
     assert "http:\\//evil" in markdown
 
 
-def test_every_plot_has_an_alternative_in_words_and_takes_the_pages_colour(tmp_path: Path) -> None:
+def test_every_plot_has_a_text_alternative_and_the_text_colour_of_the_page(tmp_path: Path) -> None:
     _, page = texts(write_report(run_of(tmp_path, gated="A")))
     elements = Elements(page)
     plots = [attributes for tag, attributes in elements.found if tag == "svg"]
@@ -210,7 +213,7 @@ def test_every_plot_has_an_alternative_in_words_and_takes_the_pages_colour(tmp_p
     assert len(ids) == len(set(ids))
 
 
-def test_the_worst_examples_are_those_the_jury_was_surest_of(tmp_path: Path) -> None:
+def test_the_worst_mistakes_are_those_with_the_largest_vote_margin(tmp_path: Path) -> None:
     def votes(yes: int) -> list[Vote]:
         return [Vote(judge=f"judge-{place}", verdict="yes" if place < yes else "no") for place in range(5)]
 
@@ -227,10 +230,10 @@ def test_the_worst_examples_are_those_the_jury_was_surest_of(tmp_path: Path) -> 
     ]
     first = report.examples[0]
     assert (first.without, first.with_captions, first.gated, first.votes) == ("A", "B", "B", "5 yes, 0 no")
-    assert "kept what misleads (5 yes, 0 no)" in texts(report)[0]
+    assert "kept misleading captions (5 yes, 0 no)" in texts(report)[0]
 
 
-def test_odd_text_is_shortened_and_written_all_the_same(tmp_path: Path) -> None:
+def test_unusual_characters_and_long_texts_do_not_break_the_report(tmp_path: Path) -> None:
     odd = "A very long caption \u202e\x00 " + "word " * 100
     run = run_of(tmp_path, gated="B", caption=odd)
     (tmp_path / "run.json").write_text('{"note": "half a character: \\ud800", "$x$": 1}')

@@ -1,4 +1,4 @@
-"""What is fused under every treatment, what is right, and what it took."""
+"""Which captions are fused under each treatment, which answers are right, and what each treatment costs."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 from caslie_tools.domain import Answer, ImageRef
 from caslie_tools.evaluation.outcomes import TREATMENTS, Cost, Outcome
-from caslie_tools.evaluation.treatments import Trial
+from caslie_tools.evaluation.treatments import TreatmentRunner
 from caslie_tools.exceptions import EndpointUnavailableError, MissingExtraError, ModelError
 from caslie_tools.roles.interfaces import JudgeRequest
 from caslie_tools.tasks import FusedInstance
@@ -23,15 +23,15 @@ MUG = relevance("red mug", "Stoneware mug", "A", caption_info=json.dumps(["A mug
 async def run(folder: Path, record: dict[str, Any], treatments: Any = TREATMENTS, **models: Any) -> Outcome:
     read = record_of(folder, record)
     with opened(folder, **models) as caslie:
-        return await Trial(caslie.pipeline, treatments).run(read)
+        return await TreatmentRunner(caslie.pipeline, treatments).run(read)
 
 
 def texts(predictor: FunctionPredictor) -> list[str | None]:
-    """What was fused into each instance the predictor saw."""
+    """The captions in each instance that the predictor received."""
     return [seen.input.get(KEY) for seen in predictor.requests if isinstance(seen.input, dict)]  # type: ignore[misc]
 
 
-async def test_every_treatment_fuses_what_it_says(tmp_path: Path) -> None:
+async def test_every_treatment_fuses_its_captions(tmp_path: Path) -> None:
     fused = {
         "none": None,
         "every": EVERY,
@@ -48,7 +48,9 @@ async def test_every_treatment_fuses_what_it_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("verdicts", "kept"), [(("yes", "yes", "no"), True), (("no", "yes", "no"), False)])
-async def test_gated_fuses_the_same_captions_if_the_jury_keeps_them(tmp_path: Path, verdicts: Any, kept: bool) -> None:
+async def test_gated_fuses_the_captions_of_every_if_the_jury_keeps_them(
+    tmp_path: Path, verdicts: Any, kept: bool
+) -> None:
     predictor = predicting(lambda seen: "A")
     outcome = await run(tmp_path, MUG, ["gated"], predictor=predictor, judges=jury(*verdicts))
     assert texts(predictor) == [EVERY if kept else None]
@@ -59,7 +61,7 @@ async def test_gated_fuses_the_same_captions_if_the_jury_keeps_them(tmp_path: Pa
     assert [vote.verdict for vote in caption.votes] == [*verdicts]
 
 
-async def test_the_jury_is_asked_for_the_task_and_sees_the_picture(tmp_path: Path) -> None:
+async def test_judges_receive_the_task_the_query_and_the_image(tmp_path: Path) -> None:
     judge = FunctionJudge(lambda request: "yes")
     await run(tmp_path, MUG, ["gated"], judges=[judge])
     (asked,) = judge.requests
@@ -69,7 +71,7 @@ async def test_the_jury_is_asked_for_the_task_and_sees_the_picture(tmp_path: Pat
     assert asked.image.ref == ImageRef(path=tmp_path / "mug-1.png")
 
 
-async def test_plain_captions_know_the_product_and_nothing_of_the_task(tmp_path: Path) -> None:
+async def test_plain_captions_are_made_for_the_product_and_not_for_the_task(tmp_path: Path) -> None:
     captioner = light_captioner()
     await run(tmp_path, MUG, ["plain"], captioner=captioner)
     (asked,) = captioner.requests
@@ -81,7 +83,7 @@ async def test_plain_captions_know_the_product_and_nothing_of_the_task(tmp_path:
     ("verdicts", "needed"),
     [("yes yes yes no no", 3), ("no no no yes yes", 3), ("yes yes no yes no", 4), ("yes no yes no yes", 5)],
 )
-async def test_the_whole_jury_votes_and_what_stopping_early_needs_is_charged(
+async def test_the_whole_jury_votes_but_only_votes_until_the_early_stop_are_costs(
     tmp_path: Path, verdicts: str, needed: int
 ) -> None:
     judges = jury(*verdicts.split())  # type: ignore[arg-type]
@@ -92,7 +94,7 @@ async def test_the_whole_jury_votes_and_what_stopping_early_needs_is_charged(
     assert gated.cost.judge_calls == needed
 
 
-async def test_equal_texts_are_answered_once_and_cost_each_the_same(tmp_path: Path) -> None:
+async def test_equal_inputs_are_answered_once_and_cost_each_treatment_the_same(tmp_path: Path) -> None:
     captioner, predictor = light_captioner(), predicting(lambda seen: "A")
     models = {"captioner": captioner, "predictor": predictor}
     outcome = await run(tmp_path, MUG, ["none", "every", "gated"], judges=jury("yes", "yes", "yes"), **models)
@@ -107,7 +109,7 @@ async def test_equal_texts_are_answered_once_and_cost_each_the_same(tmp_path: Pa
     assert 0 < seconds["none"] < seconds["every"] <= seconds["gated"]
 
 
-async def test_each_image_has_its_own_caption(tmp_path: Path) -> None:
+async def test_each_image_gets_its_own_caption(tmp_path: Path) -> None:
     predictor = predicting(lambda seen: "C")
     titles = {"product 1": "Stoneware mug", "product 2": "Desk lamp"}
     relation = raw("product_relation_prediction", titles, "C", "mug-1.png", "lamp-1.png")
@@ -127,19 +129,19 @@ async def test_equal_pictures_in_equal_contexts_are_captioned_once(tmp_path: Pat
     assert outcome.treatments["every"].fused == 2
 
 
-async def test_a_caption_is_found_again_in_its_very_context_only(tmp_path: Path) -> None:
+async def test_a_caption_is_reused_only_in_its_exact_context(tmp_path: Path) -> None:
     captioner = light_captioner()
     other = relevance("red mug", "Red mug, 350 ml", "A")  # the same query, another title: the contexts' texts are equal
     costs = []
     with opened(tmp_path, captioner=captioner, reuse_threshold=0.5) as caslie:
         for index, record in enumerate((MUG, other, MUG)):
             read = record_of(tmp_path, record, index)
-            costs.append((await Trial(caslie.pipeline, ["every"]).run(read)).treatments["every"].cost)
+            costs.append((await TreatmentRunner(caslie.pipeline, ["every"]).run(read)).treatments["every"].cost)
     assert [(cost.captioner_calls, cost.cached_captions) for cost in costs] == [(1, 0), (1, 0), (0, 1)]
     assert [request.context.known for request in captioner.requests] == ["Stoneware mug", "Red mug, 350 ml"]
 
 
-async def test_missing_and_broken_images_have_no_caption_and_say_why(tmp_path: Path) -> None:
+async def test_missing_images_have_no_caption_and_a_reason(tmp_path: Path) -> None:
     for image, reason in ((None, "no image"), ("gone.png", "does not exist")):
         predictor = predicting(lambda seen: "A")
         outcome = await run(tmp_path, relevance("q", "t", "A", image), ["every", "gated", "plain"], predictor=predictor)
@@ -149,17 +151,17 @@ async def test_missing_and_broken_images_have_no_caption_and_say_why(tmp_path: P
             assert (treated.fused, treated.right, treated.cost.captioner_calls) == (0, True, 0)
 
 
-async def test_images_are_taken_from_where_they_were_fetched_to(tmp_path: Path) -> None:
+async def test_fetched_images_are_used(tmp_path: Path) -> None:
     read = record_of(tmp_path, relevance("red mug", "Mug", "A", "https://shop.test/mug.png"))
     gone = record_of(tmp_path, relevance("red mug", "Mug", "A", "https://shop.test/gone.png"))
     fetched = {"https://shop.test/mug.png": ImageRef(path=tmp_path / "mug-1.png")}
     with opened(tmp_path) as caslie:
-        trial = Trial(caslie.pipeline, ["every", "gated"], lambda ref: fetched.get(ref.url or ""))
-        assert (await trial.run(read)).treatments["every"].captions[0].text.startswith(RED_MUG)
-        assert (await trial.run(gone)).treatments["gated"].captions[0].error == "there is no image"
+        runner = TreatmentRunner(caslie.pipeline, ["every", "gated"], lambda ref: fetched.get(ref.url or ""))
+        assert (await runner.run(read)).treatments["every"].captions[0].text.startswith(RED_MUG)
+        assert (await runner.run(gone)).treatments["gated"].captions[0].error == "there is no image"
 
 
-async def test_a_failing_captioner_leaves_the_text(tmp_path: Path) -> None:
+async def test_with_a_failing_captioner_the_text_is_answered_without_captions(tmp_path: Path) -> None:
     down = FunctionCaptioner(raising(ModelError("out of memory")))
     outcome = await run(tmp_path, MUG, ["every"], captioner=down, predictor=predicting(lambda seen: "A"))
     treated = outcome.treatments["every"]
@@ -169,7 +171,7 @@ async def test_a_failing_captioner_leaves_the_text(tmp_path: Path) -> None:
     assert "found nothing to describe" in silent.treatments["every"].captions[0].error
 
 
-async def test_a_failing_predictor_is_wrong_under_that_treatment_and_says_why(tmp_path: Path) -> None:
+async def test_a_failing_predictor_counts_as_wrong_only_under_that_treatment(tmp_path: Path) -> None:
     def answer(seen: FusedInstance) -> str:
         if seen.captions:
             raise ValueError("the prompt is too long, key sk-4711")
@@ -186,7 +188,7 @@ async def test_a_failing_predictor_is_wrong_under_that_treatment_and_says_why(tm
 
 @pytest.mark.parametrize("failure", [EndpointUnavailableError("model 'x' is left alone"), ConnectionError("sk-4711")])
 @pytest.mark.parametrize("role", ["captioner", "predictor"])
-async def test_a_model_that_is_not_there_makes_no_outcome(tmp_path: Path, role: str, failure: Exception) -> None:
+async def test_a_model_that_cannot_be_reached_gives_no_outcome(tmp_path: Path, role: str, failure: Exception) -> None:
     doubles = {
         "captioner": FunctionCaptioner(raising(failure)),
         "predictor": FunctionPredictor(raising(failure), name="p"),
@@ -196,7 +198,7 @@ async def test_a_model_that_is_not_there_makes_no_outcome(tmp_path: Path, role: 
     assert "sk-4711" not in str(raised.value)
 
 
-async def test_neither_does_a_judge_that_is_not_there(tmp_path: Path) -> None:
+async def test_a_judge_that_cannot_be_reached_gives_no_outcome(tmp_path: Path) -> None:
     gone = FunctionJudge(raising(EndpointUnavailableError("gone")), name="sleepy")
     with pytest.raises(EndpointUnavailableError, match="the judge sleepy cannot be reached"):
         await run(tmp_path, MUG, ["gated"], judges=[*jury("yes", "yes"), gone])
@@ -208,24 +210,24 @@ async def test_a_judge_with_a_missing_dependency_makes_no_outcome(tmp_path: Path
         await run(tmp_path, MUG, ["gated"], judges=[*jury("yes", "yes"), missing])
 
 
-async def test_a_judge_that_fails_otherwise_abstains(tmp_path: Path) -> None:
+async def test_a_judge_with_another_failure_abstains(tmp_path: Path) -> None:
     failing = FunctionJudge(raising(ValueError("?")), name="failing")
     outcome = await run(tmp_path, MUG, ["gated"], judges=[*jury("yes", "yes"), failing])
     assert [vote.verdict for vote in outcome.treatments["gated"].captions[0].votes] == ["yes", "yes", "abstain"]
 
 
-async def test_what_is_not_installed_stops_the_run(tmp_path: Path) -> None:
+async def test_a_missing_optional_dependency_stops_the_run(tmp_path: Path) -> None:
     missing = FunctionCaptioner(raising(MissingExtraError("local", "Captioning")))
     with pytest.raises(MissingExtraError, match=r"caslie-tools\[local\]"):
         await run(tmp_path, MUG, ["every"], captioner=missing)
 
 
-async def test_given_is_left_out_without_captions_and_each_missing_one_is_told(tmp_path: Path) -> None:
+async def test_given_is_left_out_without_captions_and_a_missing_caption_is_reported(tmp_path: Path) -> None:
     bare = relevance("red mug", "Stoneware mug", "A")
     assert list((await run(tmp_path, bare)).treatments) == ["none", "every", "gated", "plain"]
     empty = await run(tmp_path, bare | {"caption_info": json.dumps(["NA"])}, ["given"])
     (caption,) = empty.treatments["given"].captions
-    assert (caption.text, caption.error) == ("", "the data has no caption of it")
+    assert (caption.text, caption.error) == ("", "the data has no caption for this image")
 
 
 @pytest.mark.parametrize(
@@ -238,7 +240,7 @@ async def test_given_is_left_out_without_captions_and_each_missing_one_is_told(t
         ("red", Answer(text="red cannot be told", answerable=False), "", False),
     ],
 )
-async def test_an_open_question_is_right_by_its_words(
+async def test_an_open_question_is_right_if_it_contains_the_right_words(
     tmp_path: Path, gold: str, answer: Answer, recorded: str, right: bool
 ) -> None:
     outcome = await run(tmp_path, question("How much?", gold), ["none"], predictor=predicting(lambda seen: answer))
@@ -246,7 +248,7 @@ async def test_an_open_question_is_right_by_its_words(
     assert (outcome.gold, treated.answer, treated.right) == (gold, recorded, right)
 
 
-async def test_an_outcome_keeps_what_statistics_need(tmp_path: Path) -> None:
+async def test_an_outcome_has_the_values_that_scores_need(tmp_path: Path) -> None:
     predictor = predicting(lambda seen: Answer(text="B: maybe", probabilities={"A": 0.5, "B": 0.25}))
     outcome = await run(tmp_path, MUG | {"output": "B"}, ["none"], predictor=predictor)
     record = record_of(tmp_path, MUG | {"output": "B"})
@@ -258,7 +260,7 @@ async def test_an_outcome_keeps_what_statistics_need(tmp_path: Path) -> None:
     assert Outcome.model_validate_json(outcome.model_dump_json()) == outcome
 
 
-async def test_too_many_images_are_left_out_as_for_shoppers(tmp_path: Path) -> None:
+async def test_images_above_the_limit_are_left_out(tmp_path: Path) -> None:
     record = question("Which colour?", "red", images=json.dumps(["mug-1.png", "lamp-1.png"]))
     outcome = await run(tmp_path, record, ["every"], max_images=1)
     assert [bool(caption.text) for caption in outcome.treatments["every"].captions] == [True, False]

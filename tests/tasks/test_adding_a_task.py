@@ -18,11 +18,12 @@ from caslie_tools.data.records import Record
 from caslie_tools.data.statistics import data_statistics
 from caslie_tools.data.writing import write_records
 from caslie_tools.domain import ImageRef, Product
-from caslie_tools.evaluation.metrics import score
-from caslie_tools.evaluation.reading import grouped, read_outcomes
+from caslie_tools.evaluation.evaluate import evaluate
+from caslie_tools.evaluation.groups import group_outcomes
+from caslie_tools.evaluation.metrics import score_answers
+from caslie_tools.evaluation.reading import read_outcomes
 from caslie_tools.evaluation.report import write_report
-from caslie_tools.evaluation.running import evaluate
-from caslie_tools.evaluation.scores import score_treatments
+from caslie_tools.evaluation.treatment_scores import score_treatments
 from caslie_tools.exceptions import InstanceError, UnknownTaskError
 from caslie_tools.roles.prompts import question_prompt
 from caslie_tools.tasks import (
@@ -153,7 +154,7 @@ class TestData:
 class TestEvaluation:
     async def test_a_run_is_scored_by_the_task_s_own_metric(self, caslie: Caslie, data: Path, tmp_path: Path) -> None:
         await evaluate(data, caslie, tmp_path / "run", tasks=["care_label"])
-        (group,) = grouped(read_outcomes(tmp_path / "run"))
+        (group,) = group_outcomes(read_outcomes(tmp_path / "run"))
         scores = {found.treatment: found for found in score_treatments(group)}
         assert group.task is CARE_LABEL
         assert {found.metric for found in scores.values()} == {"f1"}
@@ -165,7 +166,7 @@ class TestEvaluation:
 
     def test_an_invalid_answer_counts_as_the_other_of_two_labels(self) -> None:
         # As no label at all it would leave the F1 of B perfect.
-        assert score(CARE_LABEL, ["B", None], ["B", "A"]).value == pytest.approx(2 / 3)
+        assert score_answers(CARE_LABEL, ["B", None], ["B", "A"]).value == pytest.approx(2 / 3)
 
 
 class TestCommandLine:

@@ -13,7 +13,7 @@ from caslie_tools.evaluation.outcomes import Outcome
 from caslie_tools.exceptions import DataError
 from caslie_tools.pipeline.tuned_gate import TunedGate
 from caslie_tools.tuning.gate import tune_gate
-from tests.evaluation.runs import judged, outcome, write_run
+from tests.evaluation.made_up_runs import judged, outcome, write_run
 
 TASK = "multiclass_product_classification"
 JUDGES = ("good", "noise-1", "noise-2", "noise-3", "noise-4")

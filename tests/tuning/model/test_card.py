@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from caslie_tools.evaluation.intervals import Interval
+from caslie_tools.evaluation.significance import Interval
 from caslie_tools.tuning.card import make_card, write_card
 from caslie_tools.tuning.configuration import TuningSettings
 from caslie_tools.tuning.report import TuningReport

@@ -3,19 +3,19 @@ import pytest
 
 pytest.importorskip("sklearn", reason="scores need the extra 'evaluation'")
 
-from caslie_tools.evaluation.answers import Answered, resampled_counts, resampled_headlines
-from caslie_tools.evaluation.metrics import score
+from caslie_tools.evaluation.bootstrap import TaskAnswers, resampled_counts, resampled_headlines
+from caslie_tools.evaluation.metrics import score_answers
 from caslie_tools.exceptions import InputError
 from caslie_tools.tasks import get_task
 
 
-def answered(task: str, gold: list[str], answers: list[str | None]) -> Answered:
+def answered(task: str, gold: list[str], answers: list[str | None]) -> TaskAnswers:
     right = tuple(answer == true for answer, true in zip(answers, gold, strict=True))
-    return Answered(task=get_task(task), gold=tuple(gold), answers=tuple(answers), right=right)
+    return TaskAnswers(task=get_task(task), gold=tuple(gold), answers=tuple(answers), right=right)
 
 
 @pytest.mark.parametrize("task", ["ap", "sa"])
-def test_a_resampled_headline_is_the_metric_of_the_very_instances_drawn(task: str) -> None:
+def test_a_resampled_headline_is_the_metric_of_the_drawn_instances(task: str) -> None:
     labels = ["yes", "no"] if task == "ap" else ["A", "B", "C"]
     draw = np.random.default_rng(3)
     gold, answers = (draw.choice(labels, 12).tolist() for _ in range(2))
@@ -26,27 +26,27 @@ def test_a_resampled_headline_is_the_metric_of_the_very_instances_drawn(task: st
         resampled_counts([pairs.count(kind) for kind in kinds], seed=5, resamples=50), values, strict=True
     ):
         drawn = [kind for kind, times in zip(kinds, row, strict=True) for _ in range(int(times))]
-        expected = score(get_task(task), [answer for _, answer in drawn], [true for true, _ in drawn]).value
+        expected = score_answers(get_task(task), [answer for _, answer in drawn], [true for true, _ in drawn]).value
         assert value == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("task", "gold", "wrong"), [("ap", "no", "yes"), ("ap", "yes", "no"), ("sa", "A", "Z")])
-def test_an_invalid_answer_is_resampled_as_a_wrong_one(task: str, gold: str, wrong: str) -> None:
+def test_an_invalid_answer_is_resampled_as_a_wrong_answer(task: str, gold: str, wrong: str) -> None:
     others = ["yes", "no"] * 3 if task == "ap" else ["A", "B"] * 3
-    invalid, plainly_wrong = (answered(task, [*others, gold], [*others, answer]) for answer in (None, wrong))
-    both = resampled_headlines([invalid, plainly_wrong], seed=0, resamples=100)
+    invalid, valid_but_wrong = (answered(task, [*others, gold], [*others, answer]) for answer in (None, wrong))
+    both = resampled_headlines([invalid, valid_but_wrong], seed=0, resamples=100)
     assert (both[0] == both[1]).all()
     assert both[0].mean() < 1
 
 
-def test_every_resample_has_as_many_instances_as_there_are() -> None:
+def test_every_resample_has_the_size_of_the_sample() -> None:
     counts = resampled_counts([3, 0, 7], seed=0, resamples=100)
     assert counts.shape == (100, 3)
     assert (counts.sum(axis=1) == 10).all()
     assert (counts[:, 1] == 0).all()
 
 
-def test_treatments_are_resampled_together_and_the_seed_decides() -> None:
+def test_treatments_share_resamples_which_depend_on_the_seed() -> None:
     good = answered("mpc", ["A"] * 10, ["A"] * 6 + ["B"] * 4)
     same = resampled_headlines([good, good], seed=1)
     assert (same[0] == same[1]).all()
@@ -56,12 +56,12 @@ def test_treatments_are_resampled_together_and_the_seed_decides() -> None:
 
 def test_open_questions_are_scored_by_right_and_wrong() -> None:
     task = get_task("product_qa")
-    one = Answered(task=task, gold=("350 ml", "red"), answers=('It reads "350 ML".', "blue"), right=(True, False))
+    one = TaskAnswers(task=task, gold=("350 ml", "red"), answers=('It reads "350 ML".', "blue"), right=(True, False))
     assert (one.metric, one.headline) == ("accuracy", 0.5)
     assert resampled_headlines([one], seed=0).mean() == pytest.approx(0.5, abs=0.02)
 
 
-def test_different_instances_are_not_compared() -> None:
+def test_treatments_with_different_instances_are_refused() -> None:
     first, second = answered("mpc", ["A"], ["A"]), answered("mpc", ["B"], ["A"])
     with pytest.raises(InputError, match="same instances"):
         resampled_headlines([first, second], seed=0)

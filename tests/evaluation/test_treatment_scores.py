@@ -1,19 +1,19 @@
-"""Scores by hand, of a constant, a perfect and a garbled predictor too."""
+"""The scores of treatments, computed by hand: of a constant, a perfect and a garbled predictor."""
 
 import pytest
 
 pytest.importorskip("sklearn", reason="scores need the extra 'evaluation'")
 
+from caslie_tools.evaluation.groups import group_outcomes
 from caslie_tools.evaluation.outcomes import Cost, Outcome, TreatmentOutcome
-from caslie_tools.evaluation.reading import grouped
-from caslie_tools.evaluation.scores import (
+from caslie_tools.evaluation.treatment_scores import (
     TreatmentScore,
-    average,
+    average_headline,
     compare_treatments,
     score_treatments,
     treatment_costs,
 )
-from tests.evaluation.runs import outcome
+from tests.evaluation.made_up_runs import outcome
 
 
 def scores_of(task: str, gold: list[str], answers: list[str | None]) -> TreatmentScore:
@@ -21,12 +21,12 @@ def scores_of(task: str, gold: list[str], answers: list[str | None]) -> Treatmen
         outcome(index, right, {"none": answer}, task=task)
         for index, (right, answer) in enumerate(zip(gold, answers, strict=True))
     ]
-    (group,) = grouped(outcomes)
+    (group,) = group_outcomes(outcomes)
     (score,) = score_treatments(group)
     return score
 
 
-def test_where_garbled_answers_are_dropped_the_reference_scoring_rises_as_the_model_gets_worse() -> None:
+def test_the_reference_scoring_rises_as_the_model_gets_worse() -> None:
     gold = ["A", "B", "C", "D"]
     sound, garbled = scores_of("mpc", gold, ["A", "B", "D", "C"]), scores_of("mpc", gold, ["A", "B", None, None])
     assert (sound.value, sound.reference, sound.invalid) == (0.5, 0.5, 0)
@@ -36,15 +36,15 @@ def test_where_garbled_answers_are_dropped_the_reference_scoring_rises_as_the_mo
     assert scores_of("mpc", gold, [None] * 4).reference is None
 
 
-def test_f1_by_hand_with_an_invalid_answer_in_the_place_of_a_no() -> None:
-    # yes: 1 hit, 1 miss; the garbage at the second no counts as a wrong yes: F1 = 2 / (2 + 1 + 1).
+def test_an_invalid_answer_in_place_of_no_lowers_the_f1() -> None:
+    # yes: 1 true positive, 1 false negative. The invalid answer counts as a wrong yes: F1 = 2 / (2 + 1 + 1).
     score = scores_of("ap", ["yes", "yes", "no", "no"], ["yes", "no", "no", None])
     assert (score.metric, score.value, score.accuracy) == ("f1", 0.5, 0.5)
     assert score.reference == pytest.approx(2 / 3)
     assert score.macro_f1 == pytest.approx((0.5 + 0.5) / 2)
 
 
-def test_a_constant_predictor_scores_by_hand() -> None:
+def test_a_constant_predictor_has_the_scores_computed_by_hand() -> None:
     gold = ["A"] * 3 + ["B"] * 2 + ["C"]
     score = scores_of("sa", gold, ["A"] * 6)
     # A: precision 1/2, recall 1, F1 2/3; B and C: 0.
@@ -58,27 +58,27 @@ def test_a_perfect_predictor_scores_1_with_an_interval_of_1() -> None:
     assert (score.interval.low, score.interval.high) == (1, 1)
 
 
-def test_open_questions_have_no_labels() -> None:
+def test_open_questions_are_scored_without_labels() -> None:
     score = scores_of("product_qa", ["350 ml", "red"], ["350 ml", "blue"])
     assert (score.metric, score.value, score.accuracy) == ("accuracy", 0.5, 0.5)
     assert score.macro_f1 is score.recall_at_1 is None
     assert scores_of("product_qa", ["350 ml", "red"], ["350 ml", None]).reference == 1
 
 
-def test_a_failed_model_counts_as_wrong_and_is_told_apart() -> None:
+def test_a_failed_model_counts_as_wrong_and_is_reported_separately() -> None:
     good = outcome(0, "A", {"none": "A"})
     broken = Outcome(
         index=1, key="1", task=good.task, split="test", gold="A", treatments={"none": TreatmentOutcome(error="down")}
     )
-    (group,) = grouped([good, broken])
+    (group,) = group_outcomes([good, broken])
     (score,) = score_treatments(group)
     assert (score.value, score.invalid, score.failed) == (0.5, 0.5, 0.5)
 
 
-def test_each_treatment_is_scored_on_the_instances_that_have_it_and_pairs_on_those_that_have_both() -> None:
+def test_treatments_are_scored_on_their_instances_and_pairs_on_common_instances() -> None:
     outcomes = [outcome(index, "A", {"none": "B", "gated": "A"}) for index in range(8)]
     outcomes += [outcome(8 + index, "A", {"none": "B"}) for index in range(2)]
-    groups = grouped(outcomes)
+    groups = group_outcomes(outcomes)
     assert [(score.treatment, score.count, score.value) for score in score_treatments(groups[0])] == [
         ("none", 10, 0),
         ("gated", 8, 1),
@@ -94,22 +94,22 @@ def test_the_average_gives_every_task_the_same_weight() -> None:
         outcome(30 + index, "yes", {"gated": "yes" if index < 5 else "no", "every": "yes"}, task="ap")
         for index in range(10)
     ]
-    groups = grouped(outcomes)
-    mean, gain = average(groups, "gated"), average(groups, "gated", beside="every")
+    groups = group_outcomes(outcomes)
+    mean, gain = average_headline(groups, "gated"), average_headline(groups, "gated", minus="every")
     assert mean is not None
     assert gain is not None
     assert mean.value == pytest.approx((1 + 2 / 3) / 2)
     assert gain.value == pytest.approx(mean.value - (0 + 1) / 2)
     assert mean.interval.low < mean.value < mean.interval.high
-    assert average(groups, "plain") is None
+    assert average_headline(groups, "plain") is None
 
 
-def test_costs_are_added_up_with_the_share_of_captions_found_in_the_store() -> None:
+def test_costs_are_added_up_and_have_the_share_of_cached_captions() -> None:
     cost = Cost(captioner_calls=1, cached_captions=3, judge_calls=3, predictor_calls=1, prompt_tokens=10, seconds=0.5)
     outcomes = [outcome(index, "A", {"none": "A", "gated": "A"}, cost=cost) for index in range(4)]
-    (none, gated) = treatment_costs(grouped(outcomes))
+    (none, gated) = treatment_costs(group_outcomes(outcomes))
     assert (gated.captioner_calls, gated.judge_calls, gated.predictor_calls) == (4, 12, 4)
     assert (gated.prompt_tokens, gated.seconds, gated.cached) == (40, 2.0, 0.75)
     assert none.treatment == "none"
-    bare = treatment_costs(grouped([outcome(0, "A", {"none": "A"})]))
+    bare = treatment_costs(group_outcomes([outcome(0, "A", {"none": "A"})]))
     assert bare[0].cached is None

@@ -1,4 +1,4 @@
-"""Runs made up line by line, for what is computed from them."""
+"""Made-up outcomes and runs, for tests of scores and reports."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from caslie_tools.tasks import get_task
 
 
 def treated(gold: str, answer: str | None, *, fused: int = 0, **more: Any) -> TreatmentOutcome:
-    """One instance under one treatment."""
+    """The outcome of one instance under one treatment."""
     return TreatmentOutcome(answer=answer, text=answer or "?", right=answer == gold, fused=fused, **more)
 
 
@@ -27,8 +27,8 @@ def outcome(
     caption: str = "A red mug.",
     cost: Cost | None = None,
 ) -> Outcome:
-    """An instance of one image; ``every``, ``plain`` and ``given`` fuse its caption, ``gated`` if it was kept."""
-    seen = CaptionOutcome(image=0, text=caption, kept=kept, votes=tuple(votes))
+    """An outcome with one image. ``every``, ``plain`` and ``given`` fuse its caption, and ``gated`` if it is kept."""
+    captioned = CaptionOutcome(image=0, text=caption, kept=kept, votes=tuple(votes))
     return Outcome(
         index=index,
         key=f"key-{index}",
@@ -40,7 +40,7 @@ def outcome(
                 gold,
                 answer,
                 fused=int(kept if name == "gated" else name != "none"),
-                captions=() if name == "none" else (seen,),
+                captions=() if name == "none" else (captioned,),
                 cost=cost or Cost(predictor_calls=1),
             )
             for name, answer in answers.items()
@@ -49,7 +49,7 @@ def outcome(
 
 
 def judged(index: int, *, none: bool, every: bool, votes: Sequence[Vote] = (), kept: bool = False) -> Outcome:
-    """An instance by what its caption does: whether the answer is right without it, and with it."""
+    """An outcome given by the effect of its caption: whether the answer is right without it, and with it."""
     right = {True: "A", False: "B"}
     answers: dict[Treatment, str | None] = {
         "none": right[none],
@@ -60,7 +60,7 @@ def judged(index: int, *, none: bool, every: bool, votes: Sequence[Vote] = (), k
 
 
 def write_run(folder: Path, outcomes: Iterable[Outcome], facts: Mapping[str, Any] | None = None) -> Path:
-    """Writes a run's folder."""
+    """Writes the folder of a run."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [one.model_dump_json() + "\n" for one in outcomes]
     (folder / "outcomes.jsonl").write_text("".join(lines), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A run from data to outcomes: what is written down, what is left out, when it stops, and how it goes on."""
+"""A run from data to outcomes: what is written, what is left out, when a run stops, and how it is resumed."""
 
 import asyncio
 import json
@@ -12,17 +12,18 @@ from pydantic import SecretStr
 
 from caslie_tools.backends.endpoints.settings import EndpointPredictorSettings
 from caslie_tools.domain import Answer
-from caslie_tools.evaluation.journal import Journal, Run
-from caslie_tools.evaluation.metrics import score
+from caslie_tools.evaluation.evaluate import MAX_CONSECUTIVE_FAILURES, RunReport, evaluate
+from caslie_tools.evaluation.metrics import score_answers
+from caslie_tools.evaluation.outcome_log import OutcomeLog
 from caslie_tools.evaluation.outcomes import TREATMENTS, Outcome
-from caslie_tools.evaluation.reading import read_outcomes, read_run
-from caslie_tools.evaluation.running import PATIENCE, RunReport, evaluate
+from caslie_tools.evaluation.reading import read_outcomes, read_run_description
+from caslie_tools.evaluation.run_description import RunDescription
 from caslie_tools.exceptions import DataError, EndpointUnavailableError, InputError, ModelError
 from caslie_tools.profiles.building import build_predictor
 from caslie_tools.tasks import FusedInstance, get_task
 from caslie_tools.testing import Fault, FaultyServer
 from tests.doubles import FunctionCaptioner, light_captioner, raising
-from tests.evaluation.cases import bare, many, opened, predicting, raw, relevance, write_data
+from tests.evaluation.cases import comparable, many, opened, predicting, raw, relevance, write_data
 
 MPC = "multiclass_product_classification"
 
@@ -33,7 +34,7 @@ async def run(folder: Path, data: Path, *, out: str = "run", options: Any = None
 
 
 class TestPredictors:
-    """Six instances of four labels: A A A B B C, and nothing is right of D."""
+    """Six instances with the right answers A A A B B C. D is never right."""
 
     GOLD = "AAABBC"
 
@@ -51,46 +52,46 @@ class TestPredictors:
         ]
         return [one.answer for one in treated]
 
-    async def test_a_constant_one(self, tmp_path: Path, data: Path) -> None:
+    async def test_a_constant_predictor(self, tmp_path: Path, data: Path) -> None:
         given = await self.answers(tmp_path, data, lambda seen: "A")
-        scored = score(get_task(MPC), given, self.GOLD)
-        # A: 3 right, 3 wrongly called A: precision 1/2, recall 1. B and C: 0.
+        scored = score_answers(get_task(MPC), given, self.GOLD)
+        # A: 3 true positives, 3 false positives: precision 1/2, recall 1. B and C: 0.
         assert (scored.accuracy, scored.macro_f1) == (3 / 6, pytest.approx((2 / 3 + 0 + 0) / 3))
 
-    async def test_a_perfect_one(self, tmp_path: Path, data: Path) -> None:
+    async def test_a_perfect_predictor(self, tmp_path: Path, data: Path) -> None:
         given = await self.answers(tmp_path, data, lambda seen: self.GOLD[int(seen.input["query"][1])])
-        scored = score(get_task(MPC), given, self.GOLD)
+        scored = score_answers(get_task(MPC), given, self.GOLD)
         assert (scored.value, scored.accuracy, scored.macro_f1, scored.invalid) == (1, 1, 1, 0)
 
-    async def test_a_random_one(self, tmp_path: Path, data: Path) -> None:
+    async def test_a_random_predictor(self, tmp_path: Path, data: Path) -> None:
         def answer(seen: FusedInstance) -> str:
             return random.Random(f"7 {seen.input}").choice("ABCD")  # noqa: S311 (no secret)
 
         given = await self.answers(tmp_path, data, answer)
         assert given == ["C", "D", "C", "B", "D", "B"]  # the same draw every time
-        scored = score(get_task(MPC), given, self.GOLD)
-        # Right is the first B alone. B: 1 right, 1 wrongly called B, 1 missed. A and C: 0; D is right of nothing.
+        scored = score_answers(get_task(MPC), given, self.GOLD)
+        # Only the first B is right. B: 1 true positive, 1 false positive, 1 false negative. A and C: 0. D is no class.
         assert (scored.accuracy, scored.macro_f1) == (1 / 6, pytest.approx((0 + 2 / 4 + 0) / 3))
 
-    async def test_one_that_answers_none_of_the_labels(self, tmp_path: Path, data: Path) -> None:
+    async def test_a_predictor_that_answers_no_label(self, tmp_path: Path, data: Path) -> None:
         given = await self.answers(tmp_path, data, lambda seen: "I would rather not say")
         assert given == [None] * 6
-        assert score(get_task(MPC), given, self.GOLD).accuracy == 0
+        assert score_answers(get_task(MPC), given, self.GOLD).accuracy == 0
 
 
-async def test_a_run_writes_down_what_it_was_on_and_every_outcome(tmp_path: Path) -> None:
+async def test_a_run_writes_its_description_and_every_outcome(tmp_path: Path) -> None:
     data = write_data(tmp_path, many(6))
-    told: list[tuple[str, int, int]] = []
+    steps: list[tuple[str, int, int]] = []
     report = await run(
-        tmp_path, data, options={"progress": lambda step, item, done, total: told.append((step, done, total))}
+        tmp_path, data, options={"progress": lambda step, item, done, total: steps.append((step, done, total))}
     )
     assert (report.instances, report.resumed, report.bad, report.unavailable) == (6, 0, (), ())
-    assert report.notes == ("2 instances have no captions of their own: no treatment 'given'",)
-    assert told == [("evaluating", number, 6) for number in range(1, 7)]
+    assert report.notes == ("2 records have no captions, so they lack the treatment 'given'",)
+    assert steps == [("evaluating", number, 6) for number in range(1, 7)]
     outcomes = read_outcomes(tmp_path / "run")
     assert [outcome.index for outcome in outcomes] == [0, 1, 2, 3, 4, 5]
     assert set(outcomes[0].treatments) == set(TREATMENTS)
-    facts = read_run(tmp_path / "run")
+    facts = read_run_description(tmp_path / "run")
     assert (facts["data"], facts["instances"], facts["profile"]) == ("data.jsonl", 6, "light")
     assert facts["predictor"] == "light-predictor"
     assert facts["judges"] == [f"overlap-{least}" for least in (0.1, 0.7, 0.3, 0.5, 0.2)]
@@ -106,17 +107,17 @@ async def test_outcomes_do_not_depend_on_the_order_instances_finish_in(tmp_path:
     async def last_first(request: Any) -> Any:
         nonlocal started
         started += 1
-        for _ in range(200 - 10 * started):  # the sooner it came, the longer it takes
+        for _ in range(200 - 10 * started):  # the first calls take the longest
             await asyncio.sleep(0)
         return await light.ainvoke(request)
 
     await run(tmp_path, data, out="many", captioner=FunctionCaptioner(last_first, name=light.get_name()))
     assert light.calls > 12
     one, other = (read_outcomes(tmp_path / out) for out in ("one", "many"))
-    assert bare(one) == bare(other)
+    assert comparable(one) == comparable(other)
 
 
-async def test_several_instances_are_under_way_within_the_bounds(tmp_path: Path) -> None:
+async def test_several_instances_run_in_parallel_within_the_limit(tmp_path: Path) -> None:
     meet = asyncio.Barrier(3)
 
     async def caption(request: Any) -> str:
@@ -130,7 +131,7 @@ async def test_several_instances_are_under_way_within_the_bounds(tmp_path: Path)
     assert captioner.peak == 3
 
 
-async def test_bad_records_are_told_by_index_and_the_rest_goes_on(tmp_path: Path) -> None:
+async def test_bad_records_are_reported_by_index_and_the_others_are_evaluated(tmp_path: Path) -> None:
     good = relevance("q", "t", "A")
     records = [good, "no JSON", relevance("q2", "t", "Z"), good, relevance("q3", "t", "B"), {"task": "spelling"}]
     data = write_data(tmp_path, records)
@@ -139,19 +140,19 @@ async def test_bad_records_are_told_by_index_and_the_rest_goes_on(tmp_path: Path
     assert report.bad[1].reason.endswith("output 'Z' is not one of A, B, C, D")
     assert report.bad[2].reason == "equal to record 0"
     assert [outcome.index for outcome in read_outcomes(tmp_path / "run")] == [0, 4]
-    assert len(read_run(tmp_path / "run")["bad"]) == 4
+    assert len(read_run_description(tmp_path / "run")["bad"]) == 4
 
 
-async def test_strict_stops_at_a_bad_record_before_anything_is_spent(tmp_path: Path) -> None:
+async def test_strict_stops_at_a_bad_record_before_any_model_is_called(tmp_path: Path) -> None:
     captioner = light_captioner()
     data = write_data(tmp_path, [relevance("q", "t", "A"), relevance("q2", "t", "Z")])
-    with pytest.raises(DataError, match=r"record 1 is bad, one of 1: .* not one of A, B, C, D"):
+    with pytest.raises(DataError, match=r"1 bad records; the first is record 1: .* not one of A, B, C, D"):
         await run(tmp_path, data, captioner=captioner, options={"strict": True})
     assert captioner.calls == 0
     assert not (tmp_path / "run").exists()
 
 
-async def test_only_what_is_asked_for_is_evaluated(tmp_path: Path) -> None:
+async def test_the_filters_select_the_records_to_evaluate(tmp_path: Path) -> None:
     data = write_data(tmp_path, [*many(9), relevance("q", "t", "A", split="train")])
     options = {"tasks": ["mpc"], "splits": ["test"], "limit": 2, "treatments": ["none", "every"]}
     report = await run(tmp_path, data, options=options)
@@ -162,13 +163,13 @@ async def test_only_what_is_asked_for_is_evaluated(tmp_path: Path) -> None:
         (3, MPC, "test"),
     ]
     assert set(outcomes[0].treatments) == {"none", "every"}
-    with pytest.raises(DataError, match="nothing to evaluate on of task sentiment_analysis of split train"):
+    with pytest.raises(DataError, match="there are no records of task sentiment_analysis of split train"):
         await run(tmp_path, data, options={"tasks": ["sa"], "splits": ["train"]})
     with pytest.raises(InputError, match="the treatments are none, every, gated, plain, given"):
         await run(tmp_path, data, options={"treatments": ["none", "all"]})
 
 
-async def test_a_run_goes_on_where_it_was_and_drops_a_torn_line(tmp_path: Path) -> None:
+async def test_a_resumed_run_keeps_its_outcomes_and_drops_an_incomplete_line(tmp_path: Path) -> None:
     data = write_data(tmp_path, many(6))
     await run(tmp_path, data)
     path = tmp_path / "run" / "outcomes.jsonl"
@@ -179,37 +180,39 @@ async def test_a_run_goes_on_where_it_was_and_drops_a_torn_line(tmp_path: Path) 
     report = await run(tmp_path, data, captioner=captioner)
     assert (report.resumed, captioner.calls) == (3, 0)  # the captions are in the store
     assert path.read_bytes().startswith(b"".join(lines[:3]))
-    assert bare(read_outcomes(tmp_path / "run")) == bare(clean)
+    assert comparable(read_outcomes(tmp_path / "run")) == comparable(clean)
     again = await run(tmp_path, data)
     assert again.resumed == 6
     assert len(path.read_bytes().splitlines()) == 6
 
 
-async def test_a_bad_line_is_dropped_and_evaluated_again(tmp_path: Path) -> None:
+async def test_an_invalid_line_is_dropped_and_its_record_is_evaluated_again(tmp_path: Path) -> None:
     data = write_data(tmp_path, many(4))
     await run(tmp_path, data)
     path = tmp_path / "run" / "outcomes.jsonl"
     clean = read_outcomes(tmp_path / "run")
     lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(lines[0] + lines[1][:-20] + lines[2] + lines[3])  # what is behind a torn line is lost as well
+    path.write_bytes(lines[0] + lines[1][:-20] + lines[2] + lines[3])  # joins two lines into an invalid one
     report = await run(tmp_path, data)
     assert report.resumed == 2
-    assert bare(read_outcomes(tmp_path / "run")) == bare(clean)
+    assert comparable(read_outcomes(tmp_path / "run")) == comparable(clean)
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "difference"),
     [
         ({"treatments": ["none"]}, "treatments"),
         ({"limit": 3}, "limit None, now 3"),
         ({"splits": ["test"]}, "splits"),
     ],
 )
-async def test_it_does_not_go_on_with_anything_else(tmp_path: Path, change: dict[str, Any], told: str) -> None:
+async def test_a_run_with_other_data_models_or_settings_is_refused(
+    tmp_path: Path, change: dict[str, Any], difference: str
+) -> None:
     data = write_data(tmp_path, many(4))
     await run(tmp_path, data)
     before = (tmp_path / "run" / "outcomes.jsonl").read_bytes()
-    with pytest.raises(InputError, match=f"run on something else .*{told}.*choose another folder"):
+    with pytest.raises(InputError, match=f"with other data, models or settings .*{difference}.*choose another folder"):
         await run(tmp_path, data, options=change)
     with pytest.raises(InputError, match="predictor light-predictor, now predictor"):
         await run(tmp_path, data, predictor=predicting(lambda seen: "A"))
@@ -221,9 +224,7 @@ async def test_it_does_not_go_on_with_anything_else(tmp_path: Path, change: dict
     assert (tmp_path / "run" / "outcomes.jsonl").read_bytes() == before
 
 
-async def test_it_does_not_go_on_with_a_model_that_is_set_otherwise_but_with_one_that_is_elsewhere(
-    tmp_path: Path,
-) -> None:
+async def test_a_model_may_move_to_another_server_but_its_settings_must_not_change(tmp_path: Path) -> None:
     data = write_data(tmp_path, many(1))
     options = {"treatments": ["none"]}
     async with FaultyServer() as server, FaultyServer() as other:
@@ -239,7 +240,7 @@ async def test_it_does_not_go_on_with_a_model_that_is_set_otherwise_but_with_one
                 await run(tmp_path, data, predictor=changed, options=options)
 
 
-async def test_it_does_not_go_on_on_images_of_other_products(tmp_path: Path) -> None:
+async def test_a_run_with_other_product_ids_is_refused(tmp_path: Path) -> None:
     data = write_data(tmp_path, [relevance("q", "t", "A", products=json.dumps(["mug"]))])
     await run(tmp_path, data)
     write_data(tmp_path, [relevance("q", "t", "A", products=json.dumps(["jacket"]))])
@@ -247,7 +248,7 @@ async def test_it_does_not_go_on_on_images_of_other_products(tmp_path: Path) -> 
         await run(tmp_path, data)
 
 
-async def test_a_run_of_before_says_what_it_lacks(tmp_path: Path) -> None:
+async def test_a_run_of_an_older_version_is_refused_with_the_difference(tmp_path: Path) -> None:
     data = write_data(tmp_path, many(1))
     await run(tmp_path, data)
     described = tmp_path / "run" / "run.json"
@@ -259,32 +260,32 @@ async def test_a_run_of_before_says_what_it_lacks(tmp_path: Path) -> None:
         await run(tmp_path, data)
 
 
-async def test_no_good_line_lands_behind_one_that_could_not_be_written(tmp_path: Path) -> None:
+async def test_a_failed_write_leaves_no_incomplete_line(tmp_path: Path) -> None:
     data = write_data(tmp_path, many(2))
     await run(tmp_path, data)
     path = tmp_path / "run" / "outcomes.jsonl"
     first, second = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(first)
-    described = Run.model_validate_json((tmp_path / "run" / "run.json").read_bytes())
-    journal, outcome = Journal(tmp_path / "run", described), Outcome.model_validate_json(second)
+    description = RunDescription.model_validate_json((tmp_path / "run" / "run.json").read_bytes())
+    log, outcome = OutcomeLog(tmp_path / "run", description), Outcome.model_validate_json(second)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(first) + 20, limits[1]))  # as on a full disk
     try:
         with pytest.raises(DataError, match="cannot be written"):
-            journal.append(outcome)
+            log.append(outcome)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == first
-    assert outcome.key not in journal.done
-    journal.append(outcome)
+    assert outcome.key not in log.done
+    log.append(outcome)
     assert path.read_bytes() == first + second
 
 
-async def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+async def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
     data = write_data(tmp_path, many(2))
     await run(tmp_path, data)
     (tmp_path / "run" / "run.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(DataError, match="cannot be read as a run's description"):
+    with pytest.raises(DataError, match="cannot be read as the description of a run"):
         await run(tmp_path, data)
     (tmp_path / "run" / "run.json").unlink()
     with pytest.raises(DataError, match=r"no run\.json"):
@@ -293,7 +294,7 @@ async def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
         await run(tmp_path, data, out="data.jsonl")
 
 
-async def test_half_a_character_does_no_harm(tmp_path: Path) -> None:
+async def test_a_lone_surrogate_is_replaced(tmp_path: Path) -> None:
     data = write_data(tmp_path, [relevance("q", "t", "A")])
     await run(tmp_path, data, predictor=predicting(lambda seen: Answer(text="A: half \ud800")))
     (outcome,) = read_outcomes(tmp_path / "run")
@@ -304,7 +305,7 @@ async def test_half_a_character_does_no_harm(tmp_path: Path) -> None:
 # Failures
 
 
-async def test_one_failing_instance_is_wrong_and_the_rest_goes_on(tmp_path: Path) -> None:
+async def test_a_failing_instance_is_wrong_and_the_others_are_evaluated(tmp_path: Path) -> None:
     def answer(seen: FusedInstance) -> str:
         if seen.input["query"] == "q1":  # type: ignore[call-overload]
             raise ValueError
@@ -318,8 +319,8 @@ async def test_one_failing_instance_is_wrong_and_the_rest_goes_on(tmp_path: Path
     assert [bool(one.error) for one in treated] == [False, True, False]
 
 
-async def test_a_dead_endpoint_stops_the_run_and_a_live_one_goes_on(tmp_path: Path) -> None:
-    data = write_data(tmp_path, [relevance(f"q{n}", f"t{n}", "A") for n in range(3 * PATIENCE)])
+async def test_an_unreachable_endpoint_stops_the_run_which_can_be_resumed(tmp_path: Path) -> None:
+    data = write_data(tmp_path, [relevance(f"q{n}", f"t{n}", "A") for n in range(3 * MAX_CONSECUTIVE_FAILURES)])
     options = {"treatments": ["none"]}
     async with FaultyServer() as server:
         settings = EndpointPredictorSettings(
@@ -327,20 +328,20 @@ async def test_a_dead_endpoint_stops_the_run_and_a_live_one_goes_on(tmp_path: Pa
         )
         server.faults = [Fault.HTTP_500] * 1000
         with pytest.raises(
-            EndpointUnavailableError, match=r"model 'model' at 127\.0\.0\.1.*run the same again to go on"
+            EndpointUnavailableError, match=r"model 'model' at 127\.0\.0\.1.*run the same command again to resume"
         ):
             await run(tmp_path, data, predictor=build_predictor(settings), options=options)
-        assert len(server.requests) <= 2 * PATIENCE  # not one for each of the thousands there may be
+        assert len(server.requests) <= 2 * MAX_CONSECUTIVE_FAILURES
         assert not (tmp_path / "run" / "outcomes.jsonl").exists()
         server.faults = []
         report = await run(tmp_path, data, predictor=build_predictor(settings), options=options)
         assert (report.resumed, report.unavailable) == (0, ())
     outcomes = read_outcomes(tmp_path / "run")
-    assert len(outcomes) == 3 * PATIENCE
+    assert len(outcomes) == 3 * MAX_CONSECUTIVE_FAILURES
     assert all(outcome.treatments["none"].cost.prompt_tokens > 0 for outcome in outcomes)
 
 
-async def test_what_could_not_be_reached_is_tried_again(tmp_path: Path) -> None:
+async def test_instances_with_an_unreachable_model_are_tried_again(tmp_path: Path) -> None:
     down = True
 
     def answer(seen: FusedInstance) -> str:
@@ -359,15 +360,16 @@ async def test_what_could_not_be_reached_is_tried_again(tmp_path: Path) -> None:
     assert len(read_outcomes(tmp_path / "run")) == 5
 
 
-async def test_a_model_that_never_answers_is_no_result(tmp_path: Path) -> None:
-    data = write_data(tmp_path, [relevance(f"q{n}", f"t{n}", "A") for n in range(2 * PATIENCE)])
+async def test_a_model_that_never_answers_stops_the_run_without_outcomes(tmp_path: Path) -> None:
+    data = write_data(tmp_path, [relevance(f"q{n}", f"t{n}", "A") for n in range(2 * MAX_CONSECUTIVE_FAILURES)])
     broken = predicting(raising(PermissionError("401")))
-    with pytest.raises(ModelError, match=f"none of the first {PATIENCE} instances could be answered.*PermissionError"):
+    none_answered = f"none of the first {MAX_CONSECUTIVE_FAILURES} instances could be answered.*PermissionError"
+    with pytest.raises(ModelError, match=none_answered):
         await run(tmp_path, data, predictor=broken)
     assert not (tmp_path / "run" / "outcomes.jsonl").exists()
 
 
-async def test_in_little_data_failure_of_all_is_no_result_and_neither_is_absence(tmp_path: Path) -> None:
+async def test_a_small_run_without_any_answer_has_no_outcomes(tmp_path: Path) -> None:
     data = write_data(tmp_path, [relevance("q", "t", "A"), raw("ap", {"question": "?", "document": "d"}, "yes")])
     with pytest.raises(ModelError, match=r"none of the first 2 instances could be answered.*ValueError"):
         await run(tmp_path, data, out="failing", predictor=predicting(raising(ValueError())))
@@ -376,7 +378,7 @@ async def test_in_little_data_failure_of_all_is_no_result_and_neither_is_absence
         await run(tmp_path, data, out="absent", predictor=predicting(raising(ConnectionError())))
 
 
-async def test_the_runs_description_is_plain_json(tmp_path: Path) -> None:
+async def test_the_description_of_a_run_is_json_without_local_paths(tmp_path: Path) -> None:
     await run(tmp_path, write_data(tmp_path, many(1)))
     text = (tmp_path / "run" / "run.json").read_text(encoding="utf-8")
     assert json.loads(text)["versions"]["captioning prompt"]

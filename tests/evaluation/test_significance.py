@@ -3,20 +3,20 @@ import pytest
 
 pytest.importorskip("scipy", reason="tests need the extra 'evaluation'")
 
-from caslie_tools.evaluation.answers import Answered, resampled_headlines
-from caslie_tools.evaluation.intervals import Interval, adjust, holm, mcnemar, paired_test
+from caslie_tools.evaluation.bootstrap import TaskAnswers, resampled_headlines
+from caslie_tools.evaluation.significance import Interval, adjust, holm, mcnemar, paired_test
 from caslie_tools.exceptions import InputError
 from caslie_tools.tasks import get_task
 
 MPC = get_task("mpc")
 
 
-def rights(pattern: list[bool]) -> Answered:
+def rights(pattern: list[bool]) -> TaskAnswers:
     answers = tuple("A" if right else "B" for right in pattern)
-    return Answered(task=MPC, gold=("A",) * len(pattern), answers=answers, right=tuple(pattern))
+    return TaskAnswers(task=MPC, gold=("A",) * len(pattern), answers=answers, right=tuple(pattern))
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+def test_the_interval_covers_the_true_value_in_about_95_percent_of_cases() -> None:
     draw = np.random.default_rng(11)
     truth, covered, wide = 0.7, 0, 0.0
     for _ in range(400):
@@ -28,7 +28,7 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     assert wide / 400 == pytest.approx(2 * 1.96 * (0.7 * 0.3 / 100) ** 0.5, rel=0.05)
 
 
-def test_the_interval_of_a_mean_is_that_of_its_instances() -> None:
+def test_the_interval_of_a_mean_is_close_to_the_normal_approximation() -> None:
     values = [1.0] * 30 + [0.0] * 60 + [-1.0] * 10
     interval = Interval.of_mean(values, seed=0)
     spread = 1.96 * float(np.std(values)) / 10
@@ -38,21 +38,21 @@ def test_the_interval_of_a_mean_is_that_of_its_instances() -> None:
 
 
 @pytest.mark.parametrize(("low", "high", "sign"), [(0.1, 0.2, 1), (-0.2, -0.1, -1), (-0.1, 0.1, 0), (0.0, 0.1, 0)])
-def test_an_interval_that_touches_0_includes_it(low: float, high: float, sign: int) -> None:
+def test_an_interval_that_touches_0_has_sign_0(low: float, high: float, sign: int) -> None:
     assert Interval(low=low, high=high).sign == sign
 
 
 def test_mcnemars_test_is_exact() -> None:
-    # Two-sided binomial tail, by hand: 2 * (1 + 10 + 45 + 120 + 210) / 2**10 would be 4 of 10, 1 of 10 is 22 / 1024.
+    # Two-sided binomial tail, by hand: 22 / 2**10 for 1 of 10, and 2 * (1 + 10 + 45 + 120 + 210) / 2**10 for 4 of 10.
     assert mcnemar(1, 9) == mcnemar(9, 1) == pytest.approx(22 / 1024)
     assert mcnemar(4, 6) == pytest.approx(2 * (1 + 10 + 45 + 120 + 210) / 1024)
     assert mcnemar(5, 5) == mcnemar(0, 0) == 1
-    # Agresti, Categorical Data Analysis (approval of the prime minister): 86 and 150 changed their minds.
+    # Agresti, Categorical Data Analysis (approval of the prime minister): 86 and 150 discordant pairs.
     assert mcnemar(86, 150) == pytest.approx(3.716e-05, rel=1e-3)
 
 
 def test_holms_correction_steps_down() -> None:
-    # Of 4: 0.005 * 4, then 0.01 * 3, then 0.03 * 2 and 0.04 * 1, which may not fall below the one before.
+    # Of 4: 0.005 * 4, then 0.01 * 3, then 0.03 * 2 and 0.04 * 1, which must not be smaller than the previous one.
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.6, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
@@ -60,7 +60,7 @@ def test_holms_correction_steps_down() -> None:
         holm([1.5])
 
 
-def test_a_paired_test_by_hand() -> None:
+def test_a_paired_test_has_the_values_computed_by_hand() -> None:
     first = rights([True] * 60 + [True] * 12 + [False] * 4 + [False] * 24)
     second = rights([True] * 60 + [False] * 12 + [True] * 4 + [False] * 24)
     test = paired_test(first, second, names=("gated", "none"), split="test")
@@ -68,13 +68,13 @@ def test_a_paired_test_by_hand() -> None:
     assert (test.first_value, test.second_value) == (0.72, 0.64)
     assert test.difference == pytest.approx(0.08)
     assert test.p_value == pytest.approx(2 * (1 + 16 + 120 + 560 + 1820) / 2**16)
-    # Paired: the variance is that of the differences, (16 / 100 - 0.08**2) / 100, not the sum of two variances.
+    # In a paired test, the variance is that of the differences: (16 / 100 - 0.08**2) / 100.
     spread = 1.96 * ((0.16 - 0.08**2) / 100) ** 0.5
     assert test.interval.low == pytest.approx(0.08 - spread, abs=0.011)
     assert test.interval.high == pytest.approx(0.08 + spread, abs=0.011)
 
 
-def test_adjusting_keeps_the_order_and_the_raw_p_value() -> None:
+def test_adjusting_keeps_the_order_and_the_unadjusted_p_values() -> None:
     strong = paired_test(rights([True] * 20), rights([False] * 20), names=("a", "b"))
     weak = paired_test(rights([True, False]), rights([False, True]), names=("a", "b"))
     adjusted = adjust([weak, strong])

@@ -1,10 +1,10 @@
-"""Intervals and tests: how far a figure can be trusted.
+"""Confidence intervals and paired tests.
 
-Intervals are percentile bootstraps over instances (Efron and Tibshirani 1993), of the task's own headline metric. Two
-treatments of the same instances are compared in pairs: the interval of their difference, and McNemar's exact test,
-which asks of the instances that only one of the two got right whether they fall to both sides alike. It needs no
-assumption on the size of the sample and is about right and wrong, whatever the metric. A report tests many pairs, so
-its p-values are adjusted (Holm 1979).
+Intervals are percentile bootstraps over instances (Efron and Tibshirani 1993) of the task's headline metric. Two
+treatments of the same instances are compared in pairs, by the interval of their difference and by McNemar's exact test.
+McNemar's test compares the number of instances that only the first treatment answers right with the number that only
+the second does. It needs no large sample, and it depends on right and wrong only, not on the metric. A report has many
+tests, so its p-values are adjusted (Holm 1979).
 """
 
 from collections import Counter
@@ -15,7 +15,7 @@ import numpy as np
 
 from caslie_tools._optional import require
 from caslie_tools.domain import FrozenModel, Probability
-from caslie_tools.evaluation.answers import Answered, Values, resampled_counts, resampled_headlines
+from caslie_tools.evaluation.bootstrap import FloatArray, TaskAnswers, resampled_counts, resampled_headlines
 from caslie_tools.exceptions import InputError
 
 LEVEL: Final = 0.95
@@ -30,71 +30,74 @@ class Interval(FrozenModel):
 
     @classmethod
     def of_mean(cls, values: Sequence[float], *, seed: int = 0, level: float = LEVEL) -> "Interval":
-        """Returns the bootstrap interval of the mean of values, one per instance."""
+        """Returns the bootstrap interval of a mean. There is one value per instance."""
         kinds = sorted(Counter(values).items())
         weights = resampled_counts([size for _, size in kinds], seed=seed)
         return cls.of(weights @ np.array([value for value, _ in kinds]) / len(values), level=level)
 
     @property
     def sign(self) -> int:
-        """1 if all of it is above 0, -1 if all is below, 0 if it includes 0."""
+        """1 if the interval is above 0, -1 if it is below 0, and 0 if it includes 0."""
         return int(self.low > 0) - int(self.high < 0)
 
     @classmethod
-    def of(cls, resampled: Values, *, level: float = LEVEL) -> "Interval":
+    def of(cls, resampled: FloatArray, *, level: float = LEVEL) -> "Interval":
         """Returns the percentile interval of a statistic's resampled values."""
         low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
         return cls(low=float(low), high=float(high), level=level)
 
 
 class PairedTest(FrozenModel):
-    """Two treatments, or two runs, on the same instances of one task."""
+    """The comparison of two treatments, or of two runs, on the same instances of one task."""
 
     task: str
     split: str
     treatment: str | None = None
-    """That of both, where two runs are compared."""
+    """The treatment, if two runs are compared."""
     first: str
+    """Name of the first treatment or run."""
     second: str
+    """Name of the second treatment or run."""
     count: int
-    """Instances that both have."""
+    """Number of instances that both have."""
     metric: str
     first_value: float
     second_value: float
     difference: float
-    """Of the headline metric, first minus second."""
+    """Difference of the headline metric, first minus second."""
     interval: Interval
-    """Of the difference."""
+    """Interval of the difference."""
     only_first: int
-    """Instances that only the first got right."""
+    """Number of instances that only the first answers right."""
     only_second: int
+    """Number of instances that only the second answers right."""
     p_value: Probability
-    """McNemar's, exact and two-sided."""
+    """Of McNemar's exact test, two-sided."""
     adjusted: Probability
-    """The p-value after Holm's correction over all tests of the report."""
+    """The p-value after Holm's correction for all tests of the report."""
 
 
 def paired_test(
-    first: Answered,
-    second: Answered,
+    first: TaskAnswers,
+    second: TaskAnswers,
     *,
     names: tuple[str, str],
     split: str = "",
     seed: int = 0,
     level: float = LEVEL,
 ) -> PairedTest:
-    """Compares two treatments of the same instances. ``adjusted`` is as yet the p-value itself: see :func:`adjust`.
+    """Compares two treatments of the same instances. ``adjusted`` is not adjusted yet: see :func:`adjust`.
 
     Args:
-        first: The one's answers.
-        second: The other's, to the same instances.
-        names: What the two are called.
-        split: Where the instances are from.
-        seed: See :func:`~caslie_tools.evaluation.answers.resampled_headlines`.
-        level: Of the interval.
+        first: The first treatment's answers.
+        second: The second treatment's answers to the same instances.
+        names: Names of the two.
+        split: The split of the instances.
+        seed: See :func:`~caslie_tools.evaluation.bootstrap.resampled_headlines`.
+        level: Level of the interval.
 
     Raises:
-        InputError: If they answer different instances, or none.
+        InputError: If the treatments answer different instances, or no instances.
         MissingExtraError: If scipy is not installed.
     """
     resampled = resampled_headlines([first, second], seed=seed)
@@ -120,7 +123,7 @@ def paired_test(
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Returns the two-sided p-value of McNemar's exact test, from the counts of the discordant pairs.
+    """Returns the two-sided p-value of McNemar's exact test, from the numbers of discordant pairs.
 
     Raises:
         MissingExtraError: If scipy is not installed.
@@ -132,23 +135,23 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def bonferroni(count: int) -> float:
-    """Returns the level at which each of so many calls is made, so that all together hold at :data:`LEVEL`."""
+    """Returns the confidence level for each of ``count`` statements so that all of them together have :data:`LEVEL`."""
     return 1 - (1 - LEVEL) / count
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Returns p-values after Holm's step-down correction, in the same order."""
     if any(not 0 <= p_value <= 1 for p_value in p_values):
-        raise InputError("a p-value is 0 to 1")
+        raise InputError("a p-value must be between 0 and 1")
     adjusted = [0.0] * len(p_values)
-    least = 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
-        least = max(least, min(1.0, p_values[place] * (len(p_values) - rank)))
-        adjusted[place] = least
+    previous = 0.0
+    for rank, position in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
+        previous = max(previous, min(1.0, p_values[position] * (len(p_values) - rank)))
+        adjusted[position] = previous
     return adjusted
 
 
 def adjust(tests: Sequence[PairedTest]) -> tuple[PairedTest, ...]:
-    """Returns the tests of one report with their p-values adjusted for how many they are."""
+    """Returns the tests of one report with p-values adjusted for the number of tests."""
     adjusted = holm([test.p_value for test in tests])
     return tuple(test.model_copy(update={"adjusted": p_value}) for test, p_value in zip(tests, adjusted, strict=True))

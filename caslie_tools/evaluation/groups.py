@@ -1,0 +1,44 @@
+"""Groups outcomes by task and split."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from caslie_tools.evaluation.outcomes import Outcome, Treatment
+from caslie_tools.tasks import TASKS, Task, get_task
+
+
+@dataclass(frozen=True)
+class OutcomeGroup:
+    """The outcomes of one task and split."""
+
+    task: Task
+    split: str
+    outcomes: tuple[Outcome, ...]
+    """In the order of the data."""
+    label: str
+    """The name of the group in reports: the task and, if there are several splits, the split."""
+
+    def with_treatments(self, *treatments: Treatment) -> tuple[Outcome, ...]:
+        """Returns the outcomes that have all of these treatments."""
+        return tuple(outcome for outcome in self.outcomes if all(name in outcome.treatments for name in treatments))
+
+
+def group_outcomes(outcomes: Iterable[Outcome]) -> list[OutcomeGroup]:
+    """Returns the outcomes by task and split. Tasks are in the order of :data:`~caslie_tools.tasks.TASKS`.
+
+    Raises:
+        UnknownTaskError: If a task is unknown.
+    """
+    groups: dict[tuple[str, str], list[Outcome]] = {}
+    for outcome in outcomes:
+        groups.setdefault((get_task(outcome.task).name, outcome.split), []).append(outcome)
+    order, several = list(TASKS), len({split for _, split in groups}) > 1
+    return [
+        OutcomeGroup(
+            task=get_task(task),
+            split=split,
+            outcomes=tuple(groups[task, split]),
+            label=f"{task}, {split}" if several else task,
+        )
+        for task, split in sorted(groups, key=lambda group: (order.index(group[0]), group[1]))
+    ]

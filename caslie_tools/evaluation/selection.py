@@ -1,0 +1,39 @@
+"""Selects the records that a run evaluates."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+from caslie_tools.data.reading import read_records
+from caslie_tools.data.records import BadRecord, Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordSelection:
+    """A dataset and the filters on it. The records are read again on each pass."""
+
+    data: Path | str
+    tasks: tuple[str, ...]
+    splits: tuple[str, ...]
+    limit: int | None
+    trust_paths: bool
+
+    @property
+    def description(self) -> str:
+        """The filters, as the end of a sentence."""
+        filters = {" of task ": self.tasks, " of split ": self.splits}
+        return "".join(name + ", ".join(values) for name, values in filters.items() if values)
+
+    def records(self) -> Generator[Record | BadRecord, None, None]:
+        """Yields the selected records, in order. The second of two equal records is a bad record."""
+        first: dict[str, int] = {}
+        for record in read_records(self.data, splits=self.splits, tasks=self.tasks, trust_paths=self.trust_paths):
+            if isinstance(record, BadRecord):
+                yield record
+            elif record.key in first:
+                yield BadRecord(index=record.index, reason=f"equal to record {first[record.key]}")
+            else:
+                first[record.key] = record.index
+                yield record
+                if len(first) == self.limit:
+                    return

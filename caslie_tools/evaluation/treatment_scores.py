@@ -1,0 +1,198 @@
+"""The scores, paired tests and costs of a run's treatments. One list of answers is scored in ``metrics``.
+
+An invalid answer is wrong in every score. Each score also has the value of the reference scoring, which drops invalid
+answers: for comparisons with published numbers, and to see how much dropping raises the score.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from caslie_tools.domain import FrozenModel
+from caslie_tools.evaluation.bootstrap import FloatArray, TaskAnswers, resampled_headlines
+from caslie_tools.evaluation.groups import OutcomeGroup
+from caslie_tools.evaluation.metrics import reference_scores, score_answers
+from caslie_tools.evaluation.outcomes import TREATMENTS, Outcome, Treatment
+from caslie_tools.evaluation.significance import LEVEL, Interval, PairedTest, adjust, paired_test
+
+PAIRS: Final[tuple[tuple[Treatment, Treatment], ...]] = (
+    ("gated", "none"),
+    ("gated", "every"),
+    ("every", "none"),
+    ("every", "plain"),
+    ("every", "given"),
+)
+"""The pairs of treatments that are compared.
+
+They answer, in this order: are gated captions worth it, is the gate, are captions without a gate, is the context of a
+caption, and are new captions better than those in the data?"""
+
+
+class TreatmentScore(FrozenModel):
+    """The scores of one treatment of one task. All values except the count are shares from 0 to 1."""
+
+    task: str
+    split: str
+    treatment: Treatment
+    count: int
+    metric: str
+    """Name of the task's headline metric. For open questions: ``accuracy``."""
+    value: float
+    """Value of the headline metric."""
+    interval: Interval
+    """Interval of the headline metric."""
+    accuracy: float
+    macro_f1: float | None
+    """``None`` for open questions, which have no labels."""
+    recall_at_1: float | None
+    """Equal to the accuracy, because each instance has one right answer. ``None`` for open questions."""
+    invalid: float
+    """Share of answers that are not a label of the task. They count as wrong."""
+    failed: float
+    """Share of answers that are missing because a model failed. They are included in ``invalid``."""
+    reference: float | None
+    """Headline metric by the reference scoring. ``None`` if there is no valid answer."""
+
+
+class TreatmentCost(FrozenModel):
+    """The total cost of a treatment over all instances, as if it were the only treatment."""
+
+    treatment: Treatment
+    count: int
+    captioner_calls: int
+    judge_calls: int
+    predictor_calls: int
+    cached_captions: int
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    cached: float | None
+    """Share of captions found in the store. ``None`` without captions."""
+
+
+class Average(FrozenModel):
+    """The mean of the headline metric over tasks (and splits), each with the same weight."""
+
+    value: float
+    interval: Interval
+
+
+def score_treatments(group: OutcomeGroup, *, seed: int = 0) -> list[TreatmentScore]:
+    """Scores each treatment of one task, on the instances that have the treatment.
+
+    Raises:
+        MissingExtraError: If scikit-learn is not installed.
+    """
+    treated = {name: group.with_treatments(name) for name in TREATMENTS}
+    return [_score(group, name, outcomes, seed) for name, outcomes in treated.items() if outcomes]
+
+
+def _score(group: OutcomeGroup, treatment: Treatment, outcomes: Sequence[Outcome], seed: int) -> TreatmentScore:
+    answered = TaskAnswers.from_outcomes(group.task, outcomes, treatment)
+    count = len(outcomes)
+    valid = [right for right, answer in zip(answered.right, answered.answers, strict=True) if answer is not None]
+    if group.task.metric is None:
+        macro_f1 = None
+        reference = sum(valid) / len(valid) if valid else None
+    else:
+        macro_f1 = score_answers(group.task, answered.answers, answered.gold).macro_f1
+        reference = reference_scores(group.task, answered.answers, answered.gold).value if valid else None
+    return TreatmentScore(
+        task=group.task.name,
+        split=group.split,
+        treatment=treatment,
+        count=count,
+        metric=answered.metric,
+        value=answered.headline,
+        interval=Interval.of(resampled_headlines([answered], seed=seed)[0]),
+        accuracy=answered.accuracy,
+        macro_f1=macro_f1,
+        recall_at_1=None if group.task.metric is None else answered.accuracy,
+        invalid=1 - len(valid) / count,
+        failed=sum(bool(outcome.treatments[treatment].error) for outcome in outcomes) / count,
+        reference=reference,
+    )
+
+
+def compare_treatments(groups: Sequence[OutcomeGroup]) -> tuple[PairedTest, ...]:
+    """Tests each pair of :data:`PAIRS` on the instances that have both. The p-values are adjusted for all tests.
+
+    Raises:
+        MissingExtraError: If scipy or scikit-learn is not installed.
+    """
+    return adjust(
+        [
+            compare_pair(group, pair, seed=seed)
+            for seed, group in enumerate(groups)
+            for pair in PAIRS
+            if group.with_treatments(*pair)
+        ]
+    )
+
+
+def compare_pair(
+    group: OutcomeGroup, pair: tuple[Treatment, Treatment], *, seed: int = 0, level: float = LEVEL
+) -> PairedTest:
+    """Compares two treatments of one task, on the instances that have both. There must be at least one.
+
+    Raises:
+        MissingExtraError: If scipy is not installed.
+    """
+    outcomes = group.with_treatments(*pair)
+    first, second = (TaskAnswers.from_outcomes(group.task, outcomes, treatment) for treatment in pair)
+    return paired_test(first, second, names=pair, split=group.split, seed=seed, level=level)
+
+
+def average_headline(
+    groups: Sequence[OutcomeGroup], treatment: Treatment, *, minus: Treatment | None = None
+) -> Average | None:
+    """Averages the headline metric of a treatment over tasks.
+
+    Instances are resampled within each task. Tasks are not resampled: the average is about these tasks only.
+
+    Args:
+        groups: The outcomes by task and split.
+        treatment: The treatment.
+        minus: Another treatment. With it, the differences between the two are averaged.
+
+    Returns:
+        ``None`` if a task lacks a treatment.
+    """
+    names = (treatment,) if minus is None else (treatment, minus)
+    if not groups or not all(group.with_treatments(*names) for group in groups):
+        return None
+    values: list[float] = []
+    resampled: list[FloatArray] = []
+    for seed, group in enumerate(groups):
+        answered = [TaskAnswers.from_outcomes(group.task, group.with_treatments(*names), name) for name in names]
+        drawn = resampled_headlines(answered, seed=seed)
+        values.append(answered[0].headline - (answered[1].headline if minus else 0))
+        resampled.append(drawn[0] - (drawn[1] if minus else 0))
+    return Average(value=sum(values) / len(values), interval=Interval.of(np.mean(resampled, axis=0)))
+
+
+def treatment_costs(groups: Sequence[OutcomeGroup]) -> list[TreatmentCost]:
+    """Returns the total cost of each treatment."""
+    return [
+        _cost(treatment, outcomes)
+        for treatment in TREATMENTS
+        if (outcomes := [outcome for group in groups for outcome in group.with_treatments(treatment)])
+    ]
+
+
+def _cost(treatment: Treatment, outcomes: Sequence[Outcome]) -> TreatmentCost:
+    costs = [outcome.treatments[treatment].cost for outcome in outcomes]
+    cached, made = sum(cost.cached_captions for cost in costs), sum(cost.captioner_calls for cost in costs)
+    return TreatmentCost(
+        treatment=treatment,
+        count=len(costs),
+        captioner_calls=made,
+        judge_calls=sum(cost.judge_calls for cost in costs),
+        predictor_calls=sum(cost.predictor_calls for cost in costs),
+        cached_captions=cached,
+        prompt_tokens=sum(cost.prompt_tokens for cost in costs),
+        completion_tokens=sum(cost.completion_tokens for cost in costs),
+        seconds=sum(cost.seconds for cost in costs),
+        cached=cached / (cached + made) if cached + made else None,
+    )
