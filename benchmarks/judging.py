@@ -32,7 +32,7 @@ from caslie_tools.catalogue.reading import read_catalogue
 from caslie_tools.domain import Product
 from caslie_tools.profiles.toml import load_profile_settings
 from caslie_tools.sample import DEMO_QUESTIONS, catalogue_path
-from caslie_tools.sample.draw import PICTURES
+from caslie_tools.sample.draw import DRAWINGS
 from caslie_tools.tasks import PRODUCT_QA, product_question
 
 console = Console(width=110)
@@ -59,7 +59,7 @@ QUESTIONS = (
 def judge_requests(captions: int, seed: int) -> list[JudgeRequest]:
     """Draws that many pairs of a sample picture's caption and a question, none of them twice, and one more."""
     products = [row for row in read_catalogue(catalogue_path()) if isinstance(row, Product)]
-    told = {picture.file: (picture.colour, ", ".join(picture.facts) or "nothing") for picture in PICTURES}
+    told = {drawing.file: (drawing.colour, ", ".join(drawing.facts) or "nothing") for drawing in DRAWINGS}
     pairs = [
         JudgeRequest(
             context=PRODUCT_QA.places(product_question(question, [product]))[0].context,

@@ -52,7 +52,7 @@ from caslie_tools.data.building.seeded_random import hash_fraction, seeded_rando
 from caslie_tools.data.building.shop_data import category_path
 from caslie_tools.domain import Product
 from caslie_tools.sample import catalogue_path
-from caslie_tools.sample.draw import PICTURES
+from caslie_tools.sample.draw import DRAWINGS
 
 SEED = 4
 SHOPPERS = 500
@@ -325,7 +325,7 @@ def read_items(data: Path) -> list[Item]:
             photos[row["id"]].append(row["image"])
     groceries = [product for product in read_catalogue(data / "products.csv") if isinstance(product, Product)]
     sample = [product for product in read_catalogue(catalogue_path()) if isinstance(product, Product)]
-    told = {picture.file: picture.facts for picture in PICTURES}
+    told = {drawing.file: drawing.facts for drawing in DRAWINGS}
     items = [Item(product=product, pictures=tuple(photos[product.id])) for product in groceries]
     for product in sample:
         names = [image.label for image in product.images]

@@ -1,8 +1,8 @@
-"""A small catalogue to try things on: 33 made-up products with pictures drawn for it.
+"""A sample catalogue: 33 fictional products with drawn images.
 
-Many products carry a fact that stands only on a picture: text on a label, or the product's colour. Some pictures add
-nothing: an outline, a placeholder, a brand's name, a warehouse. So captions are kept and rejected for good reasons.
-:mod:`caslie_tools.sample.draw` draws the pictures and lists what each one tells.
+The images of many products show a fact that the product's text lacks, such as text on a label or the colour. Other
+images add nothing: an outline, a placeholder, a brand name or a warehouse. Some captions are therefore worth keeping
+and others are not. :mod:`caslie_tools.sample.draw` draws the images and lists the facts in each image.
 """
 
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class DemoQuestion:
-    """A question to the sample catalogue whose right answer is known."""
+    """A question about the sample catalogue with its expected answer."""
 
     question: str
-    """As a shopper writes it."""
+    """The question as a shopper writes it."""
     product: str | None
-    """Id of the product it is about, or ``None`` for the whole catalogue."""
+    """Id of the product in question, or ``None`` for the whole catalogue."""
     where: str | None
-    """Filter on the products, or ``None``."""
+    """Filter on the products, or ``None`` for no filter."""
     expected: str
-    """What a right answer or its citation says, but for case and spaces."""
+    """Text that a correct answer or its citation contains, ignoring case and spaces."""
     answered_by: str
-    """Id of the product whose evidence answers it."""
-    from_picture: bool
-    """Whether the answer stands only on a picture, or only in the product's text."""
+    """Id of the product whose evidence answers the question."""
+    from_image: bool
+    """Whether only an image contains the answer. If false, only the product's text contains it."""
     note: str
-    """Why the question is asked."""
+    """What the question demonstrates."""
 
 
 DEMO_QUESTIONS: tuple[DemoQuestion, ...] = (
@@ -36,8 +36,8 @@ DEMO_QUESTIONS: tuple[DemoQuestion, ...] = (
         where=None,
         expected="IP67",
         answered_by="trail-headlamp",
-        from_picture=True,
-        note="Only the label on the first picture says so; the second picture, of the box, tells its brightness.",
+        from_image=True,
+        note="Only the label in the first image has the answer. The second image shows the brightness.",
     ),
     DemoQuestion(
         question="How do I wash the Brook raincoat?",
@@ -45,8 +45,8 @@ DEMO_QUESTIONS: tuple[DemoQuestion, ...] = (
         where=None,
         expected="40 °C",
         answered_by="brook-raincoat",
-        from_picture=False,
-        note="The product's text says so; the picture is a placeholder, so its caption has to be rejected.",
+        from_image=False,
+        note="The product's text has the answer. The image is a placeholder, so its caption must be rejected.",
     ),
     DemoQuestion(
         question="Which bottle holds 750 ml?",
@@ -54,13 +54,13 @@ DEMO_QUESTIONS: tuple[DemoQuestion, ...] = (
         where="price < 50",
         expected="750 ml",
         answered_by="kelp-bottle",
-        from_picture=True,
-        note="Only one label says so; the other bottles' pictures do not help, and the flask of that size costs more.",
+        from_image=True,
+        note="Only one label has the answer. The other bottles are smaller. The flask of this size costs more.",
     ),
 )
-"""What the demo asks: a fact on a picture, a fact in the text, and a search across the catalogue."""
+"""The questions of the demo: a fact in an image, a fact in the text, and a search across the catalogue."""
 
 
 def catalogue_path() -> Path:
-    """Returns the catalogue's CSV file; its pictures are given relative to it."""
+    """Returns the path of the catalogue's CSV file. The image paths in it are relative to its folder."""
     return Path(__file__).with_name("products.csv")

@@ -1,7 +1,7 @@
-"""A square canvas with smooth edges: the few strokes that the sample pictures are made of.
+"""A square canvas with antialiased shapes, from which the sample images are composed.
 
-Coordinates are pixels of the finished picture, 0 to :data:`SIDE` from the top left. Everything is drawn larger and
-averaged down, which smooths the edges.
+Coordinates are pixels of the finished image, from 0 to :data:`SIDE`, with the origin at the top left. All shapes are
+drawn at a larger scale and then scaled down, which smooths their edges.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from PIL import Image, ImageChops, ImageDraw, ImageFont
 from caslie_tools.exceptions import InputError
 
 SIDE = 640
-"""Width and height of a picture in pixels."""
+"""Width and height of an image in pixels."""
 SMALLEST_TEXT = 44
-"""Smallest font size in pixels that a fact is printed in: capitals are then at least 30 px high."""
+"""Minimum font size of a fact in pixels. Capital letters of this size are at least 30 pixels high."""
 _SCALE = 4
 _COLOURS = 64
 
@@ -22,11 +22,11 @@ Box = tuple[float, float, float, float]
 
 
 class Canvas:
-    """One picture being drawn.
+    """An image that is being drawn.
 
     Args:
-        background: Colour of the ground, as ``#rrggbb``.
-        ink: Where given, everything is drawn in this one colour and without text or shadow: a silhouette.
+        background: Background colour, as ``#rrggbb``.
+        ink: If given, all shapes are drawn in this single colour, without text or shadows. The result is a silhouette.
     """
 
     def __init__(self, background: str = "#f3f0e9", *, ink: str | None = None) -> None:
@@ -37,11 +37,11 @@ class Canvas:
 
     @property
     def background(self) -> str:
-        """The ground's colour, to cut holes with."""
+        """The background colour, for example to draw holes."""
         return self._background
 
     def finish(self) -> Image.Image:
-        """Returns the picture in its final size, with a palette."""
+        """Returns the image in its final size, with a palette."""
         return self._image.reduce(_SCALE).quantize(_COLOURS, dither=Image.Dither.NONE)
 
     def polygon(self, points: Sequence[Point], fill: str) -> None:
@@ -49,7 +49,7 @@ class Canvas:
         self._draw.polygon(_scaled(points), fill=self._colour(fill))
 
     def blob(self, points: Sequence[Point], fill: str) -> None:
-        """Fills a closed shape whose corners are rounded off (Chaikin's corner cutting)."""
+        """Fills a closed shape with rounded corners (Chaikin's corner cutting)."""
         smooth = list(points)
         for _ in range(4):
             following = [*smooth[1:], smooth[0]]
@@ -65,39 +65,39 @@ class Canvas:
         self._draw.rounded_rectangle(_scaled_box(box), radius * _SCALE, fill=self._colour(fill))
 
     def ellipse(self, box: Box, fill: str) -> None:
-        """Fills the ellipse that touches the box's sides."""
+        """Fills the ellipse that touches the sides of a box (left, top, right, bottom)."""
         self._draw.ellipse(_scaled_box(box), fill=self._colour(fill))
 
     def arc(self, box: Box, start: float, end: float, width: float, fill: str) -> None:
-        """Draws part of an ellipse's rim, in degrees clockwise from three o'clock."""
+        """Draws part of the outline of an ellipse, in degrees clockwise from three o'clock."""
         self._draw.arc(_scaled_box(box), start, end, fill=self._colour(fill), width=round(width * _SCALE))
 
     def line(self, points: Sequence[Point], width: float, fill: str) -> None:
-        """Draws a line of straight pieces with round joints and ends."""
+        """Draws a line of straight segments with round joints and ends."""
         colour = self._colour(fill)
         self._draw.line(_scaled(points), fill=colour, width=round(width * _SCALE), joint="curve")
         for x, y in points:
             self._draw.ellipse(_scaled_box((x - width / 2, y - width / 2, x + width / 2, y + width / 2)), fill=colour)
 
     def shade(self, box: Box, strength: float = 0.12) -> None:
-        """Darkens what is drawn inside the box, ground excepted, as on a product's side away from the light."""
+        """Darkens the shapes inside a box, but not the background, like the side of a product away from the light."""
         if self._ink is not None:
             return
         area = tuple(round(edge) for edge in _scaled_box(box))
         part = self._image.crop((area[0], area[1], area[2], area[3]))
-        ground = Image.new("RGB", part.size, self._background)
-        drawn = ImageChops.difference(part, ground).convert("L").point([0] + [255] * 255)
+        background = Image.new("RGB", part.size, self._background)
+        drawn = ImageChops.difference(part, background).convert("L").point([0] + [255] * 255)
         dark = Image.blend(part, Image.new("RGB", part.size), strength)
         self._image.paste(dark, (area[0], area[1]), drawn)
 
     def shadow(self, middle: float, y: float, width: float) -> None:
-        """Lays a shadow on the ground under a product."""
+        """Draws the shadow under a product."""
         if self._ink is None:
             self.ellipse((middle - width / 2, y - 14, middle + width / 2, y + 14), "#e2ddd2")
             self.ellipse((middle - width * 0.42, y - 8, middle + width * 0.42, y + 8), "#d3cdc0")
 
     def text(self, middle: Point, text: str, size: float, fill: str, *, bold: bool = True) -> None:
-        """Writes one line of text around a middle point, in Pillow's own font."""
+        """Draws one line of text centred on a point, in Pillow's default font."""
         if self._ink is None:
             font = ImageFont.load_default(size * _SCALE)
             x, y = middle[0] * _SCALE, middle[1] * _SCALE
@@ -105,10 +105,10 @@ class Canvas:
             self._draw.text((x, y), text, fill, font, anchor="mm", stroke_width=stroke, stroke_fill=fill)
 
     def label(self, box: Box, lines: Sequence[str], fill: str = "#ffffff", text: str = "#1d2733") -> None:
-        """Pastes a label and prints lines on it, each as large as fits.
+        """Draws a label with lines of text, each in the largest font size that fits.
 
         Raises:
-            InputError: If a line would be printed smaller than :data:`SMALLEST_TEXT`.
+            InputError: A line fits only in a font smaller than :data:`SMALLEST_TEXT`.
         """
         if self._ink is not None:
             return
@@ -123,7 +123,7 @@ class Canvas:
             self.text(((left + right) / 2, top + 8 + pitch * (number + 0.5)), line, size, text)
 
     def tag(self, hook: Point, box: Box, lines: Sequence[str], fill: str = "#ffffff", text: str = "#1d2733") -> None:
-        """Hangs a label on a string from a point of the product."""
+        """Draws a label that hangs on a string from a point of the product."""
         if self._ink is not None:
             return
         knot = ((box[0] + box[2]) / 2, box[1] + 2)

@@ -1,7 +1,7 @@
-"""Draws the pictures of the sample catalogue: ``python -m caslie_tools.sample.draw [DIR]``.
+"""Draws the images of the sample catalogue: ``python -m caslie_tools.sample.draw [DIR]``.
 
-:data:`PICTURES` says what each picture shows and what only the picture tells: the facts printed on it, as text
-recognition reads them, and the product's colour. Without a folder the pictures are drawn beside this file.
+A :class:`Drawing` describes each image. It lists the facts that only the image contains, as text recognition reads
+them, and the colour of the product. By default, the images are written to the folder ``images`` next to this file.
 """
 
 import argparse
@@ -30,31 +30,31 @@ COLOURS = {
     "turquoise": "#2a9d9a",
     "yellow": "#ecc13c",
 }
-"""Name and ``#rrggbb`` of the colours that products come in."""
+"""From the name of a product colour to its value as ``#rrggbb``."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
-    """One picture of the catalogue."""
+class Drawing:
+    """Description of one image of the catalogue."""
 
     file: str
-    """The file's name."""
+    """Name of the file."""
     colour: str
-    """Name of the main colour, of :data:`COLOURS`."""
+    """Name of the main colour, a key of :data:`COLOURS`."""
     paint: Callable[[Canvas, str], None]
-    """Draws it in that colour's value."""
+    """Draws the image. Takes the canvas and the value of the colour."""
     facts: tuple[str, ...] = ()
-    """Text printed on the picture that stands nowhere in the product's text."""
+    """Text in the image that the product's text does not contain."""
     silhouette: bool = False
-    """Whether only the outline is shown, in one grey on white."""
+    """Whether the image shows only an outline, in grey on white."""
 
     @property
     def adds_nothing(self) -> bool:
-        """Whether the picture tells nothing about the product."""
+        """Whether the image shows nothing about the product that its text lacks."""
         return not self.facts
 
     def draw(self) -> Image.Image:
-        """Draws the picture: a palette image of :data:`~caslie_tools.sample.canvas.SIDE` pixels squared."""
+        """Returns the drawn image: square, :data:`~caslie_tools.sample.canvas.SIDE` pixels wide, with a palette."""
         value = COLOURS[self.colour]
         canvas = Canvas("#ffffff", ink=value) if self.silhouette else Canvas()
         self.paint(canvas, value)
@@ -63,27 +63,27 @@ class Picture:
 
 def _printed(
     file: str, colour: str, shape: Callable[[Canvas, str, tuple[str, ...]], None], *lines: str, facts: str
-) -> Picture:
-    """A product with a label; ``facts`` are separated by ``|``."""
-    return Picture(
+) -> Drawing:
+    """Describes a product with a label. ``facts`` are separated by ``|``."""
+    return Drawing(
         file=f"{file}.png", colour=colour, paint=lambda c, v: shape(c, v, lines), facts=tuple(facts.split("|"))
     )
 
 
-def _care(file: str, colour: str, temperature: str) -> Picture:
+def _care(file: str, colour: str, temperature: str) -> Drawing:
     paint = partial(shapes.care_label, temperature=temperature)
-    return Picture(file=f"{file}.png", colour=colour, paint=paint, facts=(temperature,))
+    return Drawing(file=f"{file}.png", colour=colour, paint=paint, facts=(temperature,))
 
 
-def _silhouette(file: str, shape: Callable[[Canvas, str], None]) -> Picture:
-    return Picture(file=f"{file}.png", colour="grey", paint=shape, silhouette=True)
+def _silhouette(file: str, shape: Callable[[Canvas, str], None]) -> Drawing:
+    return Drawing(file=f"{file}.png", colour="grey", paint=shape, silhouette=True)
 
 
-def _empty(file: str, colour: str, paint: Callable[[Canvas, str], None]) -> Picture:
-    return Picture(file=f"{file}.png", colour=colour, paint=paint)
+def _empty(file: str, colour: str, paint: Callable[[Canvas, str], None]) -> Drawing:
+    return Drawing(file=f"{file}.png", colour=colour, paint=paint)
 
 
-PICTURES: tuple[Picture, ...] = (
+DRAWINGS: tuple[Drawing, ...] = (
     # Clothing
     _printed("fjord-jacket", "red", shapes.jacket, "SLIM FIT", "10000 mm", facts="SLIM FIT|10000 mm"),
     _printed("tarn-jacket", "blue", shapes.jacket, "LOOSE FIT", "20000 mm", facts="LOOSE FIT|20000 mm"),
@@ -140,23 +140,23 @@ PICTURES: tuple[Picture, ...] = (
     _printed("fern-hose", "yellow", shapes.hose, "20 m", "LONG", facts="20 m"),
     _silhouette("fern-shears", shapes.shears),
 )
-"""Every picture of the catalogue."""
+"""All images of the catalogue."""
 
 
-def draw(folder: Path) -> None:
-    """Draws every picture into a folder. The same machine draws the same bytes again."""
+def draw_images(folder: Path) -> None:
+    """Draws all images into a folder. On the same machine, the bytes of the files are always the same."""
     folder.mkdir(parents=True, exist_ok=True)
-    for picture in PICTURES:
-        picture.draw().save(folder / picture.file, optimize=True)
+    for drawing in DRAWINGS:
+        drawing.draw().save(folder / drawing.file, optimize=True)
 
 
 def main() -> None:
-    """The command: draws the pictures and says where."""
-    parser = argparse.ArgumentParser(description="Draws the pictures of the sample catalogue.")
+    """Draws the images and prints the folder."""
+    parser = argparse.ArgumentParser(description="Draw the images of the sample catalogue.")
     parser.add_argument("folder", metavar="DIR", type=Path, nargs="?", default=Path(__file__).with_name("images"))
     folder: Path = parser.parse_args().folder
-    draw(folder)
-    sys.stdout.write(f"{len(PICTURES)} pictures in {folder}\n")
+    draw_images(folder)
+    sys.stdout.write(f"{len(DRAWINGS)} images in {folder}\n")
 
 
 if __name__ == "__main__":

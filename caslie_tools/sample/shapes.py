@@ -1,4 +1,4 @@
-"""What the sample pictures show: one function a kind of product, in the product's colour."""
+"""The shapes in the sample images: one function for each kind of product. Each draws in the colour of the product."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ Lines = Sequence[str]
 
 
 def jacket(canvas: Canvas, colour: str, lines: Lines = ()) -> None:
-    """A hooded rain jacket; the lines are on its hang tag."""
+    """A hooded rain jacket. The lines are printed on its hang tag."""
     canvas.blob([(190, 190), (60, 400), (64, 470), (140, 480), (230, 300)], colour)
     canvas.blob([(450, 190), (580, 400), (576, 470), (500, 480), (410, 300)], colour)
     canvas.shade((0, 150, 640, 500), 0.16)
@@ -305,7 +305,7 @@ def shears(canvas: Canvas, colour: str) -> None:
 
 
 def placeholder(canvas: Canvas, colour: str) -> None:
-    """What a shop shows while it has no picture."""
+    """The placeholder that a shop shows for a product without an image."""
     canvas.box((150, 170, 490, 400), colour, radius=36)
     canvas.box((250, 130, 390, 190), colour, radius=20)
     canvas.ellipse((235, 195, 405, 365), canvas.background)
@@ -315,7 +315,7 @@ def placeholder(canvas: Canvas, colour: str) -> None:
 
 
 def shelves(canvas: Canvas, colour: str) -> None:
-    """A warehouse rack full of plain parcels."""
+    """A warehouse rack with plain parcels."""
     for row, y in enumerate((40, 240, 440)):
         x = 50
         for column in range(5):
@@ -330,7 +330,7 @@ def shelves(canvas: Canvas, colour: str) -> None:
 
 
 def logo(canvas: Canvas, colour: str, brand: str) -> None:
-    """A brand's name and nothing else."""
+    """Only the name of a brand."""
     canvas.ellipse((60, 60, 580, 580), colour)
     canvas.ellipse((80, 80, 560, 560), PALE)
     canvas.ellipse((92, 92, 548, 548), colour)

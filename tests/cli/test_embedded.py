@@ -30,7 +30,7 @@ class TestDemo:
                 and citation["product"] == asked.answered_by
             ]
             assert correct, answer["citations"]
-            assert {citation["field"] == "caption" for citation in correct} == {asked.from_picture}
+            assert {citation["field"] == "caption" for citation in correct} == {asked.from_image}
             assert normalized(asked.expected) in normalized(answer["answer"])
             assert answer["warnings"] == []
 

@@ -50,4 +50,4 @@ def test_the_demo_questions_are_answered_with_the_right_evidence(caslie: Caslie,
     assert answer.answerable
     assert asked.expected.replace(" ", "").casefold() in quoted.replace(" ", "").casefold()
     assert answer.citations[0].product == asked.answered_by
-    assert (answer.citations[0].field == "caption") is asked.from_picture
+    assert (answer.citations[0].field == "caption") is asked.from_image
