@@ -32,11 +32,11 @@ from caslie_tools.evaluation.bootstrap import resampled_headlines
 from caslie_tools.evaluation.significance import Interval
 from caslie_tools.profiles.building import build_predictor
 from caslie_tools.tasks import get_task
-from caslie_tools.tuning.card import write_card
-from caslie_tools.tuning.configuration import Captions, TuningSettings
-from caslie_tools.tuning.examples import Example, draw, fused_record, make_examples
-from caslie_tools.tuning.model import TuningReport, load_tuned, tune
-from caslie_tools.tuning.scoring import TaskScore, answered_by_task, choose, score_answers
+from caslie_tools.tuning.examples import TrainingExample, fused_record, make_examples, sample_examples
+from caslie_tools.tuning.model import TuningReport, load_tuned_model, tune_model
+from caslie_tools.tuning.model_card import write_model_card
+from caslie_tools.tuning.scoring import TaskScore, answers_by_task, choose_answers, score_by_task
+from caslie_tools.tuning.settings import CaptionSelection, TuningSettings
 
 ROOT = Path(__file__).parents[1]
 BASE = ROOT / ".vllm" / "models" / "text"
@@ -46,11 +46,11 @@ TEST_SEED = 0
 Answers = list[str | None]
 
 
-def answers_of(base: str, examples: Sequence[Example], adapter: Path | None = None) -> Answers:
+def answers_of(base: str, examples: Sequence[TrainingExample], adapter: Path | None = None) -> Answers:
     """Returns the answers of a base, or of one with an adapter's weights added."""
     settings = TransformersSettings(model=base, device="cpu")
-    loaded = load_language_model(settings) if adapter is None else load_tuned(base, adapter)
-    return choose(loaded.torch, loaded.model, loaded.tokenizer, examples, batch_size=4)
+    loaded = load_language_model(settings) if adapter is None else load_tuned_model(base, adapter)
+    return choose_answers(loaded.torch, loaded.model, loaded.tokenizer, examples, batch_size=4)
 
 
 def served_answers(
@@ -84,10 +84,10 @@ def served_answers(
     ], seconds
 
 
-def gains(examples: Sequence[Example], before: Answers, after: Answers) -> dict[str, tuple[float, Interval]]:
+def gains(examples: Sequence[TrainingExample], before: Answers, after: Answers) -> dict[str, tuple[float, Interval]]:
     """Returns by task how much more the headline metric is after, with the interval over pairs."""
     gained = {}
-    first, second = answered_by_task(examples, after), answered_by_task(examples, before)
+    first, second = answers_by_task(examples, after), answers_by_task(examples, before)
     for name, tuned in first.items():
         resampled = resampled_headlines([tuned, second[name]], seed=TEST_SEED)
         gained[name] = tuned.headline - second[name].headline, Interval.of(resampled[0] - resampled[1])
@@ -145,7 +145,7 @@ def main() -> None:
     print(f"{heading()} · {packages} · {options.threads} threads\n", flush=True)
 
     def settings_of(seed: int) -> TuningSettings:
-        captions: Captions = options.captions
+        captions: CaptionSelection = options.captions
         return TuningSettings(
             base=options.base,
             data=options.data,
@@ -172,7 +172,7 @@ def main() -> None:
     answers["base"] = answers_of(options.base, tested)
     print(f"base: {len(tested)} instances answered in {time.monotonic() - started:.0f} s", flush=True)
     for seed in range(options.seeds):
-        report = tune(settings_of(seed), resume=True)
+        report = tune_model(settings_of(seed), resume=True)
         started = time.monotonic()
         answers[f"seed {seed}"] = answers_of(options.base, tested, report.adapter)
         print(
@@ -182,11 +182,11 @@ def main() -> None:
         )
         reports.append(report)
     print()
-    scores = {name: score_answers(tested, given, seed=TEST_SEED) for name, given in answers.items()}
+    scores = {name: score_by_task(tested, given, seed=TEST_SEED) for name, given in answers.items()}
     show_scores(scores)
     for seed, report in enumerate(reports):
         tuned = scores[f"seed {seed}"]
-        write_card(report, {task: (before, tuned[task]) for task, before in scores["base"].items()})
+        write_model_card(report, {task: (before, tuned[task]) for task, before in scores["base"].items()})
     gained = {name: gains(tested, answers["base"], given) for name, given in answers.items() if name != "base"}
     print("Gain over the base, of pairs:\n")
     show(
@@ -202,11 +202,11 @@ def main() -> None:
             f"in {seconds:.0f} s\n"
         )
         show_scores(
-            {"in this process": scores["seed 0"], "through the endpoint": score_answers(tested, served, seed=TEST_SEED)}
+            {"in this process": scores["seed 0"], "through the endpoint": score_by_task(tested, served, seed=TEST_SEED)}
         )
 
 
-def read_test(settings: TuningSettings, count: int) -> tuple[list[Example], list[Record]]:
+def read_test(settings: TuningSettings, count: int) -> tuple[list[TrainingExample], list[Record]]:
     """Draws the closed instances of the test split that are answered, as examples and as records."""
     from transformers import AutoTokenizer
 
@@ -224,7 +224,7 @@ def read_test(settings: TuningSettings, count: int) -> tuple[list[Example], list
     closed = [example for example in made.train if example.choices]
     if not closed:
         sys.exit(f"{settings.data}: no closed instance in the split test")
-    drawn = draw(closed, count, TEST_SEED)
+    drawn = sample_examples(closed, count, TEST_SEED)
     return drawn, [records[example.index] for example in drawn]
 
 

@@ -170,8 +170,8 @@ def tune_model(
     The defaults follow the recipe of the authors of the paper. To use several GPUs or machines, run `accelerate launch
     -m caslie_tools.cli tune model` with the same arguments. To resume a run that was killed, add `--resume`.
     """
-    from caslie_tools.tuning.configuration import TuningSettings, load_settings
-    from caslie_tools.tuning.model import tune
+    from caslie_tools.tuning.model import tune_model as tune
+    from caslie_tools.tuning.settings import TuningSettings, load_settings
 
     names = TuningSettings.model_fields.keys() & context.params.keys()
     values = {name: context.params[name] for name in names}

@@ -1,4 +1,4 @@
-"""Fitting CASLIE to a shop of its own: the model that answers (LoRA), and the gate that decides which captions it sees.
+"""Adapts CASLIE to a shop: tunes the model that answers (LoRA), and the gate that decides which captions it receives.
 
-Importing this loads no model and none of the heavy packages.
+Importing this package loads no model and none of the large libraries.
 """

@@ -1,9 +1,9 @@
-"""The folder of a tuning run: what it was started with, and the newest checkpoint that is whole.
+"""The folder of a tuning run: the recipe it was started with, and its newest complete checkpoint.
 
-A run that was killed goes on with the same settings on the same data, or not at all: half a model of one recipe and
-half of another would pass for either. What transformers reads of a checkpoint is safetensors, JSON and, for the
-optimizer and the random numbers, files that it loads with ``weights_only=True``, which runs none of the code a pickle
-could hold; the pickled ``training_args.bin`` beside them is never read (transformers 5.23, its trainer.py).
+A run is resumed only with the same settings and data. Otherwise, a model tuned by two recipes could pass for a model of
+either. From a checkpoint, transformers reads safetensors, JSON and, for the optimizer and the random numbers, files
+that it loads with ``weights_only=True``. This runs no code from a pickle. It never reads the pickled
+``training_args.bin`` (transformers 5.23, trainer.py).
 """
 
 import json
@@ -13,67 +13,69 @@ from pathlib import Path
 from typing import Any, Final
 
 from caslie_tools.exceptions import InputError, SettingsError
-from caslie_tools.tuning.configuration import TuningSettings
+from caslie_tools.tuning.settings import TuningSettings
 
-CHECKPOINTS: Final = "checkpoints"
-STARTED_WITH: Final = "tuning.json"
+CHECKPOINTS_FOLDER: Final = "checkpoints"
+RECIPE_FILE: Final = "tuning.json"
 _STATE: Final = "trainer_state.json"
-_FREE: Final = {"data", "out", "merge", "score_instances", "save_steps"}
-"""Settings that may differ when a run goes on: they do not change what is tuned. The data is known by its hash."""
+_MAY_CHANGE: Final = {"data", "out", "merge", "score_instances", "save_steps"}
+"""Settings that may change when a run is resumed, because they do not change the model. The data is compared by its
+hash."""
 
 
-def begin(settings: TuningSettings, *, data: str, processes: int, resume: bool) -> Path | None:
-    """Begins a run in its folder, or goes on with the one that was begun there.
+def prepare_run(settings: TuningSettings, *, data: str, processes: int, resume: bool) -> Path | None:
+    """Prepares the folder of a new run, or finds the checkpoint to resume from.
 
     Args:
-        settings: The run's.
-        data: Hash of all it is tuned on.
-        processes: Processes that tune together.
-        resume: Whether to go on where there is something to go on with.
+        settings: The run's settings.
+        data: Hash of the training data.
+        processes: Number of processes that tune together.
+        resume: Whether to resume a run in the folder, if there is one.
 
     Returns:
-        The checkpoint to go on from; ``None`` to begin at the beginning.
+        The checkpoint to resume from, or ``None`` to start from the beginning.
 
     Raises:
-        InputError: If the folder is not empty and ``resume`` was not asked for.
-        SettingsError: If the run there was begun with other settings, data, or number of processes.
+        InputError: If the folder is not empty and ``resume`` is false.
+        SettingsError: If the run in the folder has other settings, other data or another number of processes.
     """
-    folder, written = settings.out, settings.out / STARTED_WITH
-    recipe = settings.model_dump(mode="json", exclude=_FREE) | {"data": data, "processes": processes}
+    folder, path = settings.out, settings.out / RECIPE_FILE
+    recipe = settings.model_dump(mode="json", exclude=_MAY_CHANGE) | {"data": data, "processes": processes}
     if folder.is_dir() and any(folder.iterdir()):
         if not resume:
-            raise InputError(f"{folder}: there is something already; resume that run, or name another folder")
-        before = _read(written)
+            raise InputError(f"{folder}: the folder is not empty; resume the run in it, or choose another folder")
+        before = _read(path)
         if before is not None:
-            _require_same(folder, before, recipe)
-            return newest_checkpoint(folder / CHECKPOINTS)
-        if newest_checkpoint(folder / CHECKPOINTS) is not None:
-            raise InputError(f"{written}: cannot be read, so what the run was begun with is lost; name another folder")
+            _require_equal(folder, before, recipe)
+            return newest_checkpoint(folder / CHECKPOINTS_FOLDER)
+        if newest_checkpoint(folder / CHECKPOINTS_FOLDER) is not None:
+            raise InputError(f"{path}: the recipe of the run cannot be read; choose another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        written.write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"{folder}: cannot be written to: {error.strerror}") from error
     return None
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """Returns the newest checkpoint that was written to its end; one that was cut off is passed over."""
+    """Returns the newest complete checkpoint. Incomplete checkpoints are ignored."""
     numbered = {
         int(found[1]): path for path in folder.glob("checkpoint-*") if (found := re.fullmatch(r"\w+-(\d+)", path.name))
     }
-    # The state is written last, so where it is whole everything is.
-    whole = [step for step, path in numbered.items() if _read(path / _STATE) is not None]
-    return numbered[max(whole)] if whole else None
+    # The state is written last. If it is complete, the checkpoint is complete.
+    complete = [step for step, path in numbered.items() if _read(path / _STATE) is not None]
+    return numbered[max(complete)] if complete else None
 
 
-def _require_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    other = [name for name in now if before.get(name) != now[name]]
-    if other:
-        name = other[0]
-        shown = "" if name == "data" else f" ({before.get(name)} then, {now[name]} now)"
+def _require_equal(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    changed = [name for name in now if before.get(name) != now[name]]
+    if changed:
+        name = changed[0]
+        values = "" if name == "data" else f" ({before.get(name)}, now {now[name]})"
         raise SettingsError(
-            f"{folder}: the run there was begun with another {name}{shown}; resume it as it was, or name another folder"
+            f"{folder}: the run in this folder was started with another {name}{values}; restore it to resume the run, "
+            "or choose another folder"
         )
 
 

@@ -1,7 +1,7 @@
-"""Records into what a causal LM is tuned on: a prompt in the layout of raw completions, and the answer after it.
+"""Turns records into training examples of a causal LM: a prompt in the layout of raw completions, and its answer.
 
-The prompt's tokens are those a server makes of the same prompt, with the one BOS its tokenizer adds; the loss is on the
-tokens of the answer and on the EOS that ends it, and on nothing else.
+A prompt has the same tokens as on a server, including the BOS that the tokenizer adds. The loss is computed only on the
+tokens of the answer and on the EOS after it.
 """
 
 import random
@@ -15,47 +15,47 @@ from caslie_tools.exceptions import InstanceError
 from caslie_tools.tasks import FusedInstance, get_task
 from caslie_tools.tasks.fusion import WireFormat, fuse
 from caslie_tools.tasks.layouts import Layout, render
-from caslie_tools.tuning.configuration import Captions
+from caslie_tools.tuning.settings import CaptionSelection
 
 IGNORED: Final = -100
-"""The label of a token that has no loss, as PyTorch's cross entropy has it."""
+"""The label of a token without a loss, as defined by PyTorch's cross entropy."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Example:
+class TrainingExample:
     """One record, in tokens."""
 
     index: int
-    """The record's place in its source."""
+    """The record's position in its source."""
     task: str
     answer: str
     """The right answer, as text."""
     choices: tuple[str, ...]
-    """The closed set of answers; empty for an open question."""
+    """The possible answers. Empty for an open question."""
     tokens: tuple[int, ...]
     """Prompt, answer and EOS."""
     prompt_length: int
-    """How many of them are the prompt."""
+    """Number of tokens of the prompt."""
 
     @property
     def prompt(self) -> tuple[int, ...]:
-        """The prompt's tokens, BOS included."""
+        """The tokens of the prompt, including BOS."""
         return self.tokens[: self.prompt_length]
 
     @property
     def labels(self) -> tuple[int, ...]:
-        """What each token is trained on: the answer's and EOS on themselves, the prompt's on nothing."""
+        """The label of each token: the token itself for the answer and EOS, ``IGNORED`` for the prompt."""
         return (IGNORED,) * self.prompt_length + self.tokens[self.prompt_length :]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Examples:
-    """What became of some records."""
+class TrainingData:
+    """The training and validation examples made of records."""
 
-    train: list[Example] = field(default_factory=list)
-    validation: list[Example] = field(default_factory=list)
+    train: list[TrainingExample] = field(default_factory=list)
+    validation: list[TrainingExample] = field(default_factory=list)
     left_out: list[BadRecord] = field(default_factory=list)
-    """Records that cannot be used, by their index and with the reason."""
+    """Records that cannot be used, with the reason."""
 
 
 def make_examples(
@@ -64,22 +64,22 @@ def make_examples(
     *,
     layout: Layout = "alpaca",
     wire: WireFormat = "corrected",
-    captions: Captions = "kept",
+    captions: CaptionSelection = "kept",
     validation: Sequence[str] = (),
     max_length: int = 2048,
-) -> Examples:
-    """Turns records into examples; one that cannot be used is left out and told of, and the rest goes on.
+) -> TrainingData:
+    """Turns records into examples. Records that cannot be used are left out and reported.
 
     Args:
-        records: What :func:`~caslie_tools.data.reading.read_records` yields.
-        tokenizer: The model's, as transformers loads it.
-        layout: The prompt's layout.
+        records: The records of :func:`~caslie_tools.data.reading.read_records`.
+        tokenizer: The model's tokenizer, as loaded by transformers.
+        layout: The layout of the prompts.
         wire: The form of the fused text.
-        captions: Which captions are fused in.
-        validation: The splits that are not tuned on.
-        max_length: Tokens an example may have; a longer one is left out, never cut.
+        captions: Which captions are fused.
+        validation: Splits whose records become validation examples.
+        max_length: Maximum number of tokens of an example. Longer examples are left out, never cut.
     """
-    made = Examples()
+    made = TrainingData()
     for record in records:
         if isinstance(record, BadRecord):
             made.left_out.append(record)
@@ -101,21 +101,22 @@ def make_example(
     *,
     layout: Layout = "alpaca",
     wire: WireFormat = "corrected",
-    captions: Captions = "kept",
+    captions: CaptionSelection = "kept",
     max_length: int = 2048,
-) -> Example:
-    """Turns one record into an example; the arguments are those of :func:`make_examples`.
+) -> TrainingExample:
+    """Turns one record into an example. The arguments are those of :func:`make_examples`.
 
     Raises:
-        InstanceError: If it has captions that nobody voted on, holds a mark of the tokenizer, or is too long.
+        InstanceError: If the record has captions without votes, contains a special token of the tokenizer, or is too
+            long.
     """
     fused = fused_record(record, captions=captions, wire=wire)
     prompt, answer = _tokens(tokenizer, render(fused, layout, wire=wire), record.output)
     if len(prompt) + len(answer) > max_length:
         raise InstanceError(
-            f"it takes {len(prompt) + len(answer)} tokens, its answer included, of at most {max_length}"
+            f"the record has {len(prompt) + len(answer)} tokens with its answer, the maximum is {max_length}"
         )
-    return Example(
+    return TrainingExample(
         index=record.index,
         task=record.task,
         answer=record.output,
@@ -125,11 +126,13 @@ def make_example(
     )
 
 
-def fused_record(record: Record, *, captions: Captions = "kept", wire: WireFormat = "corrected") -> FusedInstance:
+def fused_record(
+    record: Record, *, captions: CaptionSelection = "kept", wire: WireFormat = "corrected"
+) -> FusedInstance:
     """Fuses a record's own captions into its text.
 
     Raises:
-        InstanceError: If only kept captions are wanted, and there is no vote on them.
+        InstanceError: If only kept captions are requested, and the record has captions without votes.
     """
     task = get_task(record.task)
     given = record.captions or (None,) * len(record.instance.images)
@@ -138,7 +141,7 @@ def fused_record(record: Record, *, captions: Captions = "kept", wire: WireForma
     elif captions == "all" or not any(given):
         wanted = (True,) * len(given)
     elif record.kept is None:
-        raise InstanceError("it has captions, but nobody voted on them; take all of them or none")
+        raise InstanceError("the record has captions without votes; use all captions, or none")
     else:
         wanted = record.kept
     places = task.places(record.instance)
@@ -146,26 +149,16 @@ def fused_record(record: Record, *, captions: Captions = "kept", wire: WireForma
         task,
         record.instance,
         [
-            Caption(
-                key="",
-                text=text,
-                image="",
-                context=places[image.place].context,
-                captioner="given",
-                prompt_version="",
-                source="given",
-            )
-            if text and kept
-            else None
+            Caption.given(text, places[image.place].context) if text and kept else None
             for text, kept, image in zip(given, wanted, record.instance.images, strict=True)
         ],
         wire=wire,
     )
 
 
-def draw(examples: Sequence[Example], count: int, seed: int) -> list[Example]:
-    """Draws at most so many examples, in their order, the same ones for a seed."""
-    chance = random.Random(seed)  # noqa: S311 (a choice that repeats, no secret)
+def sample_examples(examples: Sequence[TrainingExample], count: int, seed: int) -> list[TrainingExample]:
+    """Draws up to ``count`` examples at random. They keep their order, and a seed always gives the same ones."""
+    chance = random.Random(seed)  # noqa: S311 (repeatable draws, no secret)
     kept = sorted(chance.sample(range(len(examples)), min(count, len(examples))))
     return [examples[position] for position in kept]
 
@@ -174,16 +167,17 @@ def _tokens(tokenizer: Any, prompt: str, answer: str) -> tuple[list[int], list[i
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     asked: list[int] = tokenizer(prompt)["input_ids"]
     if len(asked) > 1 and asked[-1] == eos and not prompt.endswith(tokenizer.eos_token):
-        asked = asked[:-1]  # some tokenizers end every text by themselves: here it has not ended
-    # As a whole, so that the answer's first token is the one that follows a prompt, and not that of a text of its own.
+        asked = asked[:-1]  # some tokenizers append EOS to every text, but the prompt continues with the answer
+    # Tokenized together, so that the answer has the tokens that follow a prompt, not those of a separate text.
     whole: list[int] = tokenizer(prompt + answer, add_special_tokens=False)["input_ids"]
     bare: list[int] = tokenizer(prompt, add_special_tokens=False)["input_ids"]
     if whole[: len(bare)] == bare:
         answered = whole[len(bare) :]
-    else:  # a token would reach over the border, which it cannot when the prompt is all there is
+    else:  # a token would span prompt and answer, which cannot happen at inference
         answered = tokenizer(answer, add_special_tokens=False)["input_ids"]
     if bos is not None and bos in asked[1:]:
-        raise InstanceError(f"its text holds {tokenizer.bos_token}, which begins a prompt")
-    if marks := set(answered) & set(tokenizer.all_special_ids):
-        raise InstanceError(f"its answer holds {tokenizer.convert_ids_to_tokens(min(marks))}, a mark of the tokenizer")
+        raise InstanceError(f"the text contains {tokenizer.bos_token}, the token that starts a prompt")
+    if special := set(answered) & set(tokenizer.all_special_ids):
+        token = tokenizer.convert_ids_to_tokens(min(special))
+        raise InstanceError(f"the answer contains {token}, a special token of the tokenizer")
     return asked, [*answered, eos]

@@ -15,33 +15,35 @@ from caslie_tools.backends.transformers.settings import TransformersSettings
 from caslie_tools.data.reading import read_records
 from caslie_tools.domain import ProgressCallback
 from caslie_tools.exceptions import CaslieError, DataError, ModelError
-from caslie_tools.tuning.card import write_card
-from caslie_tools.tuning.checkpoints import begin
-from caslie_tools.tuning.configuration import TuningSettings
-from caslie_tools.tuning.examples import Example, Examples, draw, make_examples
+from caslie_tools.tuning.checkpoints import prepare_run
+from caslie_tools.tuning.examples import TrainingData, TrainingExample, make_examples, sample_examples
+from caslie_tools.tuning.model_card import write_model_card
 from caslie_tools.tuning.report import TuningReport
+from caslie_tools.tuning.settings import TuningSettings
 
 if TYPE_CHECKING:
-    from caslie_tools.tuning.training import Tuner
+    from caslie_tools.tuning.training import ScoringTrainer
 
 EXTRA: Final = "tuning"
-MERGED: Final = "merged"
+MERGED_FOLDER: Final = "merged"
 
 
-def tune(settings: TuningSettings, *, resume: bool = False, progress: ProgressCallback | None = None) -> TuningReport:
-    """Tunes a model; writes the adapter, its tokenizer and its model card, and full weights where they are wanted.
+def tune_model(
+    settings: TuningSettings, *, resume: bool = False, progress: ProgressCallback | None = None
+) -> TuningReport:
+    """Tunes a model. Writes the adapter, the tokenizer and the model card and, with ``merge``, full weights.
 
-    Under ``accelerate launch`` every process calls it; the first one writes.
+    With ``accelerate launch``, every process calls this function, and the main process writes.
 
     Args:
-        settings: What to tune, on what and how.
-        resume: Go on from the newest checkpoint in the folder, where there is one.
-        progress: Told of every step and of every checkpoint: ``(pass, "step", done, total)``.
+        settings: The model, the data and the recipe.
+        resume: Whether to resume from the newest checkpoint in the folder, if there is one.
+        progress: Called after every step and every checkpoint.
 
     Raises:
-        MissingExtraError: If what the extra ``tuning`` brings is not installed.
-        InputError: If the data cannot be used, or the folder is taken.
-        SettingsError: If the settings do not fit the machine, or the run that is to be resumed.
+        MissingExtraError: If the extra ``tuning`` is not installed.
+        InputError: If the data cannot be used, or if the folder is not empty and ``resume`` is false.
+        SettingsError: If the settings do not fit the machine, or differ from those of the run to resume.
         ModelError: If the base cannot be loaded or tuned.
     """
     for module in ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "sklearn"):
@@ -51,20 +53,22 @@ def tune(settings: TuningSettings, *, resume: bool = False, progress: ProgressCa
             return _tune(settings, resume, progress)
         except CaslieError:
             raise
-        except Exception as error:  # whatever the libraries raise, of a model or of a device
+        except Exception as error:  # the libraries raise errors of many types
             reason = (
-                "memory ran out; lower device_batch_size or max_length, or set gradient_checkpointing"
+                "out of memory; lower device_batch_size or max_length, or set gradient_checkpointing"
                 if is_out_of_memory(error)
                 else f"{type(error).__name__}: {str(error)[:300]}"
             )
-            raise ModelError(f"tuning {settings.base} failed: {reason}; --resume goes on from a checkpoint") from error
+            raise ModelError(
+                f"tuning {settings.base} failed: {reason}; --resume continues from a checkpoint"
+            ) from error
 
 
-def load_tuned(base: str, adapter: Path, *, revision: str | None = None) -> LoadedModel:
-    """Loads a base with an adapter's weights added, in float32, on the processor.
+def load_tuned_model(base: str, adapter: Path, *, revision: str | None = None) -> LoadedModel:
+    """Loads a base model with an adapter merged into its weights, in float32 on the CPU.
 
     Raises:
-        MissingExtraError: If what the extra ``tuning`` brings is not installed.
+        MissingExtraError: If the extra ``tuning`` is not installed.
         ModelError: If the base or the adapter cannot be loaded.
     """
     peft = require("peft", EXTRA, f"Loading {adapter}")
@@ -72,18 +76,18 @@ def load_tuned(base: str, adapter: Path, *, revision: str | None = None) -> Load
     with _quiet_libraries():
         try:
             adapted = peft.PeftModel.from_pretrained(loaded.model, adapter)
-        except Exception as error:  # a broken folder makes these libraries raise nearly anything
-            reason = f"{type(error).__name__}: is it of this base?"
+        except Exception as error:  # the libraries raise errors of many types for a broken folder
+            reason = f"{type(error).__name__}; check that it belongs to this base model"
             raise ModelError(f"the adapter {adapter} cannot be loaded: {reason}") from error
         return replace(loaded, model=adapted.merge_and_unload().eval())
 
 
 def _tune(settings: TuningSettings, resume: bool, progress: ProgressCallback | None) -> TuningReport:
-    from caslie_tools.tuning.training import logged, logged_scores, make_tuner, training_arguments
+    from caslie_tools.tuning.training import logged_scores, logged_values, make_trainer, training_arguments
 
     dtype = _dtype(settings)
     arguments = training_arguments(settings, bfloat16=dtype == "bfloat16", evaluate=bool(settings.validation))
-    with arguments.main_process_first():  # it fetches, and writes what the others then read
+    with arguments.main_process_first():  # the main process downloads the model, the others read it from the cache
         loaded = _load(settings, dtype)
     examples = _examples(settings, loaded)
     digest = _digest(examples.train)
@@ -93,36 +97,42 @@ def _tune(settings: TuningSettings, resume: bool, progress: ProgressCallback | N
     checkpoint = None
     with arguments.main_process_first():
         again = resume or arguments.process_index > 0
-        checkpoint = begin(settings, data=digest, processes=arguments.world_size, resume=again)
+        checkpoint = prepare_run(settings, data=digest, processes=arguments.world_size, resume=again)
     parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
-    tuner = make_tuner(
+    trainer = make_trainer(
         settings,
         arguments,
         model=loaded.model,
         tokenizer=loaded.tokenizer,
         train=examples.train,
         validation=examples.validation,
-        scored=draw([one for one in examples.validation if one.choices], settings.score_instances, settings.seed),
+        scored=sample_examples(
+            [one for one in examples.validation if one.choices], settings.score_instances, settings.seed
+        ),
         progress=progress,
     )
     started = time.monotonic()
-    tuner.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.monotonic() - started
-    history = tuner.state.log_history
-    losses, evaluated, scores = logged(history, "loss"), logged(history, "eval_loss"), logged_scores(history)
-    trainable = sum(parameter.numel() for parameter in tuner.model.parameters() if parameter.requires_grad)
-    _save(tuner, settings)
+    history = trainer.state.log_history
+    losses, evaluated, scores = (
+        logged_values(history, "loss"),
+        logged_values(history, "eval_loss"),
+        logged_scores(history),
+    )
+    trainable = sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
+    _save(trainer, settings)
     report = TuningReport(
         settings=settings,
         adapter=settings.out,
-        merged=settings.out / MERGED if settings.merge else None,
+        merged=settings.out / MERGED_FOLDER if settings.merge else None,
         train=_by_task(examples.train),
         validation=_by_task(examples.validation),
         left_out=tuple(examples.left_out),
         data=digest,
         trainable=trainable,
         parameters=parameters,
-        steps=tuner.state.global_step,
+        steps=trainer.state.global_step,
         resumed_from=int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0,
         first_loss=losses[0][1],
         last_loss=losses[-1][1],
@@ -139,21 +149,25 @@ def _tune(settings: TuningSettings, resume: bool, progress: ProgressCallback | N
     if arguments.process_index == 0:
         if settings.merge:
             _merge(settings, dtype)
-        write_card(report)
-    tuner.accelerator.wait_for_everyone()
+        write_model_card(report)
+    trainer.accelerator.wait_for_everyone()
     return report
 
 
 def _load(settings: TuningSettings, dtype: str) -> LoadedModel:
-    # On the processor first: the trainer moves it, or its shards, to the device of each process.
+    # Loaded on the CPU: the trainer moves the model, or its shards, to the device of each process.
     loaded = load_language_model(
         TransformersSettings(model=settings.base, revision=settings.revision, device="cpu", dtype=dtype)
     )
     if loaded.processor is not None:
-        raise ModelError(f"the model {settings.base} sees images; what is tuned here reads text: give a text model")
+        raise ModelError(
+            f"the model {settings.base} takes images, but only text models can be tuned; choose another one"
+        )
     if loaded.tokenizer.eos_token_id is None:
-        raise ModelError(f"the tokenizer of {settings.base} has no EOS, so a tuned answer would never end")
-    # What the adapter names as its base is what was asked for, and not where it happens to lie on this machine.
+        raise ModelError(
+            f"the tokenizer of {settings.base} has no EOS, so a tuned answer would never end; choose another model"
+        )
+    # The adapter refers to its base by the given name, not by a path on this machine.
     loaded.model.name_or_path = loaded.model.config._name_or_path = settings.base
     return loaded
 
@@ -166,10 +180,10 @@ def _dtype(settings: TuningSettings) -> Any:
     return "bfloat16" if able else "float32"
 
 
-def _examples(settings: TuningSettings, loaded: LoadedModel) -> Examples:
+def _examples(settings: TuningSettings, loaded: LoadedModel) -> TrainingData:
     splits = (*settings.splits, *settings.validation)
     examples = make_examples(
-        # No picture is opened here, so it does not matter where its path may lead.
+        # Images are not opened here, so their paths need no check.
         read_records(settings.data, splits=splits, tasks=settings.tasks, trust_paths=True),
         loaded.tokenizer,
         layout=settings.layout,
@@ -179,38 +193,41 @@ def _examples(settings: TuningSettings, loaded: LoadedModel) -> Examples:
         max_length=settings.max_length,
     )
     if not examples.train:
-        why = f"; the first of {len(examples.left_out)} left out: {examples.left_out[0].reason}"
+        left_out = ""
+        if examples.left_out:
+            left_out = (
+                f"; {len(examples.left_out)} records are left out, the first because: {examples.left_out[0].reason}"
+            )
         raise DataError(
-            f"{settings.data}: no instance to tune on in the split {', '.join(settings.splits)}"
-            f"{why if examples.left_out else ''}"
+            f"{settings.data}: no usable record in the split {', '.join(settings.splits)} to tune on{left_out}"
         )
-    drawn = draw(examples.train, settings.instances or len(examples.train), settings.seed)
+    drawn = sample_examples(examples.train, settings.instances or len(examples.train), settings.seed)
     return replace(examples, train=drawn)
 
 
-def _save(tuner: "Tuner", settings: TuningSettings) -> None:
-    """Every process takes part: where the weights are sharded, they are gathered."""
-    state = tuner.accelerator.get_state_dict(tuner.model_wrapped)
-    if tuner.args.process_index == 0:
-        model = tuner.accelerator.unwrap_model(tuner.model_wrapped)
+def _save(trainer: "ScoringTrainer", settings: TuningSettings) -> None:
+    """Saves the adapter. All processes must call it, because sharded weights are gathered from all of them."""
+    state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    if trainer.args.process_index == 0:
+        model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
         model.save_pretrained(settings.out, state_dict=state, safe_serialization=True, save_embedding_layers=False)
-        tuner.processing_class.save_pretrained(settings.out)
+        trainer.processing_class.save_pretrained(settings.out)
 
 
 def _merge(settings: TuningSettings, dtype: str) -> None:
-    tuned = load_tuned(settings.base, settings.out, revision=settings.revision)
-    tuned.model.to(getattr(tuned.torch, dtype)).save_pretrained(settings.out / MERGED, safe_serialization=True)
-    tuned.tokenizer.save_pretrained(settings.out / MERGED)
+    tuned = load_tuned_model(settings.base, settings.out, revision=settings.revision)
+    tuned.model.to(getattr(tuned.torch, dtype)).save_pretrained(settings.out / MERGED_FOLDER, safe_serialization=True)
+    tuned.tokenizer.save_pretrained(settings.out / MERGED_FOLDER)
 
 
-def _digest(examples: list[Example]) -> str:
+def _digest(examples: list[TrainingExample]) -> str:
     digest = hashlib.sha256()
     for example in examples:
         digest.update(repr((example.prompt_length, example.tokens)).encode())
     return digest.hexdigest()
 
 
-def _by_task(examples: list[Example]) -> dict[str, int]:
+def _by_task(examples: list[TrainingExample]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for example in examples:
         counts[example.task] = counts.get(example.task, 0) + 1
@@ -224,7 +241,7 @@ def _device_name(torch: Any, arguments: Any) -> str:
 
 @contextmanager
 def _quiet_libraries() -> Iterator[None]:
-    """Without the libraries' bars and notes, and their warnings to each other of names that will go."""
+    """Silences the libraries' progress bars and messages, and their deprecation warnings about each other."""
     datasets = require("datasets", EXTRA, "Tuning")
     log = require("transformers", EXTRA, "Tuning").utils.logging
     verbosity = log.get_verbosity()

@@ -1,4 +1,4 @@
-"""What a tuning run did."""
+"""The report of a tuning run."""
 
 from pathlib import Path
 
@@ -6,47 +6,49 @@ from pydantic import Field
 
 from caslie_tools.data.records import BadRecord
 from caslie_tools.domain import FrozenModel
-from caslie_tools.tuning.configuration import TuningSettings
 from caslie_tools.tuning.scoring import TaskScore
+from caslie_tools.tuning.settings import TuningSettings
 
 
 class TuningReport(FrozenModel):
-    """What a run did."""
+    """The result of a tuning run."""
 
     settings: TuningSettings
     adapter: Path
     """Folder of the adapter."""
     merged: Path | None = None
-    """Folder of the full weights, where they were asked for."""
+    """Folder of the full weights, if they were requested."""
     train: dict[str, int]
-    """Instances tuned on, by task."""
+    """Number of training instances, by task."""
     validation: dict[str, int]
-    """Instances the loss was evaluated on, by task."""
+    """Number of instances for the validation loss, by task."""
     left_out: tuple[BadRecord, ...] = ()
-    """Records that were not used, and why."""
+    """Records that were not used, with the reason."""
     data: str
-    """SHA-256 (hex) of all it was tuned on, in tokens."""
+    """SHA-256 (hex) of the training tokens."""
     trainable: int
-    """Parameters of the adapter."""
+    """Number of parameters of the adapter."""
     parameters: int
-    """Parameters of the base."""
+    """Number of parameters of the base."""
     steps: int
     resumed_from: int = 0
-    """Steps that an earlier run had made."""
+    """Number of steps made by an earlier run."""
     first_loss: float
+    """Training loss of the first step."""
     last_loss: float
-    """Training loss of the first and of the last step."""
+    """Training loss of the last step."""
     validation_loss: tuple[float, float] | None = None
-    """Before and after."""
+    """Loss before and after tuning. ``None`` without validation instances."""
     before: dict[str, TaskScore] = Field(default_factory=dict)
+    """Scores before tuning on a sample of the validation instances, by task."""
     after: dict[str, TaskScore] = Field(default_factory=dict)
-    """Scores on the drawn validation instances, by task."""
+    """Scores after tuning on the same instances, by task."""
     seconds: float
-    """Of this run, without loading, from its first step to its last, evaluations included."""
+    """Duration of this run from the first step to the last, with evaluations and without loading."""
     device: str
     processes: int
     main_process: bool = True
-    """Whether this is the process that writes, of several."""
+    """Whether this process is the main process, which writes."""
     dtype: str
     peak_memory: int | None = None
-    """Bytes, of the GPU's memory; ``None`` on a processor."""
+    """Peak GPU memory in bytes. ``None`` on a CPU."""

@@ -1,8 +1,8 @@
-"""Scores of a model in memory, by the choice that a server's constraint makes of the same logits.
+"""Scores a model in memory, with the answers that a server's constrained decoding would give for the same logits.
 
-A constraint lets those tokens through that begin a choice letter for letter, and the likeliest of them is taken. Adding
-up ``yes``, ``Yes`` and ``Y``, as ``choice_probabilities`` does, can answer differently: where
-a model is used to other capitals than the choices'.
+A constraint allows only tokens that start one of the choices exactly, and the token with the highest logit is chosen.
+``choice_probabilities`` adds up ``yes``, ``Yes`` and ``Y`` and can therefore give another answer, if the model prefers
+another capitalization.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,35 +14,39 @@ from caslie_tools.evaluation.bootstrap import TaskAnswers, resampled_headlines
 from caslie_tools.evaluation.significance import Interval
 from caslie_tools.roles.choices import exact_choice_starts
 from caslie_tools.tasks import get_task
-from caslie_tools.tuning.examples import Example
+from caslie_tools.tuning.examples import TrainingExample
 
 
 class TaskScore(FrozenModel):
-    """How the answers to one task's examples fared; an invalid answer is a wrong one."""
+    """The scores of the answers to one task's examples. An invalid answer counts as wrong."""
 
     metric: str
-    """The task's headline metric."""
+    """Name of the task's headline metric."""
     value: float
+    """Value of the headline metric."""
     interval: Interval
-    """Bootstrapped over the examples."""
+    """Bootstrap interval over the examples."""
     accuracy: float
     invalid: float
-    """The share of answers that are none of the task's."""
+    """Share of answers that are not a label of the task."""
     count: int
+    """Number of examples."""
 
 
-def choose(torch: Any, model: Any, tokenizer: Any, examples: Sequence[Example], *, batch_size: int) -> list[str | None]:
-    """Returns the model's answers, from one pass over the prompts; nothing is written.
+def choose_answers(
+    torch: Any, model: Any, tokenizer: Any, examples: Sequence[TrainingExample], *, batch_size: int
+) -> list[str | None]:
+    """Returns the model's answers, from one forward pass over the prompts.
 
     Args:
         torch: PyTorch.
-        model: A causal LM; it is left in the mode it was in.
-        tokenizer: The model's.
-        examples: With closed sets of answers.
-        batch_size: Prompts at once.
+        model: A causal LM. Its training mode is restored afterwards.
+        tokenizer: The model's tokenizer.
+        examples: Examples with choices.
+        batch_size: Number of prompts per batch.
 
     Returns:
-        For each example the likeliest of its choices; ``None`` if the model can begin none of them.
+        The most likely choice for each example. ``None`` if no token of the vocabulary starts a choice.
     """
     answers: dict[int, str | None] = {}
     starts: dict[tuple[str, ...], dict[int, str]] = {}
@@ -62,19 +66,21 @@ def choose(torch: Any, model: Any, tokenizer: Any, examples: Sequence[Example], 
     return [answers[position] for position in range(len(examples))]
 
 
-def score_answers(examples: Sequence[Example], answers: Sequence[str | None], *, seed: int = 0) -> dict[str, TaskScore]:
-    """Scores answers by task, in the tasks' alphabetical order; open questions are left out.
+def score_by_task(
+    examples: Sequence[TrainingExample], answers: Sequence[str | None], *, seed: int = 0
+) -> dict[str, TaskScore]:
+    """Scores answers by task, in the alphabetical order of the tasks. Open questions are left out.
 
     Args:
-        examples: What was asked.
-        answers: One for each; ``None`` for an invalid one.
-        seed: Of the bootstrap.
+        examples: The examples.
+        answers: One answer per example. ``None`` for an invalid answer.
+        seed: Seed of the bootstrap.
 
     Raises:
         MissingExtraError: If scikit-learn is not installed.
     """
     scores: dict[str, TaskScore] = {}
-    for name, answered in answered_by_task(examples, answers).items():
+    for name, answered in answers_by_task(examples, answers).items():
         if answered.task.metric is not None:
             scores[name] = TaskScore(
                 metric=answered.metric,
@@ -87,8 +93,8 @@ def score_answers(examples: Sequence[Example], answers: Sequence[str | None], *,
     return scores
 
 
-def answered_by_task(examples: Sequence[Example], answers: Sequence[str | None]) -> dict[str, TaskAnswers]:
-    """Returns each task's answers beside its right ones, in the tasks' alphabetical order."""
+def answers_by_task(examples: Sequence[TrainingExample], answers: Sequence[str | None]) -> dict[str, TaskAnswers]:
+    """Groups the answers by task, in the alphabetical order of the tasks."""
     both = sorted(zip(examples, answers, strict=True), key=lambda pair: pair[0].task)
     found = {}
     for name, group in groupby(both, key=lambda pair: pair[0].task):
@@ -99,15 +105,15 @@ def answered_by_task(examples: Sequence[Example], answers: Sequence[str | None])
     return found
 
 
-def _batches(examples: Sequence[Example], size: int) -> Iterator[list[int]]:
-    """Positions of examples of about the same length, so that little is padded."""
+def _batches(examples: Sequence[TrainingExample], size: int) -> Iterator[list[int]]:
+    """Yields batches of positions. Examples of a batch have similar lengths, so that there is little padding."""
     by_length = sorted(range(len(examples)), key=lambda position: examples[position].prompt_length)
     for start in range(0, len(by_length), size):
         yield by_length[start : start + size]
 
 
 def _next_logits(torch: Any, model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]]) -> Any:
-    """Logits of the token after each prompt, [prompts, vocabulary]; the padding is on the left."""
+    """Returns the logits of the token after each prompt, [prompts, vocabulary]. Prompts are padded on the left."""
     longest = max(map(len, prompts))
     padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     device = next(model.parameters()).device

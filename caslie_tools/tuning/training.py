@@ -1,8 +1,8 @@
-"""The trainer: trl's, on instances that are in tokens already, with scores beside the loss. Needs the extra ``tuning``.
+"""The trainer: trl's SFTTrainer on tokenized instances, which also scores answers. Needs the extra ``tuning``.
 
-Checked against trl 1.16: data with ``input_ids`` and ``labels`` is taken as it is; packing ("bfd") keeps instances
-whole, and its collator flattens a batch into one row whose positions begin anew with every instance, from which
-transformers makes a mask that keeps them apart.
+Verified with trl 1.16: data with ``input_ids`` and ``labels`` is used as it is. Packing ("bfd") does not split
+instances. Its collator flattens a batch into one row, in which the positions restart with every instance. From the
+positions, transformers makes a mask that separates the instances.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,31 +17,31 @@ import trl
 
 from caslie_tools.domain import ProgressCallback
 from caslie_tools.exceptions import SettingsError
-from caslie_tools.tuning.checkpoints import CHECKPOINTS
-from caslie_tools.tuning.configuration import TuningSettings
-from caslie_tools.tuning.examples import Example
-from caslie_tools.tuning.scoring import TaskScore, choose, score_answers
+from caslie_tools.tuning.checkpoints import CHECKPOINTS_FOLDER
+from caslie_tools.tuning.examples import TrainingExample
+from caslie_tools.tuning.scoring import TaskScore, choose_answers, score_by_task
+from caslie_tools.tuning.settings import TuningSettings
 
 SCORES: Final = "eval_scores"
 
 
-class Tuner(trl.SFTTrainer):  # type: ignore[misc] # trl publishes no types
-    """Trains on examples; an evaluation also scores the answers to some of them.
+class ScoringTrainer(trl.SFTTrainer):  # type: ignore[misc] # trl publishes no types
+    """A trainer whose evaluations also score the answers to some examples.
 
     Args:
-        scored: Examples with closed sets of answers.
-        **kwargs: As trl's.
+        scored: Examples with choices.
+        **kwargs: Arguments of trl's trainer.
     """
 
-    def __init__(self, scored: Sequence[Example] = (), **kwargs: Any) -> None:
+    def __init__(self, scored: Sequence[TrainingExample] = (), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._scored = tuple(scored)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """Evaluates the loss, then the scores; both end up in the log.
+        """Evaluates the loss, then the scores. Both are logged.
 
-        The random numbers are left as they were, or a run that goes on from a checkpoint, where nothing was evaluated,
-        would draw others than one that nothing disturbed.
+        The state of the random numbers is restored afterwards. Otherwise, a resumed run, which does not repeat the
+        evaluation, would draw other random numbers than an uninterrupted run.
         """
         devices = [torch.cuda.current_device()] if self.args.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
@@ -51,50 +51,51 @@ class Tuner(trl.SFTTrainer):  # type: ignore[misc] # trl publishes no types
         return metrics
 
     def _score(self) -> None:
-        # Every process scores all of them: under FSDP none has a whole model to do it alone.
-        answers = choose(
+        # Every process scores all examples, because with FSDP no process has the whole model.
+        answers = choose_answers(
             torch,
             self.model_wrapped,
             self.processing_class,
             self._scored,
             batch_size=self.args.per_device_eval_batch_size,
         )
-        scores = score_answers(self._scored, answers)
+        scores = score_by_task(self._scored, answers)
         self.log({SCORES: {task: score.model_dump() for task, score in scores.items()}})
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """Writes none: ours comes with the result."""
+        """Writes no card, because :mod:`caslie_tools.tuning.model_card` does."""
 
     def _send_telemetry(self) -> None:
-        """Sends none: what is tuned here is nobody else's business."""
+        """Sends no telemetry."""
 
 
-class Reporter(transformers.TrainerCallback):  # type: ignore[misc] # transformers' types are not followed
-    """Tells of each step."""
+class ProgressReporter(transformers.TrainerCallback):  # type: ignore[misc] # transformers' types are not followed
+    """Reports each step and each checkpoint."""
 
     def __init__(self, progress: ProgressCallback) -> None:
         self._progress = progress
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Tells of a step that is done; its checkpoint, if it has one, is not yet."""
+        """Reports a finished step. A checkpoint of this step is written later."""
         self._progress("tuning", "step", state.global_step, state.max_steps)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Tells of a checkpoint that is whole."""
+        """Reports a complete checkpoint."""
         self._progress("checkpoint", "step", state.global_step, state.max_steps)
 
 
 def training_arguments(settings: TuningSettings, *, bfloat16: bool, evaluate: bool) -> Any:
-    """Returns trl's settings for ours.
+    """Translates settings into trl's training arguments.
 
     Raises:
-        SettingsError: If the batch cannot be divided among the devices, or several GPUs have no process each.
+        SettingsError: If the batch size is not divisible by the instances per device, or if one process has several
+            GPUs.
     """
-    # transformers 5 renamed it on the way and warns of the old name, which is trl's own.
-    known, renamed = trl.SFTConfig.__dataclass_fields__, "activation_checkpointing"
-    checkpointing = renamed if renamed in known else "gradient_checkpointing"
+    # transformers 5 renamed the argument and warns about the old name, which trl still uses.
+    fields, renamed = trl.SFTConfig.__dataclass_fields__, "activation_checkpointing"
+    checkpointing = renamed if renamed in fields else "gradient_checkpointing"
     arguments = trl.SFTConfig(
-        output_dir=str(settings.out / CHECKPOINTS),
+        output_dir=str(settings.out / CHECKPOINTS_FOLDER),
         per_device_train_batch_size=settings.device_batch_size,
         per_device_eval_batch_size=settings.device_batch_size,
         num_train_epochs=settings.epochs,
@@ -122,32 +123,32 @@ def training_arguments(settings: TuningSettings, *, bfloat16: bool, evaluate: bo
     )
     if arguments.n_gpu > 1:
         raise SettingsError(
-            f"one process sees {arguments.n_gpu} GPUs: start it with `accelerate launch -m caslie_tools.cli tune model "
-            "...`, or limit it to one GPU with CUDA_VISIBLE_DEVICES"
+            f"one process has {arguments.n_gpu} GPUs: start one process per GPU with `accelerate launch -m "
+            "caslie_tools.cli tune model ...`, or limit the process to one GPU with CUDA_VISIBLE_DEVICES"
         )
-    at_once = settings.device_batch_size * arguments.world_size
-    if settings.batch_size % at_once:
+    parallel = settings.device_batch_size * arguments.world_size
+    if settings.batch_size % parallel:
         raise SettingsError(
-            f"a batch of {settings.batch_size} cannot be made of {settings.device_batch_size} on each of "
-            f"{arguments.world_size} devices at once; choose a device batch size that divides it"
+            f"the batch size {settings.batch_size} is not divisible by {parallel} ({settings.device_batch_size} "
+            f"instances on each of {arguments.world_size} devices); choose another device batch size"
         )
-    arguments.gradient_accumulation_steps = settings.batch_size // at_once
+    arguments.gradient_accumulation_steps = settings.batch_size // parallel
     return arguments
 
 
-def make_tuner(
+def make_trainer(
     settings: TuningSettings,
     arguments: Any,
     *,
     model: Any,
     tokenizer: Any,
-    train: Sequence[Example],
-    validation: Sequence[Example],
-    scored: Sequence[Example],
+    train: Sequence[TrainingExample],
+    validation: Sequence[TrainingExample],
+    scored: Sequence[TrainingExample],
     progress: ProgressCallback | None,
-) -> Tuner:
-    """Puts a LoRA adapter on every linear projection of a model and returns what trains it."""
-    tuner = Tuner(
+) -> ScoringTrainer:
+    """Returns a trainer for a LoRA adapter on every linear projection of a model."""
+    trainer = ScoringTrainer(
         scored=scored,
         model=model,
         args=arguments,
@@ -161,26 +162,26 @@ def make_tuner(
             target_modules="all-linear",
             task_type="CAUSAL_LM",
         ),
-        callbacks=[Reporter(progress)] if progress and arguments.process_index == 0 else [],
+        callbacks=[ProgressReporter(progress)] if progress and arguments.process_index == 0 else [],
     )
-    tuner.remove_callback(transformers.PrinterCallback)  # standard output is for answers
-    return tuner
+    trainer.remove_callback(transformers.PrinterCallback)  # standard output is for the command's result
+    return trainer
 
 
-def logged(history: Sequence[Mapping[str, Any]], name: str) -> list[tuple[int, Any]]:
-    """Returns what was logged under a name, with its step, in the order of the steps."""
+def logged_values(history: Sequence[Mapping[str, Any]], name: str) -> list[tuple[int, Any]]:
+    """Returns the values logged under a name, with their steps, in order."""
     return [(int(entry["step"]), entry[name]) for entry in history if name in entry]
 
 
 def logged_scores(history: Sequence[Mapping[str, Any]]) -> list[tuple[int, dict[str, TaskScore]]]:
-    """Returns the scores that were logged, with their steps."""
+    """Returns the logged scores, with their steps."""
     return [
         (step, {task: TaskScore.model_validate(score) for task, score in scores.items()})
-        for step, scores in logged(history, SCORES)
+        for step, scores in logged_values(history, SCORES)
     ]
 
 
-def _dataset(examples: Sequence[Example]) -> Any:
+def _dataset(examples: Sequence[TrainingExample]) -> Any:
     columns = {
         "input_ids": [np.array(example.tokens, dtype=np.int32) for example in examples],
         "labels": [np.array(example.labels, dtype=np.int32) for example in examples],

@@ -1,4 +1,4 @@
-"""Learning a gate from made-up votes whose worth is known."""
+"""Learning a gate from made-up votes of known quality."""
 
 import random
 from collections.abc import Callable
@@ -18,48 +18,50 @@ from tests.evaluation.made_up_runs import judged, outcome, write_run
 TASK = "multiclass_product_classification"
 JUDGES = ("good", "noise-1", "noise-2", "noise-3", "noise-4")
 
-Says = Callable[[random.Random, bool], Vote]
+CastVote = Callable[[random.Random, bool], Vote]
 
 
 def good(draw: random.Random, helps: bool) -> Vote:
-    """Knows nine times in ten whether the caption helps."""
-    knows = helps if draw.random() < 0.9 else not helps
-    return Vote(judge="good", verdict="yes" if knows else "no", probability=0.8 if knows else 0.2)
+    """Votes right in nine of ten cases."""
+    yes = helps if draw.random() < 0.9 else not helps
+    return Vote(judge="good", verdict="yes" if yes else "no", probability=0.8 if yes else 0.2)
 
 
 def noise(draw: random.Random, _: bool) -> Vote:
-    """Votes at random, and surely."""
+    """Votes at random, with a random probability."""
     probability = draw.random()
     return Vote(judge="noise", verdict="yes" if probability >= 0.5 else "no", probability=probability)
 
 
 def guess(draw: random.Random, _: bool) -> Vote:
-    """Votes at random, with no probability, and abstains at times."""
+    """Votes at random, without a probability, and sometimes abstains."""
     return Vote(judge="guess", verdict=draw.choice(["yes", "no", "yes", "no", "abstain"]))
 
 
-def run_of(folder: Path, *says: Says, seed: int = 0, count: int = 300) -> Path:
-    """A run of as many helpful, misleading, redundant and ineffective captions, with the votes of these judges."""
+def run_of(folder: Path, *judges: CastVote, seed: int = 0, count: int = 300) -> Path:
+    """A run with equal numbers of helpful, misleading, redundant and ineffective captions, judged by these judges."""
     draw = random.Random(seed)  # noqa: S311 (made-up votes)
     outcomes = []
     for index in range(count):
         every, none = (True, False) if index % 4 == 0 else (False, True) if index % 4 == 1 else (index % 4 == 2,) * 2
         helps = every and not none if every != none else draw.random() < 0.5
-        votes = [say(draw, helps).model_copy(update={"judge": name}) for say, name in zip(says, JUDGES, strict=False)]
+        votes = [
+            vote(draw, helps).model_copy(update={"judge": name}) for vote, name in zip(judges, JUDGES, strict=False)
+        ]
         outcomes.append(judged(index, none=none, every=every, votes=votes))
     return write_run(folder, outcomes, {"data": "made-up.json", "profile": "light", "settings": {"quorum": 3}})
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_one_good_judge_among_noise_is_found_and_beats_the_majority(tmp_path: Path, seed: int) -> None:
+def test_a_good_judge_among_random_ones_is_found_and_beats_the_majority(tmp_path: Path, seed: int) -> None:
     tuning = tune_gate(run_of(tmp_path, good, noise, noise, guess, guess, seed=seed))
     (found,) = tuning.tasks
     assert found.better
     assert (found.count, found.helpful, found.misleading) == (300, 75, 75)
-    assert found.none == found.every == 0.5  # half of them right, either way
+    assert found.none == found.every == 0.5
     assert found.tuned is not None
     assert found.interval is not None
-    assert 0.68 < found.tuned < 0.74  # at best 0.75; nine of ten of the 150 that matter are 0.70
+    assert 0.68 < found.tuned < 0.74  # the optimum is 0.75; nine of ten of the 150 decisive captions give 0.70
     assert found.gain == pytest.approx(found.tuned - found.majority)
     assert 0 < found.interval.low < found.gain < found.interval.high
     assert tuning.gate is not None
@@ -71,23 +73,23 @@ def test_one_good_judge_among_noise_is_found_and_beats_the_majority(tmp_path: Pa
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_nothing_but_noise_is_refused(tmp_path: Path, seed: int) -> None:
+def test_a_gate_from_random_votes_is_refused(tmp_path: Path, seed: int) -> None:
     tuning = tune_gate(run_of(tmp_path, noise, noise, noise, noise, noise, seed=seed))
     (found,) = tuning.tasks
     assert not found.better
     assert found.interval is not None
     assert found.interval.low <= 0
-    assert found.reason == "not shown to be better: the majority stays"
+    assert found.reason == "not shown to be better, so the majority decides"
     assert tuning.gate is None
 
 
-def test_a_jury_of_good_judges_is_left_to_its_majority(tmp_path: Path) -> None:
+def test_a_jury_of_good_judges_keeps_its_majority(tmp_path: Path) -> None:
     (found,) = tune_gate(run_of(tmp_path, *[good] * 5)).tasks
     assert found.majority > 0.73
     assert not found.better
 
 
-def test_a_task_without_enough_to_tell_keeps_the_majority_and_the_others_are_tuned(tmp_path: Path) -> None:
+def test_a_task_with_too_little_data_keeps_the_majority_and_others_are_tuned(tmp_path: Path) -> None:
     run = run_of(tmp_path / "one", good, noise, noise, guess, guess)
     lines = (run / "outcomes.jsonl").read_text().splitlines()
     outcomes = [Outcome.model_validate_json(line) for line in lines]
@@ -97,9 +99,11 @@ def test_a_task_without_enough_to_tell_keeps_the_majority_and_the_others_are_tun
     ]
     tuning = tune_gate(write_run(tmp_path / "two", [*outcomes, *few]))
     assert [(found.task, found.better) for found in tuning.tasks] == [("category_classification", False), (TASK, True)]
-    assert tuning.tasks[0].reason == "too little to tune on: 3 helpful and 3 misleading, 5 of each needed"
+    assert tuning.tasks[0].reason == (
+        "not enough data to tune: 3 helpful and 3 misleading captions, 5 of each are needed"
+    )
     assert tuning.tasks[0].tuned is None
-    # With two tasks and three kinds of gate each interval is wider, so that all together hold at 95%.
+    # With two tasks and three kinds of gates, each interval is wider, so that all together have 95%.
     interval = tuning.tasks[1].interval
     assert interval is not None
     assert interval.level == pytest.approx(1 - 0.05 / 6)
@@ -107,12 +111,12 @@ def test_a_task_without_enough_to_tell_keeps_the_majority_and_the_others_are_tun
     assert list(tuning.gate.tasks) == [TASK]
 
 
-def test_it_is_the_same_each_time(tmp_path: Path) -> None:
+def test_tuning_is_deterministic(tmp_path: Path) -> None:
     run = run_of(tmp_path, good, noise, guess)
     assert tune_gate(run) == tune_gate(run)
 
 
-def test_too_few_valid_votes_keep_nothing_here_either(tmp_path: Path) -> None:
+def test_without_a_quorum_no_caption_is_kept(tmp_path: Path) -> None:
     def silent(draw: random.Random, _: bool) -> Vote:
         return Vote(judge="silent", verdict="abstain")
 
@@ -122,14 +126,14 @@ def test_too_few_valid_votes_keep_nothing_here_either(tmp_path: Path) -> None:
     assert not found.better
 
 
-def test_the_split_is_named_so_that_it_is_not_scored_on(tmp_path: Path) -> None:
+def test_the_notes_name_the_split_and_warn_about_test_splits(tmp_path: Path) -> None:
     tuning = tune_gate(run_of(tmp_path, good, noise, noise))
-    assert tuning.notes[0] == "tuned on test: evaluate it on instances of another split"
-    assert "a test split was tuned on" in tuning.notes[1]
-    assert tuning.notes[2].startswith("folds are by instance: photos of one product may stand on both sides")
+    assert tuning.notes[0] == "tuned on the split test: evaluate the gate on another split"
+    assert "a test split was used for tuning" in tuning.notes[1]
+    assert tuning.notes[2].startswith("the folds are by instance: images of one product may be in several folds")
 
 
-def test_what_cannot_be_learned_from_is_refused(tmp_path: Path) -> None:
+def test_a_run_without_the_treatments_or_the_whole_jury_is_refused(tmp_path: Path) -> None:
     run = write_run(tmp_path / "without", [outcome(0, "A", {"none": "A", "every": "A"})])
     with pytest.raises(DataError, match="treatments none, every and gated"):
         tune_gate(run)
@@ -139,25 +143,27 @@ def test_what_cannot_be_learned_from_is_refused(tmp_path: Path) -> None:
         tune_gate(write_run(tmp_path / "mixed", mixed))
 
 
-def test_a_run_under_a_tuned_gate_is_refused(tmp_path: Path) -> None:
+def test_a_run_that_used_a_tuned_gate_is_refused(tmp_path: Path) -> None:
     run = run_of(tmp_path, good, noise, noise)
     (run / "run.json").write_text('{"settings": {"quorum": 2, "gate": "0123"}}', encoding="utf-8")
-    with pytest.raises(DataError, match="run caslie eval without CASLIE_GATE, or the profile's gate"):
+    with pytest.raises(DataError, match="without CASLIE_GATE and without a gate in the profile"):
         tune_gate(run)
 
 
 @pytest.mark.parametrize(("lost", "better"), [(5, False), (7, True)])
-def test_a_few_answers_gained_are_chance_whatever_the_bootstrap_says(tmp_path: Path, lost: int, better: bool) -> None:
+def test_a_few_changed_answers_are_not_significant_even_if_the_interval_is_above_0(
+    tmp_path: Path, lost: int, better: bool
+) -> None:
     votes = [Vote(judge=name, verdict="yes", probability=0.7) for name in JUDGES]
     outcomes = [of_two(judged(index, none=True, every=index >= lost, votes=votes, kept=True)) for index in range(80)]
     (found,) = (tuning := tune_gate(write_run(tmp_path, outcomes))).tasks
     assert found.interval is not None
     assert found.interval.low > 0
-    assert found.better is better  # exactly, 5 to 0 have a p of 0.0625, and 7 to 0 of 0.0156
+    assert found.better is better  # the exact p-value is 0.0625 for 5 to 0, and 0.0156 for 7 to 0
     assert (tuning.gate is not None) is better
 
 
-def test_the_written_gate_decides_as_the_tuned_one(tmp_path: Path) -> None:
+def test_a_saved_gate_can_be_loaded(tmp_path: Path) -> None:
     tuning = tune_gate(run_of(tmp_path, good, noise, noise))
     assert tuning.gate is not None
     path = tmp_path / "gate.json"
@@ -166,13 +172,13 @@ def test_the_written_gate_decides_as_the_tuned_one(tmp_path: Path) -> None:
 
 
 def of_two(made: Outcome) -> Outcome:
-    """The same instance with two captions, which were only tried together."""
+    """The same instance with two captions, which were only evaluated together."""
     every = made.treatments["every"].model_copy(update={"fused": 2})
     return made.model_copy(update={"treatments": made.treatments | {"every": every}})
 
 
 def of_several_captions(folder: Path, *, right_without: int, count: int = 100) -> Path:
-    """A run whose majority keeps a caption of two: wrong without captions ``right_without`` times less often."""
+    """A run of instances with two captions, which the majority keeps. ``right_without``: right without captions."""
     votes = [Vote(judge=name, verdict="yes") for name in JUDGES]
     outcomes = []
     for index in range(count):
@@ -181,7 +187,7 @@ def of_several_captions(folder: Path, *, right_without: int, count: int = 100) -
     return write_run(folder, outcomes)
 
 
-def test_captions_that_mislead_together_are_all_rejected(tmp_path: Path) -> None:
+def test_if_all_captions_together_mislead_the_gate_keeps_none(tmp_path: Path) -> None:
     tuning = tune_gate(of_several_captions(tmp_path, right_without=90))
     (found,) = tuning.tasks
     assert (found.none, found.every, found.majority) == (0.9, 0.5, 0.5)
@@ -192,13 +198,13 @@ def test_captions_that_mislead_together_are_all_rejected(tmp_path: Path) -> None
     assert tuning.gate.tasks[TASK].keeps_all is False
 
 
-def test_a_difference_that_may_be_chance_rejects_nothing(tmp_path: Path) -> None:
+def test_an_insignificant_difference_gives_no_gate(tmp_path: Path) -> None:
     tuning = tune_gate(of_several_captions(tmp_path, right_without=55))
     assert tuning.gate is None
-    assert tuning.tasks[0].reason == "not shown to be better: the majority stays"
+    assert tuning.tasks[0].reason == "not shown to be better, so the majority decides"
 
 
-def test_misleading_captions_of_which_hardly_any_helps_are_all_rejected(tmp_path: Path) -> None:
+def test_with_too_few_helpful_captions_the_gate_may_still_keep_none(tmp_path: Path) -> None:
     votes = [Vote(judge=name, verdict="yes", probability=0.7) for name in JUDGES]
     outcomes = [
         judged(index, none=index >= 2, every=index not in range(2, 30), votes=votes, kept=True) for index in range(150)

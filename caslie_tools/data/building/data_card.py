@@ -1,11 +1,12 @@
 """The data card: a dataset's README, written from the numbers of the build."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from caslie_tools._text import escape_markdown
 from caslie_tools.data.building.leaks import LeakCheck
 from caslie_tools.data.building.report import BuildReport
+from caslie_tools.data.markdown import markdown_table
 
 _SPLITS_BY = {
     "product": "no product, group of variants or picture appears in two splits. A history has only products of the "
@@ -46,7 +47,7 @@ def _lines(report: BuildReport, about: str) -> Iterator[str]:
     shares = "{:g} train, {:g} validation, {:g} test".format(*options.proportions)
     yield f"Expected shares: {shares}. Instances are assigned by hash, with the seed {options.seed}."
     if options.hold_out_categories:
-        held = "; ".join(map(_cell, options.hold_out_categories))
+        held = "; ".join(map(escape_markdown, options.hold_out_categories))
         yield f"Categories held out for the split `ood`: {held}."
     yield from _table(
         ["in more than one split", "found", "guaranteed", "result"],
@@ -63,7 +64,8 @@ def _lines(report: BuildReport, about: str) -> Iterator[str]:
     if report.captions is not None:
         captions = report.captions
         yield from ("", "## Captions", "")
-        yield f"Profile {_cell(captions.profile)}, captioner {', '.join(map(_cell, captions.captioners))}."
+        captioners = ", ".join(map(escape_markdown, captions.captioners))
+        yield f"Profile {escape_markdown(captions.profile)}, captioner {captioners}."
         yield f"{captions.captions} captions, of which the jury keeps {captions.kept}."
         yield f"{captions.missing} pictures have no caption."
         if captions.unjudged:
@@ -106,23 +108,14 @@ def _labels(report: BuildReport) -> list[list[object]]:
     ]
 
 
-def _section(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+def _section(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
     yield from ("", f"## {title}")
     yield from _table(columns, rows)
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    cells = [[_cell(cell) for cell in row] for row in rows]
-    if cells:
-        yield ""
-        yield f"| {' | '.join(columns)} |"
-        yield f"|{'---|' * len(columns)}"
-        yield from (f"| {' | '.join(row)} |" for row in cells)
-
-
-def _cell(value: object) -> str:
-    # Names come from a shop's files. They must not end a cell or start markup.
-    return escape_markdown(str(value))
+def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
+    if rows:
+        yield from ("", markdown_table(columns, rows))
 
 
 def _value(value: object) -> str:

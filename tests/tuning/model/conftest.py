@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from caslie_tools.tuning.configuration import TuningSettings
+from caslie_tools.tuning.settings import TuningSettings
 from tests.cli.conftest import caslie  # noqa: F401 (a fixture)
 
 for module in ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "sklearn"):
@@ -16,7 +16,7 @@ Make = Callable[..., TuningSettings]
 
 
 def substitute(number: int, split: str = "train", **fields: Any) -> Raw:
-    """A record whose caption alone tells the answer."""
+    """A record whose right answer depends only on its caption."""
     right = "yes" if number % 2 else "no"
     record = {
         "task": "product_substitute_identification",
@@ -37,7 +37,7 @@ def write(path: Path, records: list[Any]) -> Path:
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Llama of random weights that can learn, and can end. Do not write to it."""
+    """The folder of a tiny Llama with random weights, which can be tuned. Do not write to it."""
     import torch
     from transformers import LlamaForCausalLM
 
@@ -48,7 +48,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         build_text(folder)
         model = LlamaForCausalLM.from_pretrained(folder)
-        with torch.no_grad():  # at its usual 0.02, hardly anything reaches the head for an adapter to turn
+        with torch.no_grad():  # with the default of 0.02, activations are too small for an adapter to have an effect
             for parameter in model.parameters():
                 if parameter.ndim == 2:
                     parameter.normal_(std=0.2)
@@ -65,14 +65,14 @@ def tokenizer(base: Path) -> Any:
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """16 instances to tune on and 8 to validate on. Do not write to it."""
+    """A file with 16 training and 8 validation instances. Do not write to it."""
     records = [substitute(number, "train" if number < 16 else "validation") for number in range(24)]
     return write(tmp_path_factory.mktemp("data") / "shop.jsonl", records)
 
 
 @pytest.fixture
 def make(base: Path, data: Path, tmp_path: Path) -> Make:
-    """Settings of a run of a few seconds: 12 steps."""
+    """Makes the settings of a run of 12 steps, which takes a few seconds."""
 
     def made(**changed: Any) -> TuningSettings:
         recipe: dict[str, Any] = {

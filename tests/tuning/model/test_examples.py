@@ -5,41 +5,41 @@ import pytest
 from caslie_tools.data.records import BadRecord, read_record
 from caslie_tools.exceptions import InstanceError
 from caslie_tools.tasks.layouts import Layout, render
-from caslie_tools.tuning.examples import IGNORED, draw, fused_record, make_example, make_examples
+from caslie_tools.tuning.examples import IGNORED, fused_record, make_example, make_examples, sample_examples
 from tests.backends.transformers.tiny_models import BOS, EOS
 from tests.tuning.model.conftest import substitute
 
 CAPTION = "product information extracted from image"
 
 
-def trained_on(tokenizer: Any, example: Any) -> str:
+def text_with_loss(tokenizer: Any, example: Any) -> str:
     return tokenizer.decode([token for token, label in zip(example.tokens, example.labels, strict=True) if label >= 0])
 
 
 @pytest.mark.parametrize("layout", ["alpaca", "mistral", "llama-2", "llama-3"])
 @pytest.mark.parametrize("wire", ["corrected", "paper"])
-def test_the_loss_is_on_the_answer_and_eos_and_on_nothing_else(tokenizer: Any, layout: Layout, wire: Any) -> None:
+def test_the_loss_is_only_on_the_answer_and_eos(tokenizer: Any, layout: Layout, wire: Any) -> None:
     record = read_record(0, substitute(1))
     example = make_example(record, tokenizer, layout=layout, wire=wire)
     prompt = render(fused_record(record, wire=wire), layout, wire=wire)
     assert tokenizer.decode(example.tokens) == f"{BOS}{prompt}yes{EOS}"
-    assert trained_on(tokenizer, example) == f"yes{EOS}"
+    assert text_with_loss(tokenizer, example) == f"yes{EOS}"
     assert example.labels[: example.prompt_length] == (IGNORED,) * example.prompt_length
-    assert list(example.prompt) == tokenizer(prompt)["input_ids"]  # what a server makes of the same prompt
+    assert list(example.prompt) == tokenizer(prompt)["input_ids"]  # the tokens that a server makes of the prompt
     assert example.tokens.count(tokenizer.bos_token_id) == 1
 
 
-def test_an_open_answer_is_trained_on_whole(tokenizer: Any) -> None:
+def test_an_open_answer_is_not_shortened(tokenizer: Any) -> None:
     asked = {"question": "How big?", "products": [{"id": "p1", "title": "Mug"}]}
     record = read_record(
         0, {"task": "product_qa", "split": "train", "input": asked, "output": "750 ml, says its label."}
     )
     example = make_example(record, tokenizer)
-    assert trained_on(tokenizer, example) == f"750 ml, says its label.{EOS}"
+    assert text_with_loss(tokenizer, example) == f"750 ml, says its label.{EOS}"
     assert example.choices == ()
 
 
-def test_an_answer_follows_its_prompt_also_where_tokens_would_reach_over_the_border(tokenizer: Any) -> None:
+def test_no_token_spans_the_prompt_and_the_answer(tokenizer: Any) -> None:
     merging = type(tokenizer)(tokenizer_object=tokenizer.backend_tokenizer, bos_token=BOS, eos_token=EOS)
     merging.add_tokens(["\nyes"])  # one token for the end of the prompt and the whole answer
     example = make_example(read_record(0, substitute(1)), merging)
@@ -62,37 +62,41 @@ def test_an_answer_follows_its_prompt_also_where_tokens_would_reach_over_the_bor
         (None, "none", False),
     ],
 )
-def test_captions_are_fused_as_the_jury_or_the_user_says(votes: Any, captions: Any, fused: bool) -> None:
+def test_captions_are_fused_by_the_votes_or_by_the_setting(votes: Any, captions: Any, fused: bool) -> None:
     record = read_record(0, substitute(1, votes=votes))
     instance = fused_record(record, captions=captions)
     assert (CAPTION in instance.input) is fused
 
 
-def test_captions_nobody_voted_on_are_not_taken_for_kept_ones() -> None:
-    with pytest.raises(InstanceError, match="nobody voted"):
+def test_captions_without_votes_do_not_count_as_kept() -> None:
+    with pytest.raises(InstanceError, match="captions without votes"):
         fused_record(read_record(0, substitute(1, votes=None)))
     bare = substitute(1, votes=None, caption_info=None)
     assert CAPTION not in fused_record(read_record(0, bare)).input
 
 
 @pytest.mark.parametrize(
-    ("votes", "says"),
-    [([True, True], "2 votes for 1 images"), (["perhaps"], "votes holds 'perhaps'"), ([1], "votes holds 1")],
+    ("votes", "message"),
+    [
+        ([True, True], "2 votes for 1 images"),
+        (["perhaps"], "votes has the element 'perhaps'"),
+        ([1], "votes has the element 1"),
+    ],
 )
-def test_votes_that_do_not_fit_make_a_bad_record(votes: Any, says: str) -> None:
-    with pytest.raises(InstanceError, match=says):
+def test_invalid_votes_make_a_bad_record(votes: Any, message: str) -> None:
+    with pytest.raises(InstanceError, match=message):
         read_record(0, substitute(1, votes=votes))
 
 
-def test_what_cannot_be_used_is_told_of_by_index_and_the_rest_goes_on(tokenizer: Any) -> None:
+def test_unusable_records_are_reported_by_index_and_the_others_are_used(tokenizer: Any) -> None:
     long = substitute(3, input={"query": "mug " * 400, "product title": "mug"})
-    marked = substitute(5, instruction=f"Say yes. {BOS} Say no.")
+    with_bos = substitute(5, instruction=f"Say yes. {BOS} Say no.")
     ending = {"task": "pqa", "split": "train", "input": {"question": "?", "products": []}, "output": f"a{EOS}b"}
     records = [
         read_record(0, substitute(1)),
-        BadRecord(index=1, reason="it is not an object"),
+        BadRecord(index=1, reason="the record is not a JSON object"),
         read_record(2, long),
-        read_record(3, marked),
+        read_record(3, with_bos),
         read_record(4, ending),
         read_record(5, substitute(7, votes=None)),
         read_record(6, substitute(9, "validation")),
@@ -102,29 +106,29 @@ def test_what_cannot_be_used_is_told_of_by_index_and_the_rest_goes_on(tokenizer:
     assert [example.index for example in made.validation] == [6]
     reasons = {bad.index: bad.reason for bad in made.left_out}
     assert list(reasons) == [1, 2, 3, 4, 5]
-    assert "tokens, its answer included, of at most 512" in reasons[2]
+    assert "tokens with its answer, the maximum is 512" in reasons[2]
     assert BOS in reasons[3]
     assert EOS in reasons[4]
 
 
-def test_an_example_of_just_the_longest_length_is_used_whole(tokenizer: Any) -> None:
+def test_an_example_of_the_maximum_length_is_used(tokenizer: Any) -> None:
     record = read_record(0, substitute(1))
     length = len(make_example(record, tokenizer).tokens)
     assert len(make_example(record, tokenizer, max_length=length).tokens) == length
-    with pytest.raises(InstanceError, match=f"takes {length} tokens"):
+    with pytest.raises(InstanceError, match=f"has {length} tokens"):
         make_example(record, tokenizer, max_length=length - 1)
 
 
-def test_marks_in_a_product_text_stay_text(tokenizer: Any) -> None:
+def test_special_tokens_in_a_product_text_are_read_as_text(tokenizer: Any) -> None:
     injected = substitute(1, input={"query": f"<|im_end|>{BOS}", "product title": "mug"})
     example = make_example(read_record(0, injected), tokenizer)
     assert example.tokens.count(tokenizer.bos_token_id) == 1
 
 
-def test_some_are_drawn_the_same_for_a_seed(tokenizer: Any) -> None:
+def test_a_seed_always_draws_the_same_examples(tokenizer: Any) -> None:
     made = make_examples([read_record(n, substitute(n)) for n in range(20)], tokenizer).train
-    drawn = [[example.index for example in draw(made, 5, seed)] for seed in (1, 1, 2)]
+    drawn = [[example.index for example in sample_examples(made, 5, seed)] for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert drawn[0] == sorted(set(drawn[0]))
-    assert draw(made, 20, 1) == made
-    assert draw(made, 0, 1) == []
+    assert sample_examples(made, 20, 1) == made
+    assert sample_examples(made, 0, 1) == []

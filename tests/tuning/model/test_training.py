@@ -8,9 +8,9 @@ from caslie_tools.backends.transformers.loading import LoadedModel, load_languag
 from caslie_tools.backends.transformers.settings import TransformersSettings
 from caslie_tools.data.records import read_record
 from caslie_tools.exceptions import SettingsError
-from caslie_tools.tuning.examples import IGNORED, Example, make_examples
-from caslie_tools.tuning.scoring import choose, score_answers
-from caslie_tools.tuning.training import Tuner, make_tuner, training_arguments
+from caslie_tools.tuning.examples import IGNORED, TrainingExample, make_examples
+from caslie_tools.tuning.scoring import choose_answers, score_by_task
+from caslie_tools.tuning.training import ScoringTrainer, make_trainer, training_arguments
 from tests.tuning.model.conftest import Make, substitute
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is deprecated and will be removed in v6:FutureWarning")
@@ -23,13 +23,13 @@ def loaded(base: Path) -> LoadedModel:
 
 
 @pytest.fixture
-def examples(loaded: LoadedModel) -> list[Example]:
+def examples(loaded: LoadedModel) -> list[TrainingExample]:
     return make_examples(RECORDS, loaded.tokenizer).train
 
 
-def tuner_of(make: Make, loaded: LoadedModel, examples: list[Example], **changed: Any) -> Tuner:
+def tuner_of(make: Make, loaded: LoadedModel, examples: list[TrainingExample], **changed: Any) -> ScoringTrainer:
     settings = make(**changed)
-    return make_tuner(
+    return make_trainer(
         settings,
         training_arguments(settings, bfloat16=False, evaluate=False),
         model=loaded.model,
@@ -42,7 +42,7 @@ def tuner_of(make: Make, loaded: LoadedModel, examples: list[Example], **changed
 
 
 def answered(batch: Any) -> list[list[int]]:
-    """The tokens with a loss, one after the other, cut after each run of them."""
+    """The runs of adjacent tokens with a loss."""
     runs: list[list[int]] = []
     for ids, labels in zip(batch["input_ids"].tolist(), batch["labels"].tolist(), strict=True):
         before = IGNORED
@@ -56,8 +56,8 @@ def answered(batch: Any) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("packing", [False, True])
-def test_what_the_model_gets_has_a_loss_on_every_answer_with_its_eos_only(
-    make: Make, loaded: LoadedModel, examples: list[Example], packing: bool
+def test_batches_have_a_loss_only_on_the_answers_and_their_eos(
+    make: Make, loaded: LoadedModel, examples: list[TrainingExample], packing: bool
 ) -> None:
     tuner = tuner_of(make, loaded, examples, packing=packing, max_length=800)
     batches = list(tuner.get_train_dataloader())
@@ -68,7 +68,9 @@ def test_what_the_model_gets_has_a_loss_on_every_answer_with_its_eos_only(
         assert sorted(lengths) == sorted(len(example.tokens) for example in examples)  # none was cut
 
 
-def test_packed_instances_do_not_see_each_other(make: Make, loaded: LoadedModel, examples: list[Example]) -> None:
+def test_packed_instances_have_the_loss_of_separate_instances(
+    make: Make, loaded: LoadedModel, examples: list[TrainingExample]
+) -> None:
     tuner = tuner_of(make, loaded, examples, packing=True, max_length=2000)
     tuner.model.eval()
     collated = tuner.data_collator(list(tuner.train_dataset))
@@ -84,8 +86,8 @@ def test_packed_instances_do_not_see_each_other(make: Make, loaded: LoadedModel,
     assert packed == pytest.approx(alone / tokens, abs=1e-5)
 
 
-def test_the_adapter_is_on_every_projection_and_on_nothing_else(
-    make: Make, loaded: LoadedModel, examples: list[Example]
+def test_the_adapter_is_only_on_the_linear_projections(
+    make: Make, loaded: LoadedModel, examples: list[TrainingExample]
 ) -> None:
     tuner = tuner_of(make, loaded, examples)
     tuned = {name for name, parameter in tuner.model.named_parameters() if parameter.requires_grad}
@@ -94,25 +96,25 @@ def test_the_adapter_is_on_every_projection_and_on_nothing_else(
     assert projections == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
 
-def test_the_recipe_is_the_one_that_is_set(make: Make) -> None:
+def test_the_training_arguments_follow_the_settings(make: Make) -> None:
     arguments = training_arguments(make(batch_size=128, device_batch_size=4), bfloat16=False, evaluate=True)
     assert arguments.gradient_accumulation_steps == 32
     assert arguments.lr_scheduler_type == "cosine"
     assert arguments.get_warmup_steps(1000) == 50
     assert arguments.report_to == []
-    with pytest.raises(SettingsError, match="a batch of 10 cannot be made of 4"):
+    with pytest.raises(SettingsError, match="the batch size 10 is not divisible by 4"):
         training_arguments(make(batch_size=10, device_batch_size=4), bfloat16=False, evaluate=True)
 
 
-def test_a_padded_batch_is_answered_as_each_prompt_alone_by_the_likeliest_allowed_token(loaded: LoadedModel) -> None:
+def test_padding_does_not_change_answers_and_the_most_likely_allowed_token_is_chosen(loaded: LoadedModel) -> None:
     records = [
         *RECORDS,
         read_record(6, {"task": "sa", "split": "train", "input": {"review": "Fine."}, "output": "B"}),
         read_record(7, {"task": "mpc", "split": "train", "input": RECORDS[0].instance.input, "output": "D"}),
     ]
     examples = make_examples(records, loaded.tokenizer).train
-    run_together = choose(torch, loaded.model, loaded.tokenizer, examples, batch_size=8)
-    assert run_together == choose(torch, loaded.model, loaded.tokenizer, examples, batch_size=1)
+    run_together = choose_answers(torch, loaded.model, loaded.tokenizer, examples, batch_size=8)
+    assert run_together == choose_answers(torch, loaded.model, loaded.tokenizer, examples, batch_size=1)
     vocabulary = loaded.tokenizer.get_vocab()
     for example, answer in zip(examples, run_together, strict=True):
         with torch.no_grad():
@@ -120,15 +122,15 @@ def test_a_padded_batch_is_answered_as_each_prompt_alone_by_the_likeliest_allowe
         first = {"y": "yes", "ye": "yes", "yes": "yes", "n": "no", "no": "no"}
         allowed = first if example.choices == ("yes", "no") else {letter: letter for letter in example.choices}
         likeliest = max((token for token in allowed if token in vocabulary), key=lambda token: last[vocabulary[token]])
-        assert answer == allowed[likeliest]  # and neither "Yes" nor " yes", however likely they are
+        assert answer == allowed[likeliest]  # "Yes" and " yes" are not allowed
 
 
-def test_scores_count_an_invalid_answer_as_wrong(examples: list[Example]) -> None:
+def test_an_invalid_answer_counts_as_wrong(examples: list[TrainingExample]) -> None:
     right = [example.answer for example in examples]
-    (perfect,) = score_answers(examples, right).values()
+    (perfect,) = score_by_task(examples, right).values()
     assert (perfect.metric, perfect.value, perfect.count, perfect.invalid) == ("f1", 1.0, 6, 0.0)
     assert (perfect.interval.low, perfect.interval.high) == (1.0, 1.0)
-    (broken,) = score_answers(examples, [None, *right[1:3], None, *right[4:]]).values()
+    (broken,) = score_by_task(examples, [None, *right[1:3], None, *right[4:]]).values()
     assert broken.accuracy == pytest.approx(4 / 6)
     assert broken.invalid == pytest.approx(2 / 6)
-    assert broken.value == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))  # one yes lost, one no that counts as yes
+    assert broken.value == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))  # one yes is missed, one no counts as yes

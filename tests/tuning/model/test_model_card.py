@@ -3,13 +3,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from caslie_tools.evaluation.significance import Interval
-from caslie_tools.tuning.card import make_card, write_card
-from caslie_tools.tuning.configuration import TuningSettings
+from caslie_tools.exceptions import InputError
+from caslie_tools.tuning.model_card import render_model_card, write_model_card
 from caslie_tools.tuning.report import TuningReport
 from caslie_tools.tuning.scoring import TaskScore
+from caslie_tools.tuning.settings import TuningSettings
 
 
 def score(value: float) -> TaskScore:
@@ -46,48 +48,60 @@ def report(tmp_path: Path, **changed: Any) -> TuningReport:
     return TuningReport(**facts | changed)
 
 
-def test_it_says_what_was_run_and_on_what(tmp_path: Path) -> None:
-    path = write_card(report(tmp_path))
+def test_the_card_has_the_data_the_recipe_and_the_versions(tmp_path: Path) -> None:
+    path = write_model_card(report(tmp_path))
     card = path.read_text()
     front = yaml.safe_load(card.split("---")[1])
     assert front["base_model"] == "some-base"
-    assert str(tmp_path) not in card  # nobody's business
-    for said in (
-        "| tuned on, sentiment_analysis | 120 |",
+    assert str(tmp_path) not in card  # no local paths
+    for text in (
+        "| training, sentiment_analysis | 120 |",
         "rank 4, alpha 32",
-        "1,234 tuned, 5,678,900 of the base",
-        "2.5000 at the first step, 0.2500 at the last",
+        "1,234 in the adapter, 5,678,900 in the base",
+        "2.5000 at the first step, 0.2500 at the last step",
         "| seed | 7 |",
         "| time | 61 s |",
         f"SHA-256 of `shop.jsonl`: `{hashlib.sha256((tmp_path / 'shop.jsonl').read_bytes()).hexdigest()}`",
         f"trl {version('trl')}",
-        "None were taken.",
-        "its files here state none",
+        "The model was not scored.",
+        "Its local files do not state one",
     ):
-        assert said in card, said
+        assert text in card, text
 
 
-def test_scores_come_with_their_intervals(tmp_path: Path) -> None:
-    card = make_card(report(tmp_path), {"sentiment_analysis": (score(0.25), score(0.75))})
-    assert "Held out" in card
+def test_scores_have_intervals(tmp_path: Path) -> None:
+    card = render_model_card(report(tmp_path), {"sentiment_analysis": (score(0.25), score(0.75))})
+    assert "Scores on held-out data" in card
     assert "| sentiment_analysis | f1 | 40 | 0.250 (0.150 to 0.350) | 0.750 (0.650 to 0.850) |" in card
     validated = report(tmp_path, before={"sentiment_analysis": score(0.3)}, after={"sentiment_analysis": score(0.6)})
-    card = make_card(validated)
-    assert "On instances drawn from validation" in card
+    card = render_model_card(validated)
+    assert "Scores on a sample of the split validation" in card
     assert "| 0.300 (0.200 to 0.400) | 0.600 (0.500 to 0.700) |" in card
 
 
-def test_the_licence_of_the_base_is_told_where_its_card_states_one(tmp_path: Path) -> None:
+def test_the_licence_is_the_one_in_the_card_of_the_base(tmp_path: Path) -> None:
     tuned = report(tmp_path)
     (tmp_path / "some-base" / "README.md").write_text("---\nlicense: apache-2.0\n---\n# A base\n")
-    assert "its card states apache-2.0" in make_card(tuned)
+    assert "Its card states apache-2.0." in render_model_card(tuned)
     (tmp_path / "some-base" / "README.md").write_text("---\nlicense: [\n---\n")
-    assert "state none" in make_card(tuned)
+    assert "do not state one" in render_model_card(tuned)
 
 
-def test_reasons_from_the_data_stay_in_their_line(tmp_path: Path) -> None:
+def test_the_card_of_the_merged_weights_is_the_same(tmp_path: Path) -> None:
+    merged = tmp_path / "merged"
+    merged.mkdir()
+    path = write_model_card(report(tmp_path, merged=merged))
+    assert (merged / "README.md").read_text() == path.read_text()
+
+
+def test_a_card_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be written"):
+        write_model_card(report(tmp_path, adapter=tmp_path / "nowhere"))
+
+
+def test_texts_from_the_data_are_escaped_and_on_one_line(tmp_path: Path) -> None:
     bad = [{"index": 3, "reason": "its text holds `x` ![](https://evil.example/p.png)\n\n# Safe model <script>"}]
-    card = make_card(report(tmp_path, left_out=bad))
+    card = render_model_card(report(tmp_path, left_out=bad))
     shown = r"its text holds \`x\` !\[\](https:\//evil.example/p.png) \# Safe model \<script\>"
-    assert f"record 3: {shown}." in card
+    assert f"Record 3 is left out: {shown}." in card
     assert "\n# Safe" not in card

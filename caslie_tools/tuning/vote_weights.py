@@ -1,0 +1,142 @@
+"""Learns how much each judge's vote counts: a logistic regression on instances whose caption changes the answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from caslie_tools._optional import require
+from caslie_tools.domain import Vote
+from caslie_tools.evaluation.gate_quality import usefulness
+from caslie_tools.evaluation.outcomes import Outcome
+from caslie_tools.pipeline.tuned_gate import log_odds
+
+FOLDS: Final = 5
+"""Number of folds of a cross-validation."""
+STRENGTHS: Final = (0.001, 0.01, 0.1, 1.0, 10.0)
+"""Candidates for the inverse strength of the regularisation (``C``)."""
+
+KEEP: Final = 1
+REJECT: Final = -1
+
+Array: TypeAlias = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class DecisiveCaptions:
+    """The instances whose caption decides whether the answer is right. The arrays have one row per instance."""
+
+    votes: Array
+    """The judges' votes as log-odds (instances x judges)."""
+    better: Array
+    """``KEEP`` or ``REJECT``: the decision that makes the answer right."""
+    kept_by_majority: Array
+    """Whether the plain majority keeps the caption."""
+    has_quorum: Array
+    """Whether there are enough valid votes. Without a quorum, a caption is never kept."""
+
+    @classmethod
+    def from_outcomes(cls, outcomes: Sequence[Outcome], *, quorum: int) -> "DecisiveCaptions":
+        """Selects the outcomes with a helpful or misleading caption."""
+        labels = {"helpful": KEEP, "misleading": REJECT}
+        better = [labels.get(usefulness(outcome), 0) for outcome in outcomes]
+        votes = [votes_of(outcome) for outcome, label in zip(outcomes, better, strict=True) if label]
+        yes, no = np.array([count_votes(cast) for cast in votes]).reshape(-1, 2).T
+        return cls(
+            votes=np.array([[log_odds(vote) for vote in cast] for cast in votes]),
+            better=np.array([label for label in better if label]),
+            kept_by_majority=yes > no,
+            has_quorum=yes + no >= quorum,
+        )
+
+    def __getitem__(self, rows: Array) -> "DecisiveCaptions":
+        return DecisiveCaptions(self.votes[rows], self.better[rows], self.kept_by_majority[rows], self.has_quorum[rows])
+
+    def gains(self, kept: Array) -> Array:
+        """Returns what decisions gain over rejecting all captions, per instance.
+
+        The gain is 1 for an answer that becomes right, -1 for one that becomes wrong, and 0 for no change.
+        """
+        gains: Array = np.where(kept & self.has_quorum, self.better, 0)
+        return gains
+
+
+def votes_of(outcome: Outcome) -> tuple[Vote, ...]:
+    """Returns the votes on the first judged caption of an instance. Empty if no caption was judged."""
+    return next((caption.votes for caption in outcome.treatments["gated"].captions if caption.votes), ())
+
+
+def count_votes(votes: Sequence[Vote]) -> tuple[int, int]:
+    """Returns the number of yes and no votes."""
+    return sum(vote.verdict == "yes" for vote in votes), sum(vote.verdict == "no" for vote in votes)
+
+
+def decide_unseen(captions: DecisiveCaptions) -> Array:
+    """Decides each instance with a gate that was learned from other instances (cross-validation).
+
+    Returns:
+        Whether each caption is kept.
+    """
+    kept = np.zeros(len(captions.better), dtype=bool)
+    for seen, unseen in _folds(captions):
+        strength, threshold = choose_parameters(captions[seen])
+        kept[unseen] = _probabilities(captions[unseen].votes, *fit(captions[seen], strength)) >= threshold
+    return kept
+
+
+def choose_parameters(captions: DecisiveCaptions) -> tuple[float, float]:
+    """Chooses the regularisation and the threshold by cross-validation.
+
+    Returns:
+        The inverse strength with the highest likelihood, and the threshold with the most right answers.
+    """
+    unseen = {strength: np.zeros(len(captions.better)) for strength in STRENGTHS}
+    for train, test in _folds(captions):
+        for strength, probabilities in unseen.items():
+            probabilities[test] = _probabilities(captions[test].votes, *fit(captions[train], strength))
+
+    def likelihood(strength: float) -> float:
+        probabilities = unseen[strength]
+        return float(np.log(np.where(captions.better == KEEP, probabilities, 1 - probabilities) + 1e-12).sum())
+
+    strength = max(STRENGTHS, key=likelihood)  # for a tie, the strongest regularisation
+    return strength, _best_threshold(captions, unseen[strength])
+
+
+def fit(captions: DecisiveCaptions, strength: float) -> tuple[Array, float]:
+    """Fits the logistic regression.
+
+    Returns:
+        One weight per judge, and the bias.
+
+    Raises:
+        MissingExtraError: If scikit-learn is not installed.
+    """
+    linear_model = require("sklearn.linear_model", "evaluation", "Tuning a gate")
+    model = linear_model.LogisticRegression(C=strength, max_iter=1000)
+    model.fit(captions.votes, captions.better)
+    return model.coef_[0], float(model.intercept_[0])
+
+
+def _best_threshold(captions: DecisiveCaptions, probabilities: Array) -> float:
+    """Returns the threshold with the most right answers. For a tie, the one closest to 0.5."""
+    steps = np.unique(probabilities)
+    candidates = np.concatenate([[0.0], (steps[1:] + steps[:-1]) / 2, [(steps[-1] + 1) / 2]])
+    gains = [captions.gains(probabilities >= candidate).sum() for candidate in candidates]
+    best = candidates[np.array(gains) == max(gains)]
+    return float(best[np.abs(best - 0.5).argmin()])
+
+
+def _probabilities(votes: Array, weights: Array, bias: float) -> Array:
+    probabilities: Array = (1 + np.tanh((votes @ weights + bias) / 2)) / 2
+    return probabilities
+
+
+def _folds(captions: DecisiveCaptions) -> list[tuple[Array, Array]]:
+    """Splits instances into training and test folds. Each fold has its share of helpful and misleading captions."""
+    model_selection = require("sklearn.model_selection", "evaluation", "Tuning a gate")
+    rarest = min(int((captions.better == KEEP).sum()), int((captions.better == REJECT).sum()))
+    folds = model_selection.StratifiedKFold(n_splits=min(FOLDS, rarest), shuffle=True, random_state=0)
+    return list(folds.split(captions.votes, captions.better))
