@@ -121,7 +121,7 @@ async def run(
     judges = [make(endpoint, settings) for endpoint, settings in zip(endpoints, jury, strict=True)]
     gate = CQE(judges, early_stop=not strategy.free, max_concurrency=strategy.votes)
     try:
-        await gate.ainvoke(warm_up, whole_jury=True)
+        await gate.ainvoke(warm_up, ask_all=True)
         usage = Usage()
         for endpoint in endpoints:
             endpoint.usage = usage

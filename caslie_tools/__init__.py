@@ -1,7 +1,8 @@
-"""Product sight for LLM agents: CASLIE as LangChain tools inside LangGraph state machines.
+"""Captions of product images for LLM agents: CASLIE as LangChain tools and LangGraph state machines.
 
-``Caslie`` is the front door. The steps ``EC3``, ``CQE`` and ``UniM3``, the ``CaptionStore`` and the tools also work
-alone. ``__init__.pyi`` lists the public names; each is imported when it is first used, so the import itself is fast.
+``Caslie`` is the main class. The steps ``EC3``, ``CQE`` and ``UniM3``, the ``CaptionStore`` and the tools can also be
+used separately. ``__init__.pyi`` lists the public names. Each of them is imported on first use, so that importing the
+package is fast.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""The public names, listed once. ``__init__.py`` imports each of them when it is first used."""
+"""The public names of the package. ``__init__.py`` imports each of them on first use."""
 
 from ._version import __version__ as __version__
 from .caslie import Caslie as Caslie

@@ -1,4 +1,4 @@
-"""Async inside, sync derived: the one bridge between the two, and a bound on parallelism that survives many loops."""
+"""Helpers for concurrency: synchronous calls of async code, limits on parallelism, and sharing of equal calls."""
 
 import asyncio
 import contextvars
@@ -22,28 +22,28 @@ T = TypeVar("T")
 
 
 def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Runs a coroutine to its end from synchronous code, also where an event loop already runs (a notebook).
+    """Runs a coroutine from synchronous code and returns its result. Works inside a running event loop as well.
 
-    All synchronous calls share one loop in the background: so a bound holds over all threads, and a client that
-    belongs to the loop it was first used on lives on from call to call.
+    All synchronous calls share one event loop in a background thread. Limits therefore hold over all threads, and a
+    client that is bound to the loop of its first call works in later calls.
     """
     loop = _background_loop()
-    # A model that calls back synchronously, at any depth: the loop cannot wait for itself.
-    if loop is _running_loop() or _called_back.get():
+    # A model may call this function synchronously, at any depth. The background loop cannot wait for itself.
+    if loop is _running_loop() or _inside_call.get():
         context = contextvars.copy_context()
-        context.run(_called_back.set, True)
+        context.run(_inside_call.set, True)
         with ThreadPoolExecutor(max_workers=1) as thread:
             return thread.submit(context.run, asyncio.run, coroutine).result()
     future = asyncio.run_coroutine_threadsafe(coroutine, loop)
     try:
         return future.result()
     except BaseException:
-        future.cancel()  # the caller was interrupted; nothing happens if it is done
+        future.cancel()  # the caller was interrupted; no effect on a finished future
         raise
 
 
 async def run_together(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Runs coroutines together; when one fails the others are stopped before its error is raised."""
+    """Runs coroutines concurrently. If one fails, the others are cancelled before its error is raised."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(call) for call in calls]
@@ -61,7 +61,7 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-_called_back = contextvars.ContextVar("_called_back", default=False)
+_inside_call = contextvars.ContextVar("_inside_call", default=False)
 _starting = threading.Lock()
 _background: list[asyncio.AbstractEventLoop] = []
 
@@ -70,31 +70,31 @@ def _background_loop() -> asyncio.AbstractEventLoop:
     with _starting:
         if not _background:
             loop = asyncio.new_event_loop()
-            threading.Thread(target=_run_for_good, args=(loop,), name="caslie-loop", daemon=True).start()
+            threading.Thread(target=_run_forever, args=(loop,), name="caslie-loop", daemon=True).start()
             _background.append(loop)
         return _background[0]
 
 
-def _run_for_good(loop: asyncio.AbstractEventLoop) -> None:
+def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
     while True:
-        # These two reach the caller through its future; they must not end the loop for everybody else.
+        # These two reach the caller through its future. They must not stop the loop for other callers.
         with suppress(KeyboardInterrupt, SystemExit):
             loop.run_forever()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_background.clear)  # a child has the loop, but not its thread
+    os.register_at_fork(after_in_child=_background.clear)  # a child process inherits the loop without its thread
 
 
 class AsyncRunnable(Runnable[Input, Output]):
-    """A runnable written once, as ``ainvoke``; the synchronous side is derived."""
+    """A runnable that implements ``ainvoke``. The synchronous methods call it."""
 
     def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
-        """Runs :meth:`ainvoke` to its end."""
+        """Synchronous version of :meth:`ainvoke`."""
         return run_sync(self.ainvoke(input, config, **kwargs))
 
     async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
-        """Does the work; subclasses write this."""
+        """Subclasses implement this method."""
         raise NotImplementedError
 
     def batch(
@@ -105,15 +105,15 @@ class AsyncRunnable(Runnable[Input, Output]):
         return_exceptions: bool = False,
         **kwargs: Any | None,
     ) -> list[Output]:
-        """Runs :meth:`abatch` to its end: on one event loop, where bounds hold and equal calls meet."""
+        """Synchronous version of :meth:`abatch`. All inputs run on one event loop, so that limits hold."""
         return run_sync(self.abatch(inputs, config, return_exceptions=return_exceptions, **kwargs))
 
 
 class AsyncEmbeddings(Embeddings):
-    """Embeddings written once, as ``aembed_documents``; everything else is derived."""
+    """Embeddings that implement ``aembed_documents``. The other methods call it."""
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Does the work; subclasses write this."""
+        """Subclasses implement this method."""
         raise NotImplementedError
 
     async def aembed_query(self, text: str) -> list[float]:
@@ -121,11 +121,11 @@ class AsyncEmbeddings(Embeddings):
         return (await self.aembed_documents([text]))[0]
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Synchronous twin of :meth:`aembed_documents`."""
+        """Synchronous version of :meth:`aembed_documents`."""
         return run_sync(self.aembed_documents(texts))
 
     def embed_query(self, text: str) -> list[float]:
-        """Synchronous twin of :meth:`aembed_query`."""
+        """Synchronous version of :meth:`aembed_query`."""
         return run_sync(self.aembed_query(text))
 
 
@@ -134,7 +134,7 @@ _requester: contextvars.ContextVar[Hashable] = contextvars.ContextVar("_requeste
 
 @contextmanager
 def requested_by(requester: Hashable) -> Iterator[None]:
-    """Says who all that is done inside is for, so that :class:`Bound` can be fair between requesters."""
+    """Marks all work in this block as requested by ``requester``, for the fairness of :class:`ConcurrencyLimit`."""
     token = _requester.set(requester)
     try:
         yield
@@ -142,76 +142,77 @@ def requested_by(requester: Hashable) -> Iterator[None]:
         _requester.reset(token)
 
 
-class _Places:
-    """The places on one event loop: whoever waits gets one in turn, a requester at a time."""
+class _Slots:
+    """The slots of a limit on one event loop. Waiting requesters receive a free slot in turn."""
 
     def __init__(self, free: int) -> None:
         self.free = free
         self.users = 0
+        """Number of tasks that hold a slot or wait for one."""
         self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}
 
-    async def take(self) -> None:
+    async def acquire(self) -> None:
         if self.free:
             self.free -= 1
             return
         requester = _requester.get()
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(requester, deque()).append(place)
+        slot: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(requester, deque()).append(slot)
         try:
-            await place
+            await slot
         except asyncio.CancelledError:
-            if not place.cancelled():
-                self.give()  # it was given in the same moment
+            if not slot.cancelled():
+                self.release()  # this task received the slot and was cancelled at the same moment
             raise
 
-    def give(self) -> None:
+    def release(self) -> None:
         while self._waiting:
             requester = next(iter(self._waiting))
-            places = self._waiting.pop(requester)
-            place = places.popleft()
-            if places:
-                self._waiting[requester] = places  # the last in turn again
-            if not place.cancelled():
-                place.set_result(None)
+            slots = self._waiting.pop(requester)
+            slot = slots.popleft()
+            if slots:
+                self._waiting[requester] = slots  # now the last in the queue of requesters
+            if not slot.cancelled():
+                slot.set_result(None)
                 return
         self.free += 1
 
 
 class ConcurrencyLimit:
-    """At most so many at once, on each event loop it is used on; fair between requesters (:func:`on_behalf_of`).
+    """Limits how many tasks run at the same time on one event loop.
 
-    Where some wait, requesters take turns, so that one question is not behind all the pictures of a catalogue; those of
-    one requester come in their order.
+    Waiting tasks are served fairly between requesters (:func:`requested_by`): requesters take turns, so that one
+    question does not wait for all images of a catalogue. The tasks of one requester are served in their order.
 
-    Places belong to one loop, while a step outlives loops when it is called synchronously. Loops do not wait for each
-    other: one that is blocked by a synchronous call would wait for itself.
+    Each event loop has its own slots. Slots cannot be shared between loops: a loop that is blocked by a synchronous
+    call would wait for itself.
     """
 
     def __init__(self, limit: int) -> None:
         if limit < 1:
-            raise InputError(f"a bound on parallelism is at least 1, not {limit}")
+            raise InputError(f"a limit on parallelism must be at least 1; it is {limit}")
         self.limit = limit
         self._lock = threading.Lock()
-        self._places: dict[asyncio.AbstractEventLoop, _Places] = {}
+        self._slots: dict[asyncio.AbstractEventLoop, _Slots] = {}
 
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[None]:
-        """Waits for a place and holds it."""
+        """Waits for a free slot and holds it during the block."""
         loop = asyncio.get_running_loop()
         with self._lock:
-            places = self._places.setdefault(loop, _Places(self.limit))
-            places.users += 1
+            slots = self._slots.setdefault(loop, _Slots(self.limit))
+            slots.users += 1
         try:
-            await places.take()
+            await slots.acquire()
             try:
                 yield
             finally:
-                places.give()
+                slots.release()
         finally:
             with self._lock:
-                places.users -= 1
-                if places.users == 0:  # nobody keeps a loop alive that is over
-                    del self._places[loop]
+                slots.users -= 1
+                if slots.users == 0:  # otherwise the limit would keep a finished loop alive
+                    del self._slots[loop]
 
 
 @dataclass
@@ -221,13 +222,13 @@ class _Flight(Generic[T]):
 
 
 class SingleFlight(Generic[T]):
-    """Equal calls that meet share one execution; it is cancelled only when nobody waits for it any more."""
+    """Shares one execution between simultaneous equal calls. It is cancelled when no caller waits for it any more."""
 
     def __init__(self) -> None:
         self._flights: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, _Flight[T]]] = WeakKeyDictionary()
 
     async def __call__(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Returns what ``make()`` returns, run once for all callers of the same key at the same time."""
+        """Returns the result of ``make()``, which runs once for all simultaneous callers with the same key."""
         flights = self._flights.setdefault(asyncio.get_running_loop(), {})
         flight = flights.get(key)
         if flight is None:
@@ -238,6 +239,6 @@ class SingleFlight(Generic[T]):
         finally:
             flight.waiters -= 1
             if flight.waiters == 0:
-                flight.task.cancel()  # nothing happens if it is done
+                flight.task.cancel()  # no effect on a finished task
                 if flights.get(key) is flight:
                     del flights[key]

@@ -1,4 +1,4 @@
-"""Imports the dependencies of optional extras, when they are first needed."""
+"""Imports the dependencies of optional extras when they are first used."""
 
 import importlib
 from typing import Any
@@ -7,15 +7,15 @@ from caslie_tools.exceptions import MissingExtraError
 
 
 def require(module: str, extra: str, purpose: str) -> Any:
-    """Imports a module of an extra.
+    """Imports and returns a module of an optional extra.
 
     Args:
         module: The module's name.
-        extra: The extra that brings it.
-        purpose: What it is for, as the start of a sentence.
+        extra: The extra that installs the module.
+        purpose: What needs the module, as the start of a sentence.
 
     Raises:
-        MissingExtraError: If it is not installed.
+        MissingExtraError: If the module is not installed.
     """
     try:
         return importlib.import_module(module)

@@ -1,26 +1,26 @@
-"""Text that others wrote, made safe to show."""
+"""Makes text from products, files and models safe to display."""
 
 import re
 from typing import Final
 
-# What Markdown, the HTML inside of it, or a reader that makes links of bare addresses could take for its own. Inside of
-# a word an underscore is none of that.
+# Characters with a meaning in Markdown, in HTML inside Markdown, or for readers that turn plain addresses into links.
+# An underscore inside a word has no meaning there.
 _MARKS = re.compile(r"[\\`*\[\]<>#|~&$]|(?<!\w)_|_(?!\w)|(?<=:)//|(?<=www)\.")
 
-_LONGEST: Final = 160
+_MAX_CHARACTERS: Final = 160
 
 
-def shortened(text: str, longest: int = _LONGEST) -> str:
-    """Returns a text on one line and no longer than told."""
-    line = " ".join("".join(mark if mark.isprintable() else " " for mark in text).split())
+def shortened(text: str, longest: int = _MAX_CHARACTERS) -> str:
+    """Returns a text on one line, cut to at most ``longest`` characters."""
+    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
 
 
 def escape_markdown(text: str, longest: int = 1000) -> str:
-    """Returns a text from elsewhere as Markdown that shows it as it is, on one line and in its cell.
+    """Returns a text as Markdown that displays it unchanged, on one line, also inside a table cell.
 
     Args:
-        text: Whatever it holds.
-        longest: Characters of it that are shown.
+        text: Any text.
+        longest: Maximum number of characters that are shown.
     """
     return _MARKS.sub(r"\\\g<0>", shortened(text, longest))

@@ -1,4 +1,4 @@
-"""The front door: a store, a profile and the state machine in one object."""
+"""The main class of the package: a store, the models of a profile and the state machine in one object."""
 
 from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
@@ -26,14 +26,16 @@ ImageLike = ImageRef | Path | str | bytes
 
 
 class Caslie:
-    """Product sight over one caption store.
+    """Answers questions about products and solves tasks, with one caption store and the models of one profile.
 
-    Use :meth:`open`; use it as a context manager, or call :meth:`close`.
+    Create an object with :meth:`open`. Use it as a context manager, or call :meth:`close`.
 
     Attributes:
         store: The caption store, a LangChain vector store.
-        pipeline: The steps (EC3, CQE, uniM3), each usable alone.
+        pipeline: The steps (EC3, CQE, uniM3). Each of them can be used separately.
         graph: The compiled state machine, for streaming, checkpoints and interrupts.
+        settings: The settings, with the defaults of the profile.
+        profile: The profile.
     """
 
     def __init__(
@@ -65,17 +67,17 @@ class Caslie:
         """Opens a store with the models of a profile.
 
         Args:
-            store: The store's folder; by default the settings' one.
-            profile: A profile, or its name; by default the settings' one.
-            settings: By default the environment's.
-            create: Make the store if there is none.
-            checkpointer: Any of LangGraph's, to survive a crash and to ask a person.
+            store: The folder of the store. By default the folder in the settings.
+            profile: A profile or its name. By default the profile in the settings.
+            settings: By default they are read from the environment.
+            create: Whether to create the store if it does not exist.
+            checkpointer: A checkpointer of LangGraph, to resume runs after a crash and to ask a person.
 
         Raises:
             SettingsError: If the profile or a setting cannot be used.
-            MissingExtraError: If the profile's optional dependencies are not installed.
-            ModelError: If the profile's model servers are not there, or do not serve the models
-                (``CASLIE_CHECK_MODELS=false`` starts all the same).
+            MissingExtraError: If an optional dependency of the profile is not installed.
+            ModelError: If a model server of the profile cannot be reached or does not serve its model. With
+                ``CASLIE_CHECK_MODELS=false`` the servers are not checked.
             StoreError: If the store cannot be opened.
         """
         settings = settings or Settings.load()
@@ -98,7 +100,7 @@ class Caslie:
     async def aindex(
         self, catalogue: Path | str | Sequence[Product], *, progress: ProgressCallback | None = None
     ) -> IndexReport:
-        """Indexes a catalogue file, or a list of products.
+        """Indexes a catalogue file or a list of products.
 
         See :func:`~caslie_tools.catalogue.indexing.index_catalogue`.
         """
@@ -109,7 +111,7 @@ class Caslie:
     def index(
         self, catalogue: Path | str | Sequence[Product], *, progress: ProgressCallback | None = None
     ) -> IndexReport:
-        """Synchronous twin of :meth:`aindex`."""
+        """Synchronous version of :meth:`aindex`."""
         return run_sync(self.aindex(catalogue, progress=progress))
 
     async def aask(
@@ -121,14 +123,14 @@ class Caslie:
         where: str | Mapping[str, Any] | None = None,
         use_images: bool = True,
     ) -> Response:
-        """Answers an open question about one product, several, or the catalogue.
+        """Answers an open question about one product, several products or the whole catalogue.
 
         Args:
-            question: What the shopper asks.
-            products: Ids of the products it is about; by default the store is searched.
-            images: Pictures the shopper brought along.
-            where: Filter on the products that are searched, such as ``price<50``.
-            use_images: ``False`` answers from text alone.
+            question: The shopper's question.
+            products: Ids of the products that the question is about. By default the store is searched.
+            images: The shopper's own images.
+            where: Filter for the search, for example ``price<50``.
+            use_images: ``False`` answers from text only.
 
         Raises:
             InputError: If the question, a product, an image or the filter cannot be used.
@@ -146,19 +148,20 @@ class Caslie:
         where: str | Mapping[str, Any] | None = None,
         use_images: bool = True,
     ) -> Response:
-        """Synchronous twin of :meth:`aask`."""
+        """Synchronous version of :meth:`aask`."""
         return run_sync(self.aask(question, products=products, images=images, where=where, use_images=use_images))
 
     async def apredict(
         self, task: str, record: Any, *, images: Sequence[ImageLike | None] = (), use_images: bool = True
     ) -> Response:
-        """Solves one instance of a task, in the dataset's own form.
+        """Solves one instance of a task, in the form of the dataset.
 
         Args:
-            task: A task's name or the paper's abbreviation.
+            task: The name of a task, or the paper's abbreviation.
             record: The instance (``input``, ``options``, ``images`` ...), or only its input.
-            images: Its images in the dataset's order, instead of the record's own; ``None`` for a missing one.
-            use_images: ``False`` answers from text alone.
+            images: The images in the order of the dataset, in place of the images of the record. ``None`` for a missing
+                image.
+            use_images: ``False`` answers from text only.
 
         Raises:
             InputError: If the task is unknown or the instance does not fit it.
@@ -169,7 +172,7 @@ class Caslie:
     def predict(
         self, task: str, record: Any, *, images: Sequence[ImageLike | None] = (), use_images: bool = True
     ) -> Response:
-        """Synchronous twin of :meth:`apredict`."""
+        """Synchronous version of :meth:`apredict`."""
         return run_sync(self.apredict(task, record, images=images, use_images=use_images))
 
     async def asearch(
@@ -180,13 +183,19 @@ class Caslie:
         where: str | Mapping[str, Any] | None = None,
         count: int = 4,
     ) -> list[ProductHit]:
-        """Finds products by words, by a picture, or by both, among those that pass a filter.
+        """Searches products by text, by an image or by both.
+
+        Args:
+            text: What to search for.
+            image: An image of a similar product.
+            where: Filter on the products, for example ``price<50``.
+            count: Number of products to return.
 
         Raises:
-            InputError: If neither is given, or one of them or the filter cannot be used.
+            InputError: If neither a text nor an image is given, or the image or the filter cannot be used.
         """
         if not text.strip() and image is None:
-            raise InputError("search for words, a picture or both")
+            raise InputError("there is nothing to search for; give a text, an image or both")
         picture = None if image is None else await self.pipeline.loader.load(_image_ref(image))
         return await self.store.asearch_products(text.strip() or None, picture=picture, where=where, k=count)
 
@@ -198,11 +207,14 @@ class Caslie:
         where: str | Mapping[str, Any] | None = None,
         count: int = 4,
     ) -> list[ProductHit]:
-        """Synchronous twin of :meth:`asearch`."""
+        """Synchronous version of :meth:`asearch`."""
         return run_sync(self.asearch(text, image=image, where=where, count=count))
 
     def captions(self, product: str | None = None) -> list[dict[str, Any]]:
-        """Returns the captions the store knows, as plain JSON values: text, what it was made for, and provenance.
+        """Returns the stored captions as plain JSON values: the text, its context and its provenance.
+
+        Args:
+            product: Id of a product, to return only the captions of its images.
 
         Raises:
             UnknownProductError: If the product is not in the store.
@@ -225,7 +237,7 @@ class Caslie:
         ]
 
     def tools(self) -> list[BaseTool]:
-        """Returns the tools for an agent."""
+        """Returns the LangChain tools for an agent."""
         return CaslieToolkit(pipeline=self.pipeline, graph=self.graph).get_tools()
 
     def close(self) -> None:
@@ -244,7 +256,7 @@ class Caslie:
         refs = [None if image is None else _image_ref(image) for image in images]
         return await run_graph(
             self.graph,
-            {**request, "images": refs},  # type: ignore[typeddict-item]  # every key of it is one of Input's
+            {**request, "images": refs},  # type: ignore[typeddict-item]  # every key of the request is a key of Input
             context=Context(use_images=use_images),
         )
 

@@ -1,6 +1,7 @@
-"""The nouns: products, images, captions, votes and predictions.
+"""The data model: products, images, captions, votes and predictions.
 
-Everything here is plain data, frozen and JSON-able, so that it can cross a process, a checkpoint or a tool call.
+All types are plain data, frozen and serialisable as JSON, so that they can be sent to another process, stored in a
+checkpoint or returned by a tool.
 """
 
 import base64
@@ -15,27 +16,27 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_serializer, field_validator, model_validator
 
 AttributeValue = str | bool | int | FiniteFloat
-"""A product's free attribute: filters compare numbers as numbers and texts as texts."""
+"""The value of a product's own attribute. Filters compare numbers as numbers and texts as texts."""
 
 
 class FrozenModel(BaseModel):
-    """Base of the domain: frozen, and strict about names."""
+    """Base class of the data model: frozen, and unknown fields are an error."""
 
-    # What was refused may hold a signed URL or a picture's bytes: errors do not repeat it.
+    # A rejected value may contain a signed URL or the bytes of an image: error messages leave it out.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class ImageRef(FrozenModel):
-    """Where an image is: exactly one of a path, its bytes, or a URL.
+    """The location of an image: exactly one of a path, its bytes, or a URL.
 
-    The text form (``str``, ``repr``) never shows bytes, and of a URL only scheme, host and path: credentials and
-    signed queries stay out of logs.
+    The text forms (``str``, ``repr``) show no bytes, and only the scheme, host and path of a URL. Credentials and
+    signed queries do not reach logs.
     """
 
     path: Path | None = None
     """A file on this machine."""
     data: bytes | None = Field(default=None, repr=False)
-    """The encoded image itself; base64 in JSON."""
+    """The encoded image. Base64 in JSON."""
     url: str | None = Field(default=None, repr=False)
     """A ``data:`` or ``http(s)://`` URL."""
 
@@ -58,7 +59,7 @@ class ImageRef(FrozenModel):
 
     @classmethod
     def parse(cls, text: str, *, base: Path | None = None) -> Self:
-        """Reads a reference as people write it in a catalogue: a URL, or a path relative to ``base``."""
+        """Parses a reference as written in a catalogue: a URL, or a path relative to ``base``."""
         text = text.strip()
         if re.match(r"(?i)(https?|data):", text):
             return cls(url=text)
@@ -66,17 +67,17 @@ class ImageRef(FrozenModel):
 
     @property
     def label(self) -> str:
-        """A short name for people: a file name, or a URL without credentials and query."""
+        """A short name for display: a file name, or a URL without credentials and query."""
         if self.path is not None:
             return self.path.name
         if self.data is not None:
             return f"{len(self.data)} bytes"
-        assert self.url is not None  # noqa: S101 (the validator's promise, restated for the type checker)
+        assert self.url is not None  # noqa: S101 (guaranteed by the validator; for the type checker)
         if self.url[:5].lower() == "data:":
             return "data URL"
         try:
             parts = urlsplit(self.url)
-        except ValueError:  # such as half an IPv6 address
+        except ValueError:  # for example an incomplete IPv6 address
             return "malformed URL"
         return f"{parts.scheme}://{parts.hostname}{parts.path}"
 
@@ -96,14 +97,14 @@ class Product(FrozenModel):
     category: str = ""
     """A path such as ``Fruit > Apple``."""
     price: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    """In the catalogue's own currency."""
+    """In the currency of the catalogue."""
     brand: str = ""
     attributes: dict[str, AttributeValue] = Field(default_factory=dict)
     images: tuple[ImageRef, ...] = ()
 
     @property
     def fields(self) -> dict[str, str]:
-        """The product's text, by field name, without the empty fields."""
+        """The texts of the product by field name. Empty fields are left out."""
         named = {"title": self.title, "brand": self.brand, "category": self.category, "description": self.description}
         if self.price is not None:
             named["price"] = f"{self.price:g}"
@@ -112,32 +113,37 @@ class Product(FrozenModel):
 
     @property
     def text(self) -> str:
-        """The product's text in one piece, for search."""
+        """All texts of the product as one string, for search."""
         return "\n".join(f"{name}: {value}" for name, value in self.fields.items())
 
 
 class QueryContext(FrozenModel):
-    """What a caption is for. EC3 conditions on it, CQE judges by it (paper sections on EC3 and CQE)."""
+    """The context of a caption: the task and the text that it must help with.
+
+    EC3 captions the image for this context, and CQE judges the caption by it (paper, sections EC3 and CQE).
+    """
 
     task: str
     """The task's name."""
     aim: str = ""
-    """What the caption must help with, as the end of "to help with ..."."""
+    """What the caption must help with. It completes the sentence "The caption must help with ..."."""
     focus: str = ""
-    """The instance's own text: the question, the search query, the review ... Empty for a general caption."""
+    """The text that the task is about, for example the question, the search query or the review. Empty for a general
+    caption."""
     known: str = ""
-    """Text already at hand about the pictured product, such as its title."""
+    """The text that is already available about the product in the image, for example its title. A caption need not
+    repeat it."""
     question: str = ""
-    """What the judges are asked, a yes/no question."""
+    """The yes/no question for the judges."""
 
     @property
     def text(self) -> str:
-        """What makes two contexts alike: the focus, else the known text. The store embeds it."""
+        """The text by which two contexts are compared: ``focus``, or ``known`` if it is empty. The store embeds it."""
         return self.focus or self.known
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of the whole context."""
+        """SHA-256 (hex) of all fields."""
         return _digest(self.model_dump())
 
 
@@ -145,24 +151,25 @@ EvidenceKind = Literal["text", "tag", "resembles", "colour"]
 
 
 class Evidence(FrozenModel):
-    """One thing a captioner saw, where it can tell."""
+    """One thing that a captioner recognised in an image."""
 
     kind: EvidenceKind
-    """``text`` read off the picture, a classifier's ``tag``, a catalogue product it ``resembles``, or a ``colour``."""
+    """``text`` in the image, a ``tag`` of a classifier, a catalogue product that the image ``resembles``, or a
+    ``colour``."""
     text: str
     score: float = Field(ge=0, le=1)
-    """The recogniser's confidence; for a colour its share of the picture."""
+    """The confidence of the recogniser. For a colour, its share of the image."""
 
 
 class CaptionDraft(FrozenModel):
-    """What a captioner answers: the words, and the evidence behind them where it knows it."""
+    """The answer of a captioner: the text, and the evidence for it if the captioner reports evidence."""
 
     text: str
     evidence: tuple[Evidence, ...] = ()
 
 
 class Caption(FrozenModel):
-    """A caption with its provenance."""
+    """A caption and its provenance."""
 
     key: str
     """SHA-256 (hex) of image, context, captioner and prompt version: see :func:`caption_key`. Empty for a given
@@ -187,7 +194,7 @@ class Caption(FrozenModel):
 
 
 def caption_key(image: str, context: QueryContext, captioner: str, prompt_version: str) -> str:
-    """The key a caption is stored under: equal only if image, context, captioner and prompt are.
+    """Returns the key that a caption is stored under. Equal keys mean equal image, context, captioner and prompt.
 
     Args:
         image: SHA-256 (hex) of the image's bytes.
@@ -227,26 +234,26 @@ class Vote(FrozenModel):
 
 
 class GateDecision(FrozenModel):
-    """What the jury (CQE) decided about one caption."""
+    """The jury's (CQE's) decision about one caption."""
 
     kept: bool
     votes: tuple[Vote, ...] = ()
-    """In the order of the jury; judges that were not needed any more are missing."""
+    """In the order of the jury, without the skipped judges."""
     margin: float = Field(default=0.0, ge=-1, le=1)
-    """(yes - no) / valid votes cast; 0 without any."""
+    """(yes - no) / valid votes. 0 if there are no valid votes."""
     abstentions: int = 0
-    unasked: int = 0
-    """Judges that were spared because the majority was settled without them."""
+    skipped_judges: int = 0
+    """Number of judges that were not asked, because the decision did not depend on their votes."""
     reason: str = ""
     decided_by: Literal["jury", "person"] = "jury"
-    turned_by_one: bool | None = None
-    """Whether one vote less would have turned it, where a tuned gate weighed the votes."""
+    one_vote_decides: bool | None = None
+    """Whether one vote less would have changed the decision of a tuned gate. ``None`` if the votes were counted."""
 
     @property
-    def thin(self) -> bool:
-        """Whether one vote more or less would have turned it."""
-        if self.turned_by_one is not None:
-            return self.turned_by_one
+    def is_close(self) -> bool:
+        """Whether one vote more or less would have changed the decision."""
+        if self.one_vote_decides is not None:
+            return self.one_vote_decides
         yes = sum(vote.verdict == "yes" for vote in self.votes)
         no = sum(vote.verdict == "no" for vote in self.votes)
         return abs(yes - no) <= 1
@@ -258,48 +265,48 @@ class GateDecision(FrozenModel):
 
 
 class Citation(FrozenModel):
-    """Where an answer was read: a product's field or a kept caption."""
+    """The source of an answer: a field of a product, or a kept caption."""
 
     product: str | None = None
-    """Product id, where the evidence belongs to a catalogue product."""
+    """Id of the catalogue product that the source belongs to, if there is one."""
     field: str
     """The field's name, or ``caption``."""
     image: str | None = None
-    """SHA-256 (hex) of the image, for a caption."""
+    """SHA-256 (hex) of the image, if the source is a caption."""
     quote: str
 
 
 class Answer(FrozenModel):
-    """What a predictor answers, before it is checked against the task."""
+    """The answer of a predictor, before it is checked against the task."""
 
     text: str
     """The raw answer."""
     probabilities: dict[str, Probability] | None = None
-    """By label, where the predictor has them."""
+    """By label, if the predictor reports them."""
     citations: tuple[Citation, ...] = ()
     answerable: bool | None = None
-    """For open questions: whether the evidence answers it."""
+    """For an open question: whether the available texts and captions answer it."""
 
 
 class Prediction(FrozenModel):
-    """A task's result."""
+    """The result of a task."""
 
     task: str
     label: str | None = None
-    """For tasks with a closed set of answers: one of them, or ``None`` when the answer is none of them."""
+    """For a task with a closed set of answers: one of them. ``None`` if the predictor's answer is not in the set."""
     text: str = ""
-    """The predictor's own words."""
+    """The raw answer of the predictor."""
     probabilities: dict[str, Probability] | None = None
     citations: tuple[Citation, ...] = ()
     answerable: bool | None = None
     captions: tuple[Caption, ...] = ()
-    """The captions that were fused in."""
+    """The captions in the fused text."""
     fused: str = ""
-    """The text the predictor saw."""
+    """The fused text, which is the predictor's input."""
 
     @property
     def valid(self) -> bool:
-        """Whether the task has no closed set of answers, or the answer is one of it."""
+        """Whether the answer is in the task's closed set of answers, or the task has no such set."""
         return self.label is not None or self.answerable is not None
 
 

@@ -1,50 +1,50 @@
-"""Every error this package raises on purpose.
+"""The exceptions that this package raises.
 
 ::
 
     CaslieError
-    ├── SettingsError              a setting or profile cannot be used
-    ├── MissingExtraError          an optional dependency is not installed
-    ├── InputError                 what the caller passed cannot be used
-    │   ├── CatalogueError         a catalogue file cannot be read at all
-    │   ├── DataError              instruction data, or a shop's log, cannot be read
-    │   ├── FilterError            a product filter cannot be understood
-    │   ├── ImageError             an image cannot be read
-    │   │   └── ImageFetchError    an image's URL cannot be fetched, or must not be
-    │   ├── InstanceError          a task instance does not fit its task
-    │   ├── TaskDefinitionError    a task cannot be defined, registered or removed
-    │   ├── UnknownProductError    no such product in the store
-    │   └── UnknownTaskError       no such task
-    ├── StoreError                 the caption store cannot be used
-    │   ├── StoreBusyError         another process is writing to it
-    │   ├── StoreModelError        it was built with another embedding model
-    │   ├── StoreNotFoundError     there is none at that place
-    │   └── StoreVersionError      another version of the package wrote it
-    └── ModelError                 a model failed or answered something unusable
-        └── EndpointError                 a model server failed
-            ├── EndpointAnswerError       its answer cannot be used
-            ├── EndpointRefusedError      it refused the request
-            ├── EndpointTimeoutError      it was not done by the deadline
-            └── EndpointUnavailableError  it cannot be reached, or keeps failing
+    ├── SettingsError                 a setting or a profile cannot be used
+    ├── MissingExtraError             an optional dependency is not installed
+    ├── InputError                    an argument cannot be used
+    │   ├── CatalogueError            a catalogue file cannot be read
+    │   ├── DataError                 instruction data or a shop's log cannot be read
+    │   ├── FilterError               a product filter cannot be parsed
+    │   ├── ImageError                an image cannot be read
+    │   │   └── ImageFetchError       the URL of an image cannot be fetched or is not allowed
+    │   ├── InstanceError             a task instance does not fit its task
+    │   ├── TaskDefinitionError       a task cannot be defined, registered or removed
+    │   ├── UnknownProductError       the store does not contain the product
+    │   └── UnknownTaskError          there is no such task
+    ├── StoreError                    the caption store cannot be used
+    │   ├── StoreBusyError            another process is writing to the store
+    │   ├── StoreModelError           the store was built with another embedding model
+    │   ├── StoreNotFoundError        there is no store in the folder
+    │   └── StoreVersionError         another version of the package wrote the store
+    └── ModelError                    a model failed, or its answer cannot be used
+        └── EndpointError                 a request to a model server failed
+            ├── EndpointAnswerError       the server's answer cannot be used
+            ├── EndpointRefusedError      the server refused the request
+            ├── EndpointTimeoutError      the server did not answer before the deadline
+            └── EndpointUnavailableError  the server cannot be reached, or keeps failing
 
-A message says what happened, to which item, and what to do. The cause is kept as ``__cause__``.
+A message says what happened, to which item, and what to do. The cause is available as ``__cause__``.
 """
 
 
 class CaslieError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base class of the exceptions that this package raises."""
 
 
 class SettingsError(CaslieError):
-    """A setting or profile cannot be used."""
+    """A setting or a profile cannot be used."""
 
 
 class MissingExtraError(CaslieError):
     """An optional dependency is not installed.
 
     Args:
-        extra: The extra of this package that brings the dependency.
-        purpose: What was about to be done, as the start of a sentence.
+        extra: The extra of this package that installs the dependency.
+        purpose: What needs the dependency, as the start of a sentence.
     """
 
     def __init__(self, extra: str, purpose: str) -> None:
@@ -53,36 +53,36 @@ class MissingExtraError(CaslieError):
 
 
 class InputError(CaslieError, ValueError):
-    """What the caller passed cannot be used."""
+    """An argument cannot be used."""
 
 
 class CatalogueError(InputError):
-    """A catalogue file cannot be read at all."""
+    """A catalogue file cannot be read."""
 
 
 class DataError(InputError):
-    """Instruction data, or a shop's log, cannot be read."""
+    """Instruction data or a shop's log cannot be read."""
 
 
 class FilterError(InputError):
-    """A product filter cannot be understood."""
+    """A product filter cannot be parsed."""
 
 
 class ImageError(InputError):
-    """An image cannot be read: missing, not an image, broken or too large."""
+    """An image cannot be read: it is missing, not an image, broken or too large."""
 
 
 class ImageFetchError(ImageError):
-    """An image's URL cannot be fetched, or must not be.
+    """The URL of an image cannot be fetched or is not allowed.
 
     Args:
         message: What happened.
-        passing: Whether it may well go otherwise another time: a broken connection, a busy server.
+        transient: Whether another attempt may succeed, for example after a broken connection or with a busy server.
     """
 
-    def __init__(self, message: str, *, passing: bool = False) -> None:
+    def __init__(self, message: str, *, transient: bool = False) -> None:
         super().__init__(message)
-        self.passing = passing
+        self.transient = transient
 
 
 class InstanceError(InputError):
@@ -94,11 +94,11 @@ class TaskDefinitionError(InputError):
 
 
 class UnknownProductError(InputError):
-    """No such product in the store."""
+    """The store does not contain the product."""
 
 
 class UnknownTaskError(InputError):
-    """No such task."""
+    """There is no task with the name."""
 
 
 class StoreError(CaslieError):
@@ -114,7 +114,7 @@ class StoreModelError(StoreError):
 
 
 class StoreNotFoundError(StoreError):
-    """There is no store at that place."""
+    """There is no store in the folder."""
 
 
 class StoreVersionError(StoreError):
@@ -122,23 +122,23 @@ class StoreVersionError(StoreError):
 
 
 class ModelError(CaslieError):
-    """A model failed or answered something unusable."""
+    """A model failed, or its answer cannot be used."""
 
 
 class EndpointError(ModelError):
-    """A model server failed."""
+    """A request to a model server failed."""
 
 
 class EndpointAnswerError(EndpointError):
-    """A model server's answer cannot be used: not JSON, not as documented, too large, or not one of the choices."""
+    """The answer of a model server cannot be used: not JSON, not in the documented form, too large, or not a choice."""
 
 
 class EndpointRefusedError(EndpointError):
-    """A model server refused the request, and would refuse it again."""
+    """A model server refused the request. It would refuse the same request again."""
 
 
 class EndpointTimeoutError(EndpointError):
-    """A model server was not done by the deadline of the call, retries included."""
+    """A model server did not answer before the deadline of the call, which includes retries."""
 
 
 class EndpointUnavailableError(EndpointError):

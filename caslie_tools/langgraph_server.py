@@ -1,6 +1,6 @@
-"""What ``langgraph dev`` serves: the state machine over the store and profile that the environment names.
+"""The graph that ``langgraph dev`` serves, over the store and the profile of the environment.
 
-The server brings its own checkpointer, so none is compiled in.
+The server has its own checkpointer. The graph is therefore compiled without one.
 """
 
 import asyncio
@@ -11,11 +11,11 @@ from caslie_tools.graphs.run import CaslieGraph
 from caslie_tools.settings import Settings
 
 _opened: list[Caslie] = []
-_opening = threading.Lock()  # not asyncio's: the server runs several event loops
+_opening = threading.Lock()  # not a lock of asyncio: the server runs several event loops
 
 
 async def make_graph() -> CaslieGraph:
-    """Opens the store once per process and returns its graph.
+    """Returns the graph. The first call in a process opens the store.
 
     Raises:
         CaslieError: If a setting, the profile or the store cannot be used.
@@ -28,7 +28,7 @@ def _open() -> Caslie:
         if not _opened:
             settings = Settings.load()
             if "allow_local_paths" not in settings.model_fields_set:
-                # Whoever can reach the server must not have it read pictures off its disk.
+                # Clients of the server must not be able to read image files from its disk.
                 settings = settings.model_copy(update={"allow_local_paths": False})
             _opened.append(Caslie.open(settings=settings))
         return _opened[0]

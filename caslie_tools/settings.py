@@ -1,4 +1,4 @@
-"""Settings: read once from the environment (prefix ``CASLIE_``), validated once, passed on as a value."""
+"""The settings: read and validated once, from environment variables with the prefix ``CASLIE_``."""
 
 from pathlib import Path
 from typing import Any
@@ -25,56 +25,63 @@ class PipelineDefaults(FrozenModel):
 
 
 class Settings(BaseSettings):
-    """How a :class:`~caslie_tools.pipeline.pipeline.Pipeline` works.
+    """The settings of a :class:`~caslie_tools.pipeline.pipeline.Pipeline`.
 
-    ``CASLIE_PROFILE=...`` sets ``profile``, and so on; ``CASLIE_IMAGES__MAX_BYTES=...`` sets ``images.max_bytes``.
+    The variable ``CASLIE_PROFILE`` sets ``profile``, and so on. ``CASLIE_IMAGES__MAX_BYTES`` sets ``images.max_bytes``.
     """
 
     model_config = SettingsConfigDict(env_prefix="CASLIE_", env_nested_delimiter="__", frozen=True, extra="forbid")
 
     profile: str = "embedded"
-    """A profile by name, or ``module:function`` for one of your own."""
+    """The name of a profile, or your own profile as ``module:function`` or as the path of a ``.toml`` file."""
     store: Path = Path(".caslie/store")
-    """Folder of the caption store."""
+    """The folder of the caption store."""
     wire_format: WireFormat = "corrected"
     """Form of the fused text. ``paper``: byte for byte what the published models were tuned on, with a ``null`` for a
     rejected caption. ``corrected``: a rejected caption leaves no trace."""
     check_models: bool = True
-    """Whether a start asks the model servers if they are there and serve the models, and fails if they do not."""
+    """Whether opening a store fails if a model server cannot be reached or does not serve its model."""
     allow_local_paths: bool = True
-    """Whether a request may name a picture by its path on this machine. A served graph says no unless this is set; the
-    catalogue's own pictures are not affected."""
+    """Whether a request may contain paths of images on this machine. ``langgraph dev`` serves a graph that refuses them
+    unless this is set explicitly. The images of the catalogue are not affected."""
     products_per_question: int = Field(default=4, ge=1, le=50)
-    """Candidate products looked at when a question names none."""
+    """Number of products that are retrieved for a question that names no product."""
     reuse_threshold: float = Field(default=0.86, ge=0, le=1)
-    """Least cosine of two contexts at which a caption that was made for one is reused for the other. 1 reuses a caption
-    only in the exact context it was made for."""
+    """Minimum cosine similarity of two contexts at which a caption that was made for one is reused for the other. 1
+    reuses a caption only in the exact context it was made for."""
     max_images: int = Field(default=32, ge=1)
-    """Images looked at for one request; the rest is left out, with a warning."""
+    """Images used for one request. The others are left out, with a warning."""
     max_parallel_images: int = Field(default=4, ge=1)
-    """Images under way at once, over all requests of one ``Pipeline`` on one event loop."""
+    """Images that are loaded and captioned at the same time, over all requests of a pipeline on one event loop."""
     max_parallel_votes: int = Field(default=16, ge=1)
-    """Votes under way at once, likewise."""
+    """Votes that are requested at the same time, over all requests of a pipeline on one event loop."""
     quorum: int | None = Field(default=None, ge=1)
     """Valid votes needed to keep a caption. By default half of the jury, rounded up."""
     early_stop: bool = True
-    """Stop asking judges once the verdict is settled."""
+    """Whether judges are skipped when the decision does not depend on their votes any more."""
     gate: Path | None = None
-    """A gate that ``caslie tune gate`` wrote: it decides the tasks it was tuned for, in place of the majority."""
+    """A file that ``caslie tune gate`` wrote. The gate replaces the majority vote for the tasks it was tuned for."""
     captioner_timeout_seconds: float = Field(default=60.0, gt=0)
+    """Time limit of one captioner for one image."""
     judge_timeout_seconds: float = Field(default=30.0, gt=0)
+    """Time limit of one judge for one vote."""
     predictor_timeout_seconds: float = Field(default=60.0, gt=0)
+    """Time limit of the predictor for one answer."""
     busy_timeout_seconds: float = Field(default=5.0, gt=0, allow_inf_nan=False)
-    """How long a write to the store waits for another writer."""
+    """How long a write to the store waits for another process that is writing."""
     images: ImageLimits = ImageLimits()
-    """What an image may cost and where it may come from."""
+    """Limits on the size of an image, and the places it may be loaded from."""
 
     @classmethod
     def load(cls, **overrides: Any) -> "Settings":
-        """Reads the environment; keyword arguments that are not ``None`` win.
+        """Reads the settings from the environment.
+
+        Args:
+            **overrides: Values by the name of the setting, which take precedence over the environment. ``None`` is
+                ignored.
 
         Raises:
-            SettingsError: If a setting is unknown or has a value it cannot have.
+            SettingsError: If a setting is unknown or its value is invalid.
         """
         try:
             return cls(**{name: value for name, value in overrides.items() if value is not None})
@@ -82,7 +89,7 @@ class Settings(BaseSettings):
             first = error.errors(include_url=False, include_input=False)[0]
             name = "CASLIE_" + "__".join(str(part) for part in first["loc"]).upper()
             raise SettingsError(f"the setting {name} cannot be used: {first['msg']}") from error
-        except UnreadableError as error:  # such as a group of settings that is not JSON
+        except UnreadableError as error:  # for example a group of settings that is not JSON
             raise SettingsError(f"the settings in the environment cannot be read: {error}") from error
 
     def with_defaults(self, **defaults: Any) -> "Settings":

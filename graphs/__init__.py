@@ -1,7 +1,6 @@
-"""The state machines: product sight as a LangGraph graph.
+"""The state machines: LangGraph graphs that answer requests.
 
-A thin wrapper around :class:`~caslie_tools.pipeline.pipeline.Pipeline`. State, context, nodes and graph each have a
-module of that name.
+They only call the steps of :class:`~caslie_tools.pipeline.pipeline.Pipeline`.
 """
 
 from caslie_tools.graphs.context import Context

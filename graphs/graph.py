@@ -1,4 +1,4 @@
-"""The two graphs: one request, and inside it one image."""
+"""The two graphs: the outer graph answers one request, the inner graph captions and judges one image."""
 
 from typing import Any
 
@@ -8,16 +8,16 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import RetryPolicy
 
 from caslie_tools.graphs.context import Context
-from caslie_tools.graphs.nodes import Nodes, as_node, worth_another_try
+from caslie_tools.graphs.nodes import Nodes, as_node, is_retryable
 from caslie_tools.graphs.state import ImageOutput, ImageState, Input, Output, State
 from caslie_tools.pipeline.pipeline import Pipeline
 
-RETRY = RetryPolicy(initial_interval=0.5, max_interval=8.0, max_attempts=3, retry_on=worth_another_try)
-"""Models are asked again; what is wrong with the input stays wrong, and is not retried."""
+RETRY = RetryPolicy(initial_interval=0.5, max_interval=8.0, max_attempts=3, retry_on=is_retryable)
+"""Failed calls of models are retried. Errors in the input are not."""
 
 
 def build_image_graph(pipeline: Pipeline, *, retry: RetryPolicy = RETRY) -> CompiledStateGraph[Any, Context, Any, Any]:
-    """Builds the inner graph: one image, from the picture to the jury's decision."""
+    """Builds the inner graph: captions one image and lets the jury decide about the caption."""
     nodes = Nodes(pipeline, attempts=retry.max_attempts)
     builder = StateGraph(ImageState, context_schema=Context, output_schema=ImageOutput)
     builder.add_node("caption", as_node(nodes.caption), retry_policy=retry)
@@ -38,9 +38,10 @@ def build_graph(
 
     Args:
         pipeline: Store, models and limits.
-        checkpointer: Any of LangGraph's; with one a run survives a crash, and can wait for a person. LangGraph saves a
-            step while the next one runs; with ``durability="sync"`` at the call, before.
-        retry: How model calls are repeated.
+        checkpointer: A checkpointer of LangGraph. With it, a run can be resumed after a crash and can wait for a
+            person. LangGraph saves a step while the next step runs. To save it before, call the graph with
+            ``durability="sync"``.
+        retry: How often and when calls of models are retried.
     """
     nodes = Nodes(pipeline, attempts=retry.max_attempts)
     builder = StateGraph(State, context_schema=Context, input_schema=Input, output_schema=Output)

@@ -17,10 +17,16 @@ CaslieGraph = CompiledStateGraph[State, Context, Input, Any]
 async def run_graph(
     graph: CaslieGraph, request: Input, *, context: Context | None = None, config: RunnableConfig | None = None
 ) -> Response:
-    """Runs the state machine on one request; where it keeps checkpoints and none are asked for, on a thread of its own.
+    """Runs the state machine on one request.
+
+    Args:
+        graph: The state machine.
+        request: The request.
+        context: The options of this run.
+        config: Configuration of the run. By default, a graph with a checkpointer runs the request in a new thread.
 
     Raises:
-        CaslieError: As the steps of :class:`~caslie_tools.pipeline.pipeline.Pipeline` do.
+        CaslieError: If a step of :class:`~caslie_tools.pipeline.pipeline.Pipeline` fails.
     """
     started = time.perf_counter()
     if config is None and graph.checkpointer:

@@ -1,4 +1,4 @@
-"""What the graph knows while it runs. Plain values and the domain's models only, so any checkpointer can keep it."""
+"""The state of the graphs: plain values and the data model only, so that any checkpointer can store it."""
 
 import operator
 from typing import Annotated, Any
@@ -13,23 +13,23 @@ from caslie_tools.tasks import Instance, PlacedImage
 
 
 class Input(TypedDict, total=False):
-    """What a run starts from: ``question`` alone will do. See :class:`~caslie_tools.pipeline.pipeline.Request`.
+    """The input of a run. ``question`` alone is enough. See :class:`~caslie_tools.pipeline.pipeline.Request`.
 
-    Seen by the first step only, so that a thread's next question does not inherit what this one left out.
+    Only the first step reads these values. The next request of a thread does not inherit them.
     """
 
     question: Annotated[str, EphemeralValue]
     task: Annotated[str, EphemeralValue]
     record: Annotated[Any, EphemeralValue]
     images: Annotated[list[Any], EphemeralValue]
-    """Each a path, an http(s) or data URL, or an ``ImageRef``; ``None`` for a missing one."""
+    """Each a path, an http(s) or data URL, or an ``ImageRef``. ``None`` for a missing image."""
     products: Annotated[list[str], EphemeralValue]
     where: Annotated[Any, EphemeralValue]
     max_products: Annotated[int, EphemeralValue]
 
 
 class Output(TypedDict, total=False):
-    """What a run ends with."""
+    """The output of a run."""
 
     prediction: Prediction
     instance: Instance
@@ -39,7 +39,7 @@ class Output(TypedDict, total=False):
 
 
 class State(Input, total=False):
-    """Everything between the two."""
+    """The state between the steps."""
 
     request: Request
     instance: Instance
@@ -50,14 +50,14 @@ class State(Input, total=False):
 
 
 class ImageOutput(TypedDict, total=False):
-    """What comes of one image."""
+    """The output of the inner graph."""
 
     image_results: Annotated[list[ImageResult], operator.add]
     timings: Annotated[list[Timing], operator.add]
 
 
 class ImageState(ImageOutput, total=False):
-    """One image on its way: the state of the inner graph that runs once per image."""
+    """The state of the inner graph, which runs once per image."""
 
     index: int
     image: PlacedImage

@@ -77,8 +77,8 @@ def _card(top: int, caption: Mapping[str, Any]) -> Iterator[str]:
         name = vote["judge"].removeprefix("embedded-")
         yield _text(left, top + 104, f"{mark} {name}", colour=vote_colour)
         left += 16 + 9 * (len(name) + 2)
-    if caption["unasked"]:
-        yield _text(left, top + 104, f"{caption['unasked']} not needed", colour=_GREY)
+    if caption["skipped_judges"]:
+        yield _text(left, top + 104, f"{caption['skipped_judges']} not needed", colour=_GREY)
     yield (
         f'<text x="{_WIDTH - _MARGIN - 20}" y="{top + 64}" font-size="20" font-weight="600" text-anchor="end" '
         f'fill="{colour}">{verdict}</text>'

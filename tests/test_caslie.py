@@ -81,7 +81,7 @@ class TestAsk:
         assert (mug["product"], mug["image"], mug["source"], mug["kept"]) == ("mug", "mug-1.png", "generated", True)
         assert mug["margin"] > 0 > waterproof["margin"]
         assert mug["votes"][0]["verdict"] == "yes"
-        assert len(mug["votes"]) + mug["unasked"] == 5
+        assert len(mug["votes"]) + mug["skipped_judges"] == 5
         assert (waterproof["kept"], hood["kept"], hood["error"]) == (False, False, None)
         steps = {key: value for key, value in told["timings_ms"].items() if key != "total"}
         assert set(steps) == {"validate", "retrieve", "caption", "gate", "review", "predict", "save_captions"}
@@ -161,7 +161,7 @@ class TestSearch:
         assert caslie.search("lamp", image=photo, where="price<30")[0].product.id == "bottle"
 
     def test_neither(self, caslie: Caslie) -> None:
-        with pytest.raises(InputError, match="words, a picture or both"):
+        with pytest.raises(InputError, match="there is nothing to search for"):
             caslie.search(" ")
 
 

@@ -269,7 +269,7 @@ class TestBound:
         assert loop() is None
 
     def test_a_limit_below_one_is_refused(self) -> None:
-        with pytest.raises(InputError, match="at least 1, not 0"):
+        with pytest.raises(InputError, match="must be at least 1; it is 0"):
             ConcurrencyLimit(0)
 
 

@@ -150,7 +150,7 @@ def decision(*verdicts: Verdict) -> GateDecision:
     ],
 )
 def test_a_vote_is_thin_if_one_vote_would_have_turned_it(verdicts: list[Verdict], thin: bool) -> None:
-    assert decision(*verdicts).thin is thin
+    assert decision(*verdicts).is_close is thin
 
 
 @pytest.mark.parametrize(

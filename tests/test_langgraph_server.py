@@ -127,7 +127,7 @@ def test_it_opens_no_local_file_for_a_stranger(server: Server, checkout: Path) -
     request = {"question": "What is it?", "images": [str(checkout / "mug-1.png")]}
     state = server.post("/runs/wait", assistant_id="caslie", input=request)
     assert state["__error__"]["error"] == "InputError"
-    assert "cannot be named by path here" in state["__error__"]["message"]
+    assert "paths of images are not allowed here" in state["__error__"]["message"]
 
 
 class TestOpening:

@@ -152,7 +152,7 @@ class TestWhatTheyAnswer:
         message = await use(tools["answer_product_question"], question="Who wrote Faust?", where="price<1")
         told = json.loads(str(message.content))
         assert told["answerable"] is False
-        assert told["warnings"] == ["no product of the store matches; index a catalogue or widen the filter"]
+        assert told["warnings"] == ["no product in the store matches; index a catalogue or widen the filter"]
 
     async def test_a_task_with_options(self, tools: dict[str, BaseTool]) -> None:
         message = await use(
@@ -176,7 +176,7 @@ class TestErrors:
             (
                 "caption_product_image",
                 {"product_id": "mug", "question": "Red?", "image_number": 2},
-                "the product mug has 1 images, not 2",
+                "the product mug has 1 images; there is no image 2",
             ),
             ("judge_caption", {"caption": "Red.", "question": "Red?", "product_id": "gone"}, "no product 'gone'"),
             ("answer_product_question", {"question": " "}, "the question is empty"),
@@ -198,7 +198,7 @@ class TestErrors:
         for picture in (url, str(tmp_path / "mug-1.png")):
             message = await use(tools["predict_product_task"], **EXAMPLES["predict_product_task"], image_urls=[picture])
             assert message.status == "error"
-            assert message.content == "an image is given by an http:// or https:// URL"
+            assert message.content == "an image must be given by an http:// or https:// URL"
 
     async def test_nor_does_it_by_way_of_the_input(self, tools: dict[str, BaseTool], tmp_path: Path) -> None:
         smuggled = {"review": "Lovely.", "input": {"review": "x"}, "images": [str(tmp_path / "mug-1.png")]}
@@ -213,7 +213,7 @@ class TestErrors:
         message = await use(tools["predict_product_task"], **EXAMPLES["predict_product_task"], image_urls=[url])
         told = json.loads(str(message.content))
         assert told["answer"] == "A"
-        assert told["warnings"][-1] == "no image could be captioned; this is answered from text only"
+        assert told["warnings"][-1] == "no image could be captioned; the answer is based on text only"
         assert "hunter2" not in repr(message)
 
 

@@ -1,1 +1,1 @@
-"""Reads a shop's catalogue and indexes it into a caption store."""
+"""Reads a shop's catalogue and indexes it in a caption store."""

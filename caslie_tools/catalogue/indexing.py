@@ -1,7 +1,8 @@
-"""Indexes a catalogue: products and pictures first, then one general caption per picture.
+"""Indexes a catalogue in two passes: stores all products and images, then makes one general caption per image.
 
-Two passes, so that a caption may say which other products a picture resembles and still come out the same however
-often the run was interrupted. Whatever was stored stays stored; a run that goes on skips it.
+A captioner may compare an image with the images of other products. With two passes, all images are stored before the
+first caption is made, so that the captions do not depend on the order of the products or on interruptions. An
+interrupted run resumes: products and captions that are already stored are skipped.
 """
 
 import asyncio
@@ -21,79 +22,79 @@ from caslie_tools.store import digest_product
 from caslie_tools.tasks import PlacedImage
 
 _BATCH_IMAGES = 8
-"""Of a batch that is read and stored together; large photos take some 40 MB each while they are looked at."""
-_PARALLEL_READS = 8
-_KEPT_BYTES = 256 * 1024 * 1024
-"""Of encoded pictures from URLs that are kept from the first pass to the second; the rest is fetched again."""
-_KNOWN_FIELDS = ("title", "brand", "category", "description")
-_KNOWN_CHARACTERS = 2000
+"""Images that are read and stored in one batch. A large photo takes about 40 MB while it is embedded or captioned."""
+_MAX_PARALLEL_READS = 8
+_MAX_CACHED_BYTES = 256 * 1024 * 1024
+"""Memory for encoded images from URLs, between the two passes. Images beyond it are fetched again."""
+_CONTEXT_FIELDS = ("title", "brand", "category", "description")
+_MAX_CONTEXT_CHARACTERS = 2000
 
 
 class FailedItem(FrozenModel):
-    """Something that could not be indexed."""
+    """A row or an image that could not be indexed."""
 
     item: str
-    """A product's id, a row's line, or ``product: image``."""
+    """The id of a product, the line of a row, or ``product: image``."""
     reason: str
 
 
 class IndexReport(FrozenModel):
-    """What a run did. Counts are of this catalogue, not of the store."""
+    """The result of a run. The numbers count this catalogue, not the whole store."""
 
     products: int
-    """Products of the catalogue that are in the store now."""
+    """Products of the catalogue that the store contains now."""
     images: int
-    """Their images that could be read, now or before."""
+    """Their images that could be read in this run or in a previous run."""
     captions_made: int
     captions_reused: int
-    """Images that had their caption already."""
+    """Images with a stored caption."""
     skipped: int
-    """Products that were in the store already, unchanged."""
+    """Products that were already stored and have not changed."""
     failed: tuple[FailedItem, ...]
-    """In the catalogue's order, rows that are no products first. The next run tries them again."""
+    """Invalid rows first, then images in the order of the catalogue. The next run tries them again."""
     seconds: float
 
 
 def general_context(product: Product) -> QueryContext:
-    """Returns the context of the caption every picture gets when it is indexed, before anybody asked anything.
+    """Returns the context of the general caption that an image of the product gets when it is indexed.
 
-    Prices and attributes are left out: pictures are not captioned again because a price or a stock level changed, and
-    variants of a product that share a picture share its caption.
+    Prices and attributes are left out. A changed price or stock level therefore does not cause a new caption, and
+    variants of a product that share an image share its caption.
     """
-    return context_free(
-        "\n".join(f"{name}: {product.fields[name]}" for name in _KNOWN_FIELDS if name in product.fields)
+    return general_context_for(
+        "\n".join(f"{name}: {product.fields[name]}" for name in _CONTEXT_FIELDS if name in product.fields)
     )
 
 
-def context_free(known: str) -> QueryContext:
-    """Returns the context of a caption that is for no question in particular.
+def general_context_for(known: str) -> QueryContext:
+    """Returns the context of a general caption, which is made without a question.
 
     Args:
-        known: Text already at hand about what is pictured; a long one is cut.
+        known: The available text about the product in the image. A long text is cut.
     """
     return QueryContext(
         task="index",
         aim="telling shoppers what the product is, what its label says and how it looks",
-        known=known[:_KNOWN_CHARACTERS],
+        known=known[:_MAX_CONTEXT_CHARACTERS],
         question="Does the information from the image tell shoppers something about this product?",
     )
 
 
 async def index_catalogue(path: Path, pipeline: Pipeline, *, progress: ProgressCallback | None = None) -> IndexReport:
-    """Indexes a catalogue file into a pipeline's store.
+    """Indexes a catalogue file in the store of a pipeline.
 
-    An image that was read before and cannot be read now is reported, and stays as it was. Pictures behind a URL are
-    taken to stay the same and are fetched once; files are compared byte for byte.
+    An image that was stored by a previous run and cannot be read now is reported, and its stored version is kept. An
+    image behind a URL is fetched once and is assumed not to change. Files are compared by their content.
 
     Args:
         path: The catalogue; see :func:`~caslie_tools.catalogue.reading.read_catalogue`.
         pipeline: Store, captioners and limits.
-        progress: Told of every finished item.
+        progress: Called for every finished product of each pass.
 
     Raises:
-        CatalogueError: If the file cannot be read at all.
-        ModelError: If an embedding model failed. What was stored before stays.
-        StoreError: If the store cannot be written. What was stored before stays.
+        CatalogueError: If the file cannot be read.
+        ModelError: If an embedding model failed. Products that are already stored are kept.
+        StoreError: If the store cannot be written. Products that are already stored are kept.
     """
     rows = await asyncio.to_thread(lambda: list(read_catalogue(path)))
     products = [row for row in rows if isinstance(row, Product)]
@@ -108,13 +109,13 @@ async def index_products(
     failed: Iterable[FailedItem] = (),
     progress: ProgressCallback | None = None,
 ) -> IndexReport:
-    """Indexes products into a pipeline's store; see :func:`index_catalogue`.
+    """Indexes products in the store of a pipeline; see :func:`index_catalogue`.
 
     Args:
-        products: Each with an id of its own.
+        products: The products, with unique ids.
         pipeline: Store, captioners and limits.
-        failed: What failed before, to stand in the report.
-        progress: Told of every finished item.
+        failed: Items that failed before, for the report.
+        progress: Called for every finished product of each pass.
     """
     started = time.monotonic()
     run = _Run(pipeline, progress or (lambda *_: None))
@@ -133,7 +134,7 @@ async def index_products(
 
 
 class _Run:
-    """One run's counters and its two passes."""
+    """The counters and the two passes of one run."""
 
     def __init__(self, pipeline: Pipeline, progress: ProgressCallback) -> None:
         self.pipeline = pipeline
@@ -141,15 +142,15 @@ class _Run:
         self.progress = progress
         self.images = self.reused = self.skipped = 0
         self.made: set[str] = set()
-        """Keys of the captions made."""
+        """Keys of the new captions."""
         self.failed: dict[tuple[str, int], FailedItem] = {}
-        """By product and position of the image."""
-        self._reading = ConcurrencyLimit(_PARALLEL_READS)
-        self._kept: dict[str, bytes] = {}
-        self._kept_bytes = 0
+        """By the product's id and the position of the image."""
+        self._read_limit = ConcurrencyLimit(_MAX_PARALLEL_READS)
+        self._cached: dict[str, bytes] = {}
+        self._cached_bytes = 0
 
     async def store_products(self, products: Sequence[Product]) -> None:
-        """The first pass: reads what is new or changed and stores it."""
+        """Runs the first pass: reads and stores new and changed products."""
         done = 0
         for batch in _batches(products):
             changed = [
@@ -163,7 +164,7 @@ class _Run:
                 self.progress("reading", product.id, done, len(products))
 
     async def store_captions(self, products: Sequence[Product]) -> None:
-        """The second pass: captions what has no caption yet."""
+        """Runs the second pass: makes the missing captions."""
         done = 0
 
         async def caption(product: Product) -> None:
@@ -176,7 +177,7 @@ class _Run:
             await run_together(caption(product) for product in batch)
 
     async def _read(self, product: Product) -> tuple[Product, list[LoadedImage | str | None]] | None:
-        """Returns a product with its images as the store takes them; ``None`` if all of it is stored already."""
+        """Returns a product with its images for the store, or ``None`` if the stored product has not changed."""
         digest, known = await asyncio.to_thread(self._stored, product.id)
         images = await run_together(
             self._read_image(product, position, known.get(ref)) for position, ref in enumerate(product.images)
@@ -189,26 +190,26 @@ class _Run:
             references = self.store.get_product(product_id).images
         except UnknownProductError:
             return None, {}
-        # Another process may be at it: then this is out of date, and stored again.
+        # If another process changes the product at the same time, the digest differs and the product is stored again.
         images = dict(zip(references, self.store.images_of(product_id), strict=False))
         return self.store.product_digest(product_id), images
 
     async def _read_image(self, product: Product, position: int, known: str | None) -> LoadedImage | str | None:
-        """Returns an image, its hash alone where the store has it already, or ``None`` if it cannot be read."""
+        """Returns an image, only its hash if the store contains it, or ``None`` if it cannot be read."""
         ref = product.images[position]
         if known is not None and ref.path is None:
             return known
         try:
-            async with self._reading():
+            async with self._read_limit():
                 if known is not None and await asyncio.to_thread(self.pipeline.loader.digest, ref) == known:
                     return known
                 image = await self.pipeline.loader.load(ref)
         except ImageError as error:
             self._fail(product, position, str(error))
             return known
-        if ref.url is not None and self._kept_bytes + len(image.data) <= _KEPT_BYTES:
-            self._kept[image.sha256] = image.data
-            self._kept_bytes += len(image.data)
+        if ref.url is not None and self._cached_bytes + len(image.data) <= _MAX_CACHED_BYTES:
+            self._cached[image.sha256] = image.data
+            self._cached_bytes += len(image.data)
         return image
 
     async def _caption_images(self, product: Product) -> None:
@@ -246,7 +247,7 @@ class _Run:
     async def _load_again(self, product: Product, position: int, stored: list[str | None]) -> LoadedImage:
         """Loads an image that the first pass stored; stores it again if it has changed since then."""
         expected, ref = stored[position], product.images[position]
-        data = self._kept.get(expected or "")
+        data = self._cached.get(expected or "")
         loaded = await self.pipeline.loader.load(ref if data is None else ImageRef(data=data))
         if loaded.sha256 != expected:  # changed since this run or an interrupted run stored it
             changed: list[LoadedImage | str | None] = [*stored]
@@ -256,7 +257,7 @@ class _Run:
         return loaded
 
     def failures(self, products: Sequence[Product]) -> Iterator[FailedItem]:
-        """What failed, in the order of the products and their images."""
+        """Yields the failed images in the order of the products and their images."""
         places = ((product.id, position) for product in products for position in range(len(product.images)))
         return (self.failed[place] for place in places if place in self.failed)
 

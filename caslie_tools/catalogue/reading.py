@@ -1,4 +1,4 @@
-"""Reads a shop's catalogue, CSV or JSON Lines, row by row: a bad row is reported and the rest goes on."""
+"""Reads a shop's catalogue (CSV or JSON Lines) row by row. Invalid rows are reported, the other rows are read."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -16,25 +16,25 @@ _NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,12})?")
 
 
 class BadRow(FrozenModel):
-    """A row that is no product."""
+    """A row that is not a valid product."""
 
     item: str
-    """The product's id where it is known, else the line."""
+    """The id of the product if the row has one, else the line."""
     reason: str
 
 
 def read_catalogue(path: Path) -> Iterator[Product | BadRow]:
-    """Yields a catalogue's products, and a :class:`BadRow` in the place of every row that is none.
+    """Yields the products of a catalogue, and a :class:`BadRow` in place of every invalid row.
 
-    Columns ``id``, ``title``, ``description``, ``category``, ``price``, ``brand`` and ``image`` (several separated by
-    ``|``; paths are relative to the catalogue) have their meaning; any other becomes an attribute, a number if it is
-    written as one.
+    The columns ``id``, ``title``, ``description``, ``category``, ``price``, ``brand`` and ``image`` are fields of the
+    product. Several images are separated by ``|``, and paths are relative to the catalogue. Any other column becomes an
+    attribute. Its value is a number if it is written as a number.
 
     Args:
         path: A ``.csv``, ``.jsonl`` or ``.ndjson`` file in UTF-8.
 
     Raises:
-        CatalogueError: If the file cannot be read at all.
+        CatalogueError: If the file cannot be read.
     """
     seen: set[str] = set()
     for line, row in read_rows(path, kind="a catalogue", required=("id",), error=CatalogueError):
@@ -44,7 +44,10 @@ def read_catalogue(path: Path) -> Iterator[Product | BadRow]:
         product = _product(line, row, path.parent)
         if isinstance(product, Product):
             if product.id in seen:
-                yield BadRow(item=product.id, reason=f"line {line}: the id is in use already; the first row stands")
+                yield BadRow(
+                    item=product.id,
+                    reason=f"line {line}: the id is already used by an earlier row; change one of the ids",
+                )
                 continue
             seen.add(product.id)
         yield product
@@ -77,11 +80,11 @@ def _images(value: object, base: Path) -> tuple[ImageRef, ...]:
 
 
 def _attributes(row: Mapping[str, Any]) -> dict[str, AttributeValue]:
-    known = {*_FIELDS, "price", "image", "images"}
-    given = row.get("attributes")
-    others = {name: value for name, value in row.items() if name not in known}
-    if isinstance(given, dict):
-        others = {name: value for name, value in others.items() if name != "attributes"} | given
+    fields = {*_FIELDS, "price", "image", "images"}
+    nested = row.get("attributes")
+    others = {name: value for name, value in row.items() if name not in fields}
+    if isinstance(nested, dict):
+        others = {name: value for name, value in others.items() if name != "attributes"} | nested
     return {
         utf8_text(name): _attribute(name, value)
         for name, value in others.items()
@@ -95,9 +98,9 @@ def _attribute(name: str, value: object) -> AttributeValue:
     if isinstance(value, list) and all(isinstance(item, str | int | float) for item in value):
         return ", ".join(utf8_text(item) for item in value)
     if not isinstance(value, str):
-        raise ValueError(f"the attribute {name!r} is neither a text nor a number")
+        raise ValueError(f"the attribute {name!r} must be a text, a number or a list of them")
     text = utf8_text(value).strip()
-    # Only what reads back as it was written: 0123 is a code, not the number 123.
+    # Only a number that is written in the normal form: 0123 is a code, not the number 123.
     if _NUMBER.fullmatch(text):
         return float(text) if "." in text else int(text)
     return text

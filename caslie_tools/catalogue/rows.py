@@ -1,4 +1,4 @@
-"""Reads a table, CSV or JSON Lines, row by row: a line that is no row is told in its place, and the rest goes on."""
+"""Reads a table (CSV or JSON Lines) row by row. A line that cannot be parsed is reported with its line number."""
 
 import csv
 import json
@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from caslie_tools.exceptions import InputError
 
 Row: TypeAlias = dict[str, Any] | str
-"""A row by column, or why the line is none."""
+"""The values of a row by column, or the reason why the line cannot be parsed."""
 
 _MAX_FIELD_CHARACTERS = 1_000_000
 
@@ -17,18 +17,21 @@ _MAX_FIELD_CHARACTERS = 1_000_000
 def read_rows(
     path: Path, *, kind: str, required: Collection[str], error: type[InputError] = InputError
 ) -> Iterator[tuple[int, Row]]:
-    """Yields a file's rows, each with its line.
+    """Yields the rows of a file with their line numbers.
 
     Args:
-        path: A ``.csv``, ``.jsonl`` or ``.ndjson`` file in UTF-8. Bytes that are not UTF-8 survive as surrogates, so
-            that they cost one row and not the file.
-        kind: What the file is, such as "a catalogue", for messages.
-        required: Columns that the first line of a CSV file must name.
-        error: What is raised if the file cannot be read at all.
+        path: A ``.csv``, ``.jsonl`` or ``.ndjson`` file in UTF-8. Bytes that are not UTF-8 are kept as surrogates, so
+            that they invalidate one row and not the whole file.
+        kind: What the file contains, for messages, for example "a catalogue".
+        required: Columns that the first line of a CSV file must contain.
+        error: The type of the error for a file that cannot be read.
+
+    Raises:
+        InputError: If the file cannot be read. The type is ``error``.
     """
     suffix = path.suffix.lower()
     if suffix not in (".csv", ".jsonl", ".ndjson"):
-        raise error(f"{path.name}: {kind} is a .csv or .jsonl file")
+        raise error(f"{path.name}: {kind} must be a .csv, .jsonl or .ndjson file")
     try:
         yield from _read_csv(path, required, error) if suffix == ".csv" else _read_jsonl(path)
     except OSError as refused:
@@ -36,10 +39,10 @@ def read_rows(
 
 
 def utf8_text(value: object) -> str:
-    """Returns a cell as text, without NUL characters.
+    """Returns a value as text, without NUL characters.
 
     Raises:
-        ValueError: If it came of bytes that are not UTF-8.
+        ValueError: If the value was read from bytes that are not UTF-8.
     """
     text = "" if value is None else str(value)
     try:
@@ -52,18 +55,18 @@ def utf8_text(value: object) -> str:
 def _read_csv(path: Path, required: Collection[str], error: type[InputError]) -> Iterator[tuple[int, Row]]:
     csv.field_size_limit(_MAX_FIELD_CHARACTERS)
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        rows = csv.reader(file, strict=True)  # or a quotation mark that is never closed would swallow rows silently
+        rows = csv.reader(file, strict=True)  # otherwise an unclosed quotation mark silently consumes rows
         try:
             header = [name.strip() for name in next(rows, [])]
         except csv.Error as reason:
             raise error(f"{path.name}: the first line is not CSV: {reason}") from reason
         if missing := [name for name in required if name not in header]:
             raise error(
-                f"{path.name}: the first line names the columns, and "
-                f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not among them"
+                f"{path.name}: the first line must name the columns; "
+                f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
             )
         if twice := [name for index, name in enumerate(header) if name and name in header[:index]]:
-            raise error(f"{path.name}: the first line names the column {twice[0]!a} twice; rename one of them")
+            raise error(f"{path.name}: the first line contains the column {twice[0]!a} twice; rename one of them")
         while True:
             before = rows.line_num
             try:
@@ -76,14 +79,14 @@ def _read_csv(path: Path, required: Collection[str], error: type[InputError]) ->
             if not row:
                 continue
             if len(row) != len(header):
-                cells = f"{len(row)} cells where the header has {len(header)}"
+                cells = f"{len(row)} cells, but the header has {len(header)}"
                 yield rows.line_num, cells + _spanning(before, rows.line_num)
                 continue
             yield rows.line_num, dict(zip(header, row, strict=True))
 
 
 def _spanning(before: int, last: int) -> str:
-    return f" (it began on line {before + 1}: is a quotation mark missing?)" if last > before + 1 else ""
+    return f" (it starts on line {before + 1}; is a quotation mark missing?)" if last > before + 1 else ""
 
 
 def _read_jsonl(path: Path) -> Iterator[tuple[int, Row]]:

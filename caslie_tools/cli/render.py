@@ -69,8 +69,8 @@ def _votes(result: "ImageResult") -> str:
     if result.decision is None:
         return ""
     votes = [f"{plain(vote.judge)} {_vote(vote)}" for vote in result.decision.votes]
-    if result.decision.unasked:
-        votes.append(f"[dim]{result.decision.unasked} not needed[/dim]")
+    if result.decision.skipped_judges:
+        votes.append(f"[dim]{result.decision.skipped_judges} not needed[/dim]")
     return "\n".join(votes)
 
 

@@ -164,7 +164,7 @@ async def fetch_images(
                 file = await asyncio.to_thread(_write_image, folder, await loader.load(ImageRef(url=url)))
                 entry: dict[str, Any] = {"url": url, "file": file}
             except ImageError as error:
-                passing = isinstance(error, ImageFetchError) and error.passing
+                passing = isinstance(error, ImageFetchError) and error.transient
                 entry = {"url": url, "error": str(error), "passing": passing}
                 failed.append(FailedImage(url=ImageRef(url=url).label, error=str(error), passing=passing))
             _append(index, entry)

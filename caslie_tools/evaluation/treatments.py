@@ -9,7 +9,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.utils import Input, Output
 
 from caslie_tools._concurrency import AsyncRunnable, run_together
-from caslie_tools.catalogue.indexing import context_free
+from caslie_tools.catalogue.indexing import general_context_for
 from caslie_tools.data.records import Record
 from caslie_tools.domain import Caption, FrozenModel, ImageRef, Prediction, QueryContext
 from caslie_tools.evaluation.metrics import is_open_answer_right
@@ -102,7 +102,7 @@ class TreatmentRunner:
         """Returns, for each treatment, one result per image of the instance."""
         wanted = {*self.treatments}
         contexts = [place.context for place in get_task(record.task).places(record.instance)]
-        free = [context_free(context.known) for context in contexts]
+        free = [general_context_for(context.known) for context in contexts]
         empty = [_ImageResult(outcome=CaptionOutcome(image=index)) for index in range(len(record.instance.images))]
         conditioned, plain = await run_together(
             [
@@ -165,7 +165,7 @@ class TreatmentRunner:
             decision = await self.pipeline.gate(caption, context, image=ref)
         # The votes of the remaining judges are needed only for calibration, so they do not count as a cost.
         cost = _sum((result.cost, _cost(usage, judge_calls=len(decision.votes))))
-        decision = await self.pipeline.gate(caption, context, image=ref, whole_jury=True, earlier=decision.votes)
+        decision = await self.pipeline.gate(caption, context, image=ref, ask_all=True, previous_votes=decision.votes)
         raise_if_judge_unavailable(decision.votes)
         outcome = result.outcome.model_copy(update={"kept": decision.kept, "votes": decision.votes})
         return _ImageResult(outcome=outcome, caption=caption if decision.kept else None, cost=cost)

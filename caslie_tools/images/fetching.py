@@ -65,7 +65,7 @@ async def fetch(
     except (RefusedError, httpx.HTTPError, OSError, zlib.error) as error:
         reason = f"it took over {timeout_seconds:g} s" if isinstance(error, TimeoutError) else _reason(error)
         transient = error.transient if isinstance(error, RefusedError) else not isinstance(error, zlib.error)
-        raise ImageFetchError(f"image {label!r} cannot be fetched: {reason}", passing=transient) from error
+        raise ImageFetchError(f"image {label!r} cannot be fetched: {reason}", transient=transient) from error
 
 
 async def _follow_redirects(

@@ -1,1 +1,1 @@
-"""The paper's three modules, EC3, CQE and uniM3, and the pipeline that runs them over a store."""
+"""The three modules of the paper (EC3, CQE, uniM3) and the pipeline that runs them over a store."""

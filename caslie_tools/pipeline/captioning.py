@@ -82,8 +82,8 @@ class CaptionProvider:
         Args:
             image: The image. If its hash is set, a stored caption is found without loading the image.
             context: What the caption is for.
-            reuse_threshold: Least cosine of two contexts at which a caption that was made for one is reused for the
-                other. ``None`` reuses a caption only in the exact context it was made for.
+            reuse_threshold: Minimum cosine similarity of two contexts at which a caption that was made for one is
+                reused for the other. ``None`` reuses a caption only in the exact context it was made for.
             save: Whether a new caption is stored before it is returned.
             load: Loads the image and returns the request for EC3. By default the reference of ``image`` is loaded.
 

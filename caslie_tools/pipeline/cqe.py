@@ -1,9 +1,11 @@
-"""CQE, Caption Quality Evaluation: a jury votes whether a caption helps (paper, section CQE).
+"""CQE, Caption Quality Evaluation: a jury votes on whether a caption helps (paper, section CQE).
 
-A hard majority of the valid votes decides; a tie, or too few valid votes, is no. Judges are asked in waves just large
-enough to settle the vote if all of a wave agree, so no more judges are asked than one after the other would need, and
-the verdict is always the full jury's. Where a gate was tuned for the task, the whole jury is asked and its votes are
-weighed instead of counted; or nobody is, where the gate keeps every caption or none.
+The majority of the valid votes decides. A tie, or fewer valid votes than the quorum, rejects the caption. Judges are
+asked in waves. A wave is the smallest number of judges that settles the decision if they agree, so that no more judges
+are asked than if they were asked one by one. The decision is always the one that the full jury would make.
+
+For a task with a tuned gate, all judges are asked and their votes are weighted instead of counted. No judge is asked if
+the gate keeps every caption, or none.
 """
 
 import asyncio
@@ -21,21 +23,21 @@ from caslie_tools.roles.interfaces import Judge, JudgeRequest
 
 
 class CQE(AsyncRunnable[JudgeRequest, GateDecision]):
-    """Decides whether a caption is used.
+    """Decides whether a caption is kept.
 
-    Never fails because of a judge: one that fails, times out or answers neither yes nor no abstains, and its vote
-    says why.
+    A judge that fails, exceeds its time limit or answers neither yes nor no abstains. Its vote says why. The decision
+    itself does not fail because of a judge.
 
     Args:
-        judges: The jury, in the order it is asked.
-        quorum: Valid votes it takes to keep a caption; by default half of the jury, rounded up.
-        early_stop: Stop asking when the verdict cannot change any more.
-        gate: A gate tuned for this jury: it decides the tasks it was tuned for, if there is a quorum.
-        max_concurrency: Votes under way at once, over all captions.
-        timeout_seconds: Time one judge has for one vote.
+        judges: The jury, in the order in which the judges are asked.
+        quorum: Number of valid votes that is needed to keep a caption. By default half of the jury, rounded up.
+        early_stop: Whether judges are skipped when the decision does not depend on their votes any more.
+        gate: A gate that was tuned for this jury. It decides the tasks it was tuned for, if there is a quorum.
+        max_concurrency: Number of votes that are requested at the same time, over all captions.
+        timeout_seconds: Time limit of one judge for one vote.
 
     Raises:
-        InputError: If there is no judge, or the quorum is none for this jury.
+        InputError: If there is no judge, or the quorum is not between 1 and the size of the jury.
         SettingsError: If the gate was tuned for another jury.
     """
 
@@ -54,21 +56,21 @@ class CQE(AsyncRunnable[JudgeRequest, GateDecision]):
         self.judges = tuple(judges)
         self.quorum = (len(judges) + 1) // 2 if quorum is None else quorum
         if not 1 <= self.quorum <= len(judges):
-            raise InputError(f"the quorum is 1 to {len(judges)}, the size of the jury, not {quorum}")
+            raise InputError(f"the quorum must be between 1 and {len(judges)}, the size of the jury; it is {quorum}")
         if gate is not None:
             gate.require_jury([judge.get_name() for judge in self.judges])
         self.early_stop = early_stop
         self.gate = gate
         self.timeout_seconds = timeout_seconds
-        self._bound = ConcurrencyLimit(max_concurrency)
+        self._limit = ConcurrencyLimit(max_concurrency)
 
     async def ainvoke(
         self,
         input: JudgeRequest,
         config: RunnableConfig | None = None,
         *,
-        whole_jury: bool = False,
-        earlier: Sequence[Vote] = (),
+        ask_all: bool = False,
+        previous_votes: Sequence[Vote] = (),
         **kwargs: Any,
     ) -> GateDecision:
         """Lets the jury vote on one caption.
@@ -76,74 +78,76 @@ class CQE(AsyncRunnable[JudgeRequest, GateDecision]):
         Args:
             input: The caption and its context.
             config: Passed on to the judges.
-            whole_jury: Ask every judge even if the verdict is settled, to see how thin it is.
-            earlier: Votes on this very caption that the first judges have cast already; they are not asked again.
-            **kwargs: Not used.
+            ask_all: Ask all judges, even if the decision is settled. Without all votes, nobody can tell whether the
+                decision is close.
+            previous_votes: Votes of the first judges on the same caption and context. These judges are not asked again.
+            **kwargs: Ignored.
         """
-        votes = list(earlier)
-        tuned = None if self.gate is None else self.gate.tasks.get(input.context.task)
-        early_stop = self.early_stop and not whole_jury and tuned is None
-        if tuned is not None and tuned.keeps_all is not None and not whole_jury:
-            return self._decide(votes, tuned)
+        votes = list(previous_votes)
+        task_gate = None if self.gate is None else self.gate.tasks.get(input.context.task)
+        if task_gate is not None and task_gate.keeps_all is not None and not ask_all:
+            return self._decide(votes, task_gate)
+        early_stop = self.early_stop and not ask_all and task_gate is None
         while wave := self._next_wave(votes, early_stop=early_stop):
             judges = self.judges[len(votes) : len(votes) + wave]
             votes += await asyncio.gather(*(self._vote(judge, input, config) for judge in judges))
-        return self._decide(votes, tuned)
+        return self._decide(votes, task_gate)
 
     def _next_wave(self, votes: Sequence[Vote], *, early_stop: bool) -> int:
-        """Returns how many judges to ask next: the fewest that could settle it, 0 once it is settled."""
+        """Returns how many judges to ask next: the fewest that can settle the decision, or 0 if it is settled."""
         left = len(self.judges) - len(votes)
         if not early_stop:
             return left
         yes, no = _count(votes)
         for more in range(left):
-            # All yes, all no or all abstaining: nothing in between settles it sooner.
-            agreed = (yes + more, no), (yes, no + more), (yes, no)
-            if any(self._settled(*counts, left - more) for counts in agreed):
+            # The next votes settle the decision soonest if they are all yes, all no or all abstentions.
+            outcomes = (yes + more, no), (yes, no + more), (yes, no)
+            if any(self._is_settled(*counts, left - more) for counts in outcomes):
                 return more
         return left
 
-    def _settled(self, yes: int, no: int, left: int) -> bool:
-        kept_for_sure = yes > no + left and yes + no >= self.quorum
-        rejected_for_sure = no >= yes + left or yes + no + left < self.quorum
-        return kept_for_sure or rejected_for_sure
+    def _is_settled(self, yes: int, no: int, left: int) -> bool:
+        certainly_kept = yes > no + left and yes + no >= self.quorum
+        certainly_rejected = no >= yes + left or yes + no + left < self.quorum
+        return certainly_kept or certainly_rejected
 
     async def _vote(self, judge: Judge, request: JudgeRequest, config: RunnableConfig | None) -> Vote:
         try:
-            async with self._bound(), asyncio.timeout(self.timeout_seconds):
+            async with self._limit(), asyncio.timeout(self.timeout_seconds):
                 vote = await judge.ainvoke(request, config)
             return vote.model_copy(update={"judge": judge.get_name()})
         except Exception as error:  # noqa: BLE001 (a failing judge must neither decide nor stop the others)
             return failed_vote(judge.get_name(), error)
 
-    def _decide(self, votes: Sequence[Vote], tuned: TaskGate | None) -> GateDecision:
+    def _decide(self, votes: Sequence[Vote], task_gate: TaskGate | None) -> GateDecision:
         yes, no = _count(votes)
         valid = yes + no
-        unasked = len(self.judges) - len(votes)
-        kept = valid >= self.quorum and (yes > no if tuned is None else tuned.keeps(votes))
-        thin = None
-        if tuned is not None and tuned.keeps_all is not None:
-            kept, thin = tuned.keeps_all, False
+        skipped = len(self.judges) - len(votes)
+        kept = valid >= self.quorum and (yes > no if task_gate is None else task_gate.keeps(votes))
+        one_vote_decides = None
+        if task_gate is not None and task_gate.keeps_all is not None:
+            kept, one_vote_decides = task_gate.keeps_all, False
             reason = f"tuned gate: {'every caption is' if kept else 'no caption is'} kept for this task"
         elif votes and all(vote.failure is not None for vote in votes):
             reason = f"no judge could run: {describe_failures(votes)}"
-        elif valid + unasked < self.quorum:
+        elif valid + skipped < self.quorum:
             reason = f"{valid} valid votes of {len(votes)}, {self.quorum} needed"
         else:
             reason = f"{yes} yes, {no} no"
-            if tuned is not None:
-                thin = tuned.is_thin(votes)
-                reason += f"; tuned gate: {tuned.probability(votes):.3f}, {tuned.threshold:.3f} needed"
+            if task_gate is not None:
+                one_vote_decides = task_gate.is_close(votes)
+                reason += f"; tuned gate: {task_gate.probability(votes):.3f}, {task_gate.threshold:.3f} needed"
         return GateDecision(
             kept=kept,
             votes=tuple(votes),
             margin=(yes - no) / valid if valid else 0.0,
             abstentions=len(votes) - valid,
-            unasked=unasked,
+            skipped_judges=skipped,
             reason=reason,
-            turned_by_one=thin,
+            one_vote_decides=one_vote_decides,
         )
 
 
 def _count(votes: Sequence[Vote]) -> tuple[int, int]:
+    """Returns the numbers of yes and of no votes."""
     return sum(vote.verdict == "yes" for vote in votes), sum(vote.verdict == "no" for vote in votes)

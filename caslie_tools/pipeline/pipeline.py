@@ -1,11 +1,11 @@
-"""Product sight: the steps of the main job, wired to a store and models, knowing nothing of any graph.
+"""The steps that answer a request, over a store and the models of all roles. They do not depend on LangGraph.
 
-understand → recall → per image: find or make a caption → gate → fuse and predict → remember. The state machine in
-``graphs/`` and the tools are thin wrappers around this.
+validate → retrieve → for each image: caption → gate → predict → save the captions. The state machine in ``graphs/`` and
+the tools only call these steps.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from pydantic import Field, JsonValue
@@ -30,50 +30,58 @@ MAX_QUESTION_CHARACTERS = 4000
 
 
 class Request(FrozenModel):
-    """What is asked: an open question, or one instance of a task."""
+    """An open question, or one instance of a task."""
 
     task: str = PRODUCT_QA.name
     question: str = ""
     """A question about products of the store, for a task that builds its instances from questions."""
     record: dict[str, JsonValue] | list[JsonValue] | None = None
-    """The instance in the dataset's own form, or only its input. It takes the place of a question."""
+    """The instance in the form of the dataset, or only its input. It takes the place of a question."""
     images: tuple[ImageRef | None, ...] = ()
-    """The instance's images in order, or pictures the shopper brought along with a question."""
+    """The images of the instance in order, or the shopper's own images for a question."""
     products: tuple[str, ...] = ()
-    """Ids of the products a question is about; none: the store is searched."""
+    """Ids of the products that a question is about. If empty, the store is searched."""
     where: str | dict[str, JsonValue] | None = None
-    """Filter on the products that are searched."""
+    """Filter for the search in the store."""
     max_products: int | None = Field(default=None, ge=1, le=50)
-    """How many products are looked at; by default what the settings say."""
+    """Number of products that are retrieved. By default the setting ``products_per_question``."""
 
 
 class ImageResult(FrozenModel):
-    """What became of one image."""
+    """The caption of one image and the jury's decision about it."""
 
     index: int
-    """Position among the instance's images."""
+    """Position among the images of the instance."""
     image: PlacedImage
     caption: Caption | None = None
     decision: GateDecision | None = None
     error: str = ""
-    """Why there is no caption, where something went wrong."""
+    """Why captioning failed. Empty if it did not fail."""
 
     @property
     def kept(self) -> bool:
-        """Whether the caption is fused."""
+        """Whether the caption is fused into the predictor's input."""
         return self.caption is not None and self.decision is not None and self.decision.kept
 
 
 class Pipeline:
-    """A store, a jury and models, ready to look at products.
+    """The steps that answer a request.
 
     Args:
         store: The caption store.
-        models: One model per role.
-        settings: Limits and thresholds; by default the environment's.
+        models: The models of all roles.
+        settings: Limits and thresholds. By default they are read from the environment.
+
+    Attributes:
+        loader: Loads images.
+        ec3: Captions images.
+        captions: Finds stored captions or makes new ones.
+        cqe: Judges captions.
+        unim3: Predicts answers.
 
     Raises:
-        SettingsError: If the settings' tuned gate cannot be read, or belongs to another jury.
+        InputError: If the quorum is larger than the jury.
+        SettingsError: If the tuned gate of the settings cannot be read or belongs to another jury.
     """
 
     def __init__(self, store: CaptionStore, models: Models, settings: Settings | None = None) -> None:
@@ -95,10 +103,14 @@ class Pipeline:
         self._reuse_threshold = None if settings.reuse_threshold == 1 else settings.reuse_threshold
 
     def validate(self, request: Request) -> Instance | None:
-        """Checks a request; returns its instance, or ``None`` for a question whose products are yet to be found.
+        """Validates a request.
+
+        Returns:
+            The instance of the request, or ``None`` for a question: :meth:`retrieve` builds its instance.
 
         Raises:
-            InputError: If there is nothing to answer, or the instance does not fit its task.
+            InputError: If the question is empty or too long, the instance does not fit its task, or a path is not
+                allowed.
         """
         task = get_task(request.task)
         if request.record is not None:
@@ -112,48 +124,54 @@ class Pipeline:
         if not question:
             raise InputError("the question is empty; ask something about a product")
         if len(question) > MAX_QUESTION_CHARACTERS:
-            raise InputError(f"the question has {len(question)} characters; {MAX_QUESTION_CHARACTERS} is the most")
+            raise InputError(
+                f"the question has {len(question)} characters; shorten it to at most {MAX_QUESTION_CHARACTERS}"
+            )
         return None
 
     def _check_paths(self, refs: Iterable[ImageRef | None]) -> None:
         if not self.settings.allow_local_paths and any(ref is not None and ref.path is not None for ref in refs):
-            raise InputError("pictures cannot be named by path here (CASLIE_ALLOW_LOCAL_PATHS); send a URL or bytes")
+            raise InputError(
+                "paths of images are not allowed here; send a URL or bytes, or set CASLIE_ALLOW_LOCAL_PATHS=true"
+            )
 
     async def retrieve(self, request: Request) -> Instance:
-        """Finds the products a question is about, and puts the question to them.
+        """Retrieves the products that a question is about and builds the instance.
 
         Raises:
             InputError: If the task does not build its instances from questions.
             UnknownProductError: If a product is not in the store.
-            ImageError: If a picture the shopper brought cannot be read.
-            FilterError: If the filter cannot be understood.
+            ImageError: If one of the shopper's images cannot be read.
+            FilterError: If the filter cannot be parsed.
         """
         task = get_task(request.task)
         from_question = _question_form(task)
-        pictures = [ref for ref in request.images if ref is not None]
-        shown = [await self.loader.load(ref) for ref in pictures]
+        refs = [ref for ref in request.images if ref is not None]
+        shopper_images = [await self.loader.load(ref) for ref in refs]
         if request.products:
             products = await asyncio.to_thread(self.store.get_products, request.products)
         else:
             hits = await asyncio.to_thread(
                 self.store.search_products,
                 request.question,
-                picture=shown[0] if shown and self.store.has_pictures else None,
+                picture=shopper_images[0] if shopper_images and self.store.has_pictures else None,
                 k=request.max_products or self.settings.products_per_question,
                 where=request.where,
             )
             products = [hit.product for hit in hits]
-        instance = from_question(request.question.strip(), products, pictures)
-        known = {product.id: await asyncio.to_thread(self.store.images_of, product.id) for product in products}
-        seen: dict[str, int] = {}
-        images = []
-        for image in instance.images:
-            sha256 = None
-            if image.product is not None:
-                position = seen[image.product] = seen.get(image.product, -1) + 1
-                sha256 = known[image.product][position] if position < len(known[image.product]) else None
-            images.append(image.model_copy(update={"sha256": sha256}))
-        return task.check(instance.model_copy(update={"images": tuple(images)}))
+        instance = from_question(request.question.strip(), products, refs)
+        return task.check(instance.model_copy(update={"images": await self._with_hashes(instance.images)}))
+
+    async def _with_hashes(self, images: Iterable[PlacedImage]) -> tuple[PlacedImage, ...]:
+        """Adds the hashes of the products' images, which the store holds in the order of each product's images."""
+        hashes: dict[str, Iterator[str | None]] = {}
+        hashed = []
+        for image in images:
+            if image.product is not None and image.product not in hashes:
+                hashes[image.product] = iter(await asyncio.to_thread(self.store.images_of, image.product))
+            sha256 = None if image.product is None else next(hashes[image.product], None)
+            hashed.append(image.model_copy(update={"sha256": sha256}))
+        return tuple(hashed)
 
     async def caption(self, image: PlacedImage, context: QueryContext) -> Caption | None:
         """Returns a stored caption for the context or a similar one, else makes a caption (EC3).
@@ -175,24 +193,25 @@ class Pipeline:
         context: QueryContext,
         *,
         image: ImageRef | None = None,
-        whole_jury: bool = False,
-        earlier: Sequence[Vote] = (),
+        ask_all: bool = False,
+        previous_votes: Sequence[Vote] = (),
     ) -> GateDecision:
-        """Lets the jury (CQE) vote on a caption, for this context, not the one it was made for.
+        """Lets the jury (CQE) vote on a caption.
 
         Args:
             caption: The caption.
-            context: What it is for now.
-            image: The image, for judges that look at it.
-            whole_jury: Ask every judge even if the verdict is settled, to see how thin it is.
-            earlier: Votes of the first judges on this caption and context, who are not asked again.
+            context: What the caption is used for now. It may have been made for another context.
+            image: The image, for judges that compare the caption with it.
+            ask_all: Ask all judges, even if the decision is settled. Without all votes, nobody can tell whether the
+                decision is close.
+            previous_votes: Votes of the first judges on the same caption and context. These judges are not asked again.
         """
-        shown = None if image is None else LazyImage(image, self.loader)
-        request = JudgeRequest(context=context, caption=caption.text, evidence=caption.evidence, image=shown)
-        return await self.cqe.ainvoke(request, whole_jury=whole_jury, earlier=earlier)
+        lazy = None if image is None else LazyImage(image, self.loader)
+        request = JudgeRequest(context=context, caption=caption.text, evidence=caption.evidence, image=lazy)
+        return await self.cqe.ainvoke(request, ask_all=ask_all, previous_votes=previous_votes)
 
     async def predict(self, instance: Instance, image_results: Sequence[ImageResult]) -> Prediction:
-        """Fuses the kept captions and answers (uniM3).
+        """Fuses the kept captions into the instance and predicts the answer (uniM3).
 
         Raises:
             ModelError: If the predictor failed.
@@ -203,19 +222,19 @@ class Pipeline:
         return await self.unim3.ainvoke(fused)
 
     async def save_captions(self, image_results: Sequence[ImageResult]) -> int:
-        """Stores the captions that were made; returns how many.
+        """Stores the new captions and returns their number.
 
         Raises:
             StoreError: If the store cannot be written.
         """
-        made = {
+        new = {
             result.caption.key: result.caption
             for result in image_results
             if result.caption and result.caption.source == "generated"
         }
-        if made:
-            await asyncio.to_thread(self.store.put_captions, list(made.values()))
-        return len(made)
+        if new:
+            await asyncio.to_thread(self.store.put_captions, list(new.values()))
+        return len(new)
 
 
 def _question_form(task: Task) -> QuestionForm:

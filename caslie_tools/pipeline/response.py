@@ -1,4 +1,4 @@
-"""The answer to one request, with everything that led to it."""
+"""The response to one request: the answer and the results of all steps."""
 
 from typing import Any
 
@@ -9,37 +9,37 @@ from caslie_tools.tasks.product_qa import catalogue_products
 
 
 class Timing(FrozenModel):
-    """How long one step took."""
+    """The duration of one step."""
 
     step: str
     milliseconds: float
     item: str = ""
-    """Which image, for steps that run once per image."""
+    """The image, for a step that runs once per image."""
 
 
 class Response(FrozenModel):
-    """An answer with everything that led to it."""
+    """The answer to one request and the results of all steps."""
 
     prediction: Prediction
     instance: Instance
     image_results: tuple[ImageResult, ...] = ()
-    """What became of every image, in the instance's order."""
+    """The result for each image, in the order of the instance's images."""
     warnings: tuple[str, ...] = ()
     timings: tuple[Timing, ...] = ()
     total_milliseconds: float = 0.0
 
     @property
     def answer(self) -> str:
-        """The answer in words, or the label."""
+        """The label, or the text of the answer to an open question."""
         return self.prediction.text if self.prediction.label is None else self.prediction.label
 
     @property
     def products(self) -> tuple[Product, ...]:
-        """The products that were looked at, by id and text, for an open question."""
+        """The products of an open question, with id and title."""
         return catalogue_products(self.instance)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns what programs need of it, as plain JSON values; times in milliseconds, summed over images."""
+        """Returns the response as plain JSON values. Times are in milliseconds, summed over the images."""
         timings: dict[str, float] = {}
         for timing in self.timings:
             timings[timing.step] = round(timings.get(timing.step, 0.0) + timing.milliseconds, 3)
@@ -70,6 +70,6 @@ def _caption(result: ImageResult) -> dict[str, Any]:
         "kept": result.kept,
         "margin": decision.margin if decision else None,
         "votes": [vote.model_dump(mode="json") for vote in decision.votes] if decision else [],
-        "unasked": decision.unasked if decision else 0,
+        "skipped_judges": decision.skipped_judges if decision else 0,
         "error": result.error or None,
     }

@@ -1,4 +1,4 @@
-"""uniM3, the modality-unified predictor: text in, the task's answer out (paper, section uniM3)."""
+"""uniM3, the modality-unified predictor: answers a task from text only (paper, section uniM3)."""
 
 import asyncio
 import json
@@ -16,22 +16,22 @@ from caslie_tools.tasks import FusedInstance, Task, get_task
 class UniM3(AsyncRunnable[FusedInstance, Prediction]):
     """Answers a fused instance and checks the answer against the task.
 
-    An answer that is none of the task's stays as it is in ``Prediction.text``, with ``label`` ``None``: it is a wrong
-    answer to be counted, not one to be dropped.
+    An answer outside the task's closed set is kept in ``Prediction.text``, and ``label`` is ``None``: it counts as a
+    wrong answer and is not dropped.
 
     Args:
         predictor: The model.
-        max_concurrency: Calls under way at once.
-        timeout_seconds: Time for one answer.
+        max_concurrency: Number of calls at the same time.
+        timeout_seconds: Time limit for one answer.
 
     Raises:
-        ModelError: If the predictor failed or ran out of time.
+        ModelError: If the predictor failed or exceeded its time limit.
     """
 
     def __init__(self, predictor: Predictor, *, max_concurrency: int = 8, timeout_seconds: float = 60.0) -> None:
         self.predictor = predictor
         self.timeout_seconds = timeout_seconds
-        self._bound = ConcurrencyLimit(max_concurrency)
+        self._limit = ConcurrencyLimit(max_concurrency)
 
     async def ainvoke(
         self,
@@ -42,14 +42,16 @@ class UniM3(AsyncRunnable[FusedInstance, Prediction]):
         """Answers one instance."""
         task = get_task(input.task)
         try:
-            async with self._bound(), asyncio.timeout(self.timeout_seconds):
+            async with self._limit(), asyncio.timeout(self.timeout_seconds):
                 answer = await self.predictor.ainvoke(input, config)
             return _prediction(task, input, answer)
         except CaslieError:
             raise
         except Exception as error:
             name = self.predictor.get_name()
-            raise ModelError(f"the predictor {name} failed ({type(error).__name__}); check its endpoint") from error
+            raise ModelError(
+                f"the predictor {name} failed ({type(error).__name__}); check its endpoint and settings"
+            ) from error
 
 
 def _prediction(task: Task, instance: FusedInstance, answer: Answer) -> Prediction:
@@ -57,7 +59,7 @@ def _prediction(task: Task, instance: FusedInstance, answer: Answer) -> Predicti
     probabilities = answer.probabilities
     if probabilities is not None:
         probabilities = {label: probabilities.get(label, 0.0) for label in labels}
-    # Only an open question can be unanswerable: a closed one has its label or is invalid.
+    # Only an open question can be unanswerable: the answer to any other task is a label, or it is invalid.
     answerable = None if labels else answer.answerable
     if answerable is None and not labels:
         answerable = bool(answer.text.strip())

@@ -194,7 +194,7 @@ async def test_rows_that_are_no_products_come_first_in_the_report(shop: Shop, pi
     assert report.products == 4
     assert [failure.item for failure in report.failed] == ["e", "a", "f: gone.png"]
     assert "line 5: price" in report.failed[0].reason
-    assert "in use already" in report.failed[1].reason
+    assert "already used by an earlier row" in report.failed[1].reason
 
 
 async def test_a_catalogue_that_cannot_be_read_is_an_error(tmp_path: Path, pipeline: Pipeline) -> None:

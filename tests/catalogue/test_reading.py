@@ -69,8 +69,8 @@ class TestCsv:
     @pytest.mark.parametrize(
         ("row", "item", "reason"),
         [
-            (b"m1,Mug", "line 3", "2 cells where the header has 3"),
-            (b"m1,Mug,1,2", "line 3", "4 cells where the header has 3"),
+            (b"m1,Mug", "line 3", "2 cells, but the header has 3"),
+            (b"m1,Mug,1,2", "line 3", "4 cells, but the header has 3"),
             (b"m1,Mug,cheap", "m1", "line 3: price: Input should be a valid number"),
             (b"m1,Mug,-1", "m1", "line 3: price: Input should be greater than or equal to 0"),
             (b"m1,Mug,inf", "m1", "line 3: price: Input should be a finite number"),
@@ -78,7 +78,7 @@ class TestCsv:
             (b"  ,Mug,1", "line 3", "line 3: id: String should have at least 1 character"),
             (b"m1,M\xfcg,1", "m1", "line 3: not UTF-8 text"),
             (b"m\xfc,Mug,1", "m?", "line 3: not UTF-8 text"),
-            (b"m0,Mug,1", "m0", "line 3: the id is in use already; the first row stands"),
+            (b"m0,Mug,1", "m0", "line 3: the id is already used by an earlier row"),
             (b"m1," + b"x" * 1_000_001 + b",1", "line 3", "not a CSV row: field larger than field limit"),
         ],
         ids=lambda value: str(value)[:20],
@@ -129,7 +129,7 @@ class TestJsonLines:
             ('{"title": "Mug"}', "line 2", "line 2: id:"),
             ('{"id": "m1", "price": NaN}', "m1", "line 2: price:"),
             ('{"id": "m1", "weight": Infinity}', "m1", "line 2: attributes weight"),
-            ('{"id": "m1", "size": {"w": 1}}', "m1", "line 2: the attribute 'size' is neither"),
+            ('{"id": "m1", "size": {"w": 1}}', "m1", "line 2: the attribute 'size' must be a text"),
             ('{"id": "m1", "title": "\\ud800"}', "m1", "line 2: not UTF-8 text"),
             ('{"id": "m1", "image": "ftp:// x|https:"}', "m1", "line 2: "),
         ],
@@ -144,7 +144,7 @@ class TestJsonLines:
 
 @pytest.mark.parametrize("name", ["catalogue.xlsx", "catalogue", "catalogue.json"])
 def test_another_kind_of_file_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(CatalogueError, match=r"a catalogue is a \.csv or \.jsonl file"):
+    with pytest.raises(CatalogueError, match=r"a catalogue must be a \.csv, \.jsonl or \.ndjson file"):
         list(read_catalogue(tmp_path / name))
 
 

@@ -27,16 +27,16 @@ INVALID_INPUT = {
     "an unknown progress display": (("index", "x.csv", "--progress", "loud"), "see caslie index --help"),
     "an empty question": (("ask", ""), "the question is empty; ask something"),
     "a blank question": (("ask", " \n"), "the question is empty; ask something"),
-    "a question that is too long": (("ask", "x" * 5000), "4000 is the most"),
+    "a question that is too long": (("ask", "x" * 5000), "shorten it to at most 4000"),
     "an unknown product": (("ask", "Is it red?", "--product", "none"), "there is no product 'none' in the store"),
     "captions of an unknown product": (("captions", "--product", "none"), "there is no product 'none' in the store"),
-    "a search without text and image": (("search",), "search for words, a picture or both"),
+    "a search without text and image": (("search",), "there is nothing to search for; give a text"),
     "an incomplete filter": (("search", "x", "--where", "price <"), "the filter 'price <'"),
     "SQL in a filter": (("ask", "x", "--where", "1; DROP TABLE products"), "the filter"),
     "a missing catalogue": (("index", "none.csv"), "none.csv: cannot be read: No such file"),
-    "a catalogue with another file type": (("index", "store"), "a catalogue is a .csv or .jsonl file"),
-    "a catalogue without ids": (("index", "no-ids.csv"), "id is not among them"),
-    "a catalogue with a column twice": (("index", "twice.csv"), "names the column 'image' twice"),
+    "a catalogue with another file type": (("index", "store"), "a catalogue must be a .csv, .jsonl or .ndjson file"),
+    "a catalogue without ids": (("index", "no-ids.csv"), "id is missing"),
+    "a catalogue with a column twice": (("index", "twice.csv"), "contains the column 'image' twice"),
     "an unknown task": (("predict", "xx", INSTANCE), "there is no task 'xx'; choose one of: answerability"),
     "a missing instance": (("predict", "cc", "none.json"), "none.json: cannot be read: No such file"),
     "an instance that is a folder": (("predict", "cc", "store"), "store: cannot be read: Is a directory"),
@@ -44,7 +44,7 @@ INVALID_INPUT = {
     "an instance that is not text": (("predict", "cc", "picture.png"), "picture.png: not JSON"),
     "an instance with too many levels": (("predict", "cc", "deep.json"), "deep.json: not JSON"),
     "an instance that is null": (("predict", "cc", "null.json"), "an instance"),
-    "an instance that is a number": (("predict", "cc", "number.json"), "cannot be understood"),
+    "an instance that is a number": (("predict", "cc", "number.json"), "the request is invalid: record: "),
     "an instance of another task": (("predict", "prp", INSTANCE), "product 1"),
     "an instance without options": (("predict", "cc", "no-options.json"), "options"),
 }
@@ -205,7 +205,7 @@ class TestStore:
             assert caslie("search", "mug").code == 0
             answered = caslie("ask", "Which colour is the mug?", "--product", "mug", "--json")
             assert answered.code == 0
-            assert "not remembered" in answered.document["warnings"][0]
+            assert "not stored" in answered.document["warnings"][0]
         assert caslie("index", shop, "--json").document["captions_made"] == 1
 
 

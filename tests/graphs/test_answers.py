@@ -64,7 +64,7 @@ class TestOpenQuestions:
     async def test_a_filter_that_nothing_passes_is_said(self, store: CaptionStore) -> None:
         graph = build_graph(pipeline_with(store))
         state = await graph.ainvoke({"question": "Which jacket?", "where": "price<1"})
-        assert state["warnings"] == ["no product of the store matches; index a catalogue or widen the filter"]
+        assert state["warnings"] == ["no product in the store matches; index a catalogue or widen the filter"]
         assert state["prediction"].answerable is False
 
     async def test_a_shopper_s_own_picture_finds_the_product_and_is_looked_at(self, store: CaptionStore) -> None:
@@ -102,7 +102,7 @@ class TestOpenQuestions:
         [
             ({}, InputError, "the question is empty"),
             ({"question": " \n"}, InputError, "the question is empty"),
-            ({"question": "x" * 4001}, InputError, "4000 is the most"),
+            ({"question": "x" * 4001}, InputError, "shorten it to at most 4000"),
             ({"question": 7}, InputError, "question: Input should be a valid string"),
             ({"question": "?", "products": ["gone"]}, UnknownProductError, "gone"),
             ({"question": "?", "where": "price <"}, FilterError, "price"),

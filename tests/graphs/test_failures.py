@@ -47,7 +47,7 @@ class TestCaptioners:
         assert state["prediction"].text == "24"
         assert state["prediction"].captions == ()
         *each, last = state["warnings"]
-        assert last == "no image could be captioned; this is answered from text only"
+        assert last == "no image could be captioned; the answer is based on text only"
         assert [warning.partition(":")[0] for warning in each] == ["bottle-1.png", "mug-1.png"]
         assert all("every captioner failed (first: ConnectionError; second: ConnectionError)" in told for told in each)
         assert "hunter2" not in repr(state)
@@ -57,7 +57,7 @@ class TestCaptioners:
         graph = build_graph(pipeline_with(store, captioners=[captioner]), retry=AT_ONCE)
         state = await graph.ainvoke({"question": WHITE, "products": ["lamp"]})
         assert captioner.calls == 1
-        assert state["warnings"][-1] == "no image could be captioned; this is answered from text only"
+        assert state["warnings"][-1] == "no image could be captioned; the answer is based on text only"
 
     async def test_one_that_comes_back_is_not_a_failure(self, store: CaptionStore) -> None:
         answers: Iterator[str | Exception] = iter(
@@ -222,7 +222,7 @@ class TestStore:
             writer.close()
         assert "white" in state["prediction"].text
         (warning,) = state["warnings"]
-        assert warning.startswith("the new captions were not remembered: ")
+        assert warning.startswith("the new captions were not stored: ")
         assert "in use by another writer" in warning
         assert impatient.captions() == []
 

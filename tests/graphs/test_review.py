@@ -111,7 +111,7 @@ async def test_a_vote_that_would_be_stopped_early_is_asked_to_its_end(store: Cap
     graph = build_graph(pipeline_with(store, judges=judges), checkpointer=InMemorySaver())
     state = await graph.ainvoke(QUESTION, THREAD)
     assert judges[3].calls == judges[4].calls == 0
-    assert not any(result.decision.thin for result in state["image_results"])
+    assert not any(result.decision.is_close for result in state["image_results"])
     stopped = await graph.ainvoke(QUESTION, THREAD, context=ASK)
     assert len(stopped["__interrupt__"][0].value["captions"]) == 3
     assert [vote["verdict"] for vote in stopped["__interrupt__"][0].value["captions"][0]["votes"]].count("no") == 2

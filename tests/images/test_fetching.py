@@ -90,10 +90,10 @@ async def test_the_error_states_whether_it_is_transient(status: int, transient: 
     async with serving({"/missing.jpg": http(status)}) as server:
         with pytest.raises(ImageFetchError) as caught:
             await get(server.url("/missing.jpg"))
-    assert caught.value.passing is transient
+    assert caught.value.transient is transient
     with pytest.raises(ImageFetchError) as caught:  # the server has stopped
         await get(server.url("/missing.jpg"))
-    assert caught.value.passing is True
+    assert caught.value.transient is True
 
 
 async def test_a_slow_body_is_refused_at_the_deadline_of_the_whole_fetch() -> None:

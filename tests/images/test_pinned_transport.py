@@ -106,7 +106,7 @@ async def test_an_unreachable_name_server_is_a_transient_error(error: int, trans
 
     with pytest.raises(ImageFetchError, match="cannot be resolved") as caught:
         await fetch("http://shop.example/", max_bytes=10, timeout_seconds=5, resolve=unknown)
-    assert caught.value.passing is transient
+    assert caught.value.transient is transient
 
 
 async def test_the_certificate_must_match_the_name_and_not_the_address(tmp_path: Path) -> None:

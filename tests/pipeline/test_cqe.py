@@ -58,7 +58,7 @@ class TestVerdict:
         assert decision.kept is kept(verdicts, quorum or (len(verdicts) + 1) // 2)
         assert [vote.verdict for vote in decision.votes] == verdicts
         assert decision.abstentions == verdicts.count("abstain")
-        assert decision.unasked == 0
+        assert decision.skipped_judges == 0
         yes, no = verdicts.count("yes"), verdicts.count("no")
         assert decision.margin == (pytest.approx((yes - no) / (yes + no)) if yes + no else 0)
 
@@ -87,11 +87,11 @@ class TestVerdict:
     def test_the_reason_says_what_decided(self) -> None:
         assert decide(["yes", "no", "yes"]).reason == "2 yes, 1 no"
         missed = decide(["yes", "abstain", "abstain", "abstain", "yes"])
-        assert (missed.reason, missed.abstentions, missed.unasked) == ("1 valid votes of 4, 3 needed", 3, 1)
+        assert (missed.reason, missed.abstentions, missed.skipped_judges) == ("1 valid votes of 4, 3 needed", 3, 1)
 
     @pytest.mark.parametrize("quorum", [0, 4, -1])
     def test_a_quorum_that_no_jury_can_meet_is_refused(self, quorum: int) -> None:
-        with pytest.raises(InputError, match="1 to 3, the size of the jury"):
+        with pytest.raises(InputError, match="between 1 and 3, the size of the jury"):
             CQE(jury("yes", "yes", "yes"), quorum=quorum)
 
     def test_an_empty_jury_is_refused(self) -> None:
@@ -109,7 +109,7 @@ class TestEarlyStop:
         quorum = quorum or (len(verdicts) + 1) // 2
         assert decision.kept is kept(verdicts, quorum)
         assert len(decision.votes) == needed(verdicts, quorum)
-        assert decision.unasked == len(verdicts) - len(decision.votes)
+        assert decision.skipped_judges == len(verdicts) - len(decision.votes)
         assert [vote.verdict for vote in decision.votes] == verdicts[: len(decision.votes)]
 
     def test_a_unanimous_jury_of_five_takes_three_calls(self) -> None:
@@ -199,7 +199,7 @@ class TestAbstaining:
         errors = [OSError(), ConnectionError(), TimeoutError(), OSError(), OSError()]
         judges = [FunctionJudge(raising(error), name=f"judge-{number}") for number, error in enumerate(errors, start=1)]
         decision = await CQE(judges).ainvoke(judge_request())
-        assert (decision.kept, decision.margin, decision.abstentions, decision.unasked) == (False, 0, 3, 2)
+        assert (decision.kept, decision.margin, decision.abstentions, decision.skipped_judges) == (False, 0, 3, 2)
         assert decision.jury_failed
         assert decision.reason == "no judge could run: judge-1 (error), judge-2 (unavailable), judge-3 (timeout)"
 

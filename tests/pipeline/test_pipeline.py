@@ -148,9 +148,9 @@ class TestSteps:
         caption = await pipeline.caption(instance.images[0], context_of(instance, 0))
         assert caption is not None
         some = await pipeline.gate(caption, context_of(instance, 0))
-        everybody = await pipeline.gate(caption, context_of(instance, 0), whole_jury=True)
-        assert (some.kept, some.unasked, everybody.kept, everybody.unasked) == (True, 1, True, 0)
-        assert everybody.thin
+        everybody = await pipeline.gate(caption, context_of(instance, 0), ask_all=True)
+        assert (some.kept, some.skipped_judges, everybody.kept, everybody.skipped_judges) == (True, 1, True, 0)
+        assert everybody.is_close
 
     def test_pictures_by_path_can_be_forbidden(self, store: CaptionStore) -> None:
         pipeline = pipeline_with(store, allow_local_paths=False)
@@ -161,7 +161,7 @@ class TestSteps:
             Request(task="sa", record=record, images=(path,)),
             Request(task="sa", record={"input": record, "images": ["/etc/hostname"]}),
         ):
-            with pytest.raises(InputError, match="cannot be named by path here"):
+            with pytest.raises(InputError, match="paths of images are not allowed here"):
                 pipeline.validate(request)
         assert pipeline.validate(Request(question="?", images=(url, ImageRef(data=b"...")))) is None
 

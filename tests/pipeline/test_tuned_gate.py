@@ -76,7 +76,7 @@ class TestDeciding:
         decision = await CQE(judges, gate=TUNED).ainvoke(judge_request())
         assert decision.kept is (sigmoid(total) >= 0.6)
         assert [judge.calls for judge in judges] == [1, 1, 1]  # none is spared: every vote has its weight
-        assert decision.unasked == 0
+        assert decision.skipped_judges == 0
         assert decision.reason.endswith(f"; tuned gate: {sigmoid(total):.3f}, 0.600 needed")
 
     async def test_a_quorum_is_needed_all_the_same(self) -> None:
@@ -90,29 +90,29 @@ class TestDeciding:
         other = dataclasses.replace(request, context=request.context.model_copy(update={"task": "cc"}))
         judges = jury("yes", "yes", "no")
         decision = await CQE(judges, gate=TUNED).ainvoke(other)
-        assert (decision.kept, decision.reason, decision.unasked) == (True, "2 yes, 0 no", 1)
+        assert (decision.kept, decision.reason, decision.skipped_judges) == (True, "2 yes, 0 no", 1)
 
     async def test_it_is_thin_if_one_vote_less_would_have_turned_it(self) -> None:
         # 0.73 without the first judge's 2 is 0.27; with yes from all, none of them alone matters enough.
-        assert (await CQE(jury("yes", "no", "no"), gate=TUNED).ainvoke(judge_request())).thin
+        assert (await CQE(jury("yes", "no", "no"), gate=TUNED).ainvoke(judge_request())).is_close
         sure = [
             FunctionJudge(lambda request: Vote(judge="", verdict="no", probability=0.01), name=name) for name in WEIGHTS
         ]
-        assert not (await CQE(sure, gate=TUNED).ainvoke(judge_request())).thin
+        assert not (await CQE(sure, gate=TUNED).ainvoke(judge_request())).is_close
 
     @pytest.mark.parametrize("keeps_all", [True, False])
     async def test_where_all_or_none_are_kept_nobody_is_asked(self, keeps_all: bool) -> None:
         gate = TunedGate(judges=tuple(WEIGHTS), tasks={"product_qa": TaskGate(keeps_all=keeps_all)})
         judges = jury("yes", "no", "no")
         decision = await CQE(judges, gate=gate).ainvoke(judge_request())
-        assert (decision.kept, decision.votes, decision.unasked, decision.thin) == (keeps_all, (), 3, False)
+        assert (decision.kept, decision.votes, decision.skipped_judges, decision.is_close) == (keeps_all, (), 3, False)
         assert [judge.calls for judge in judges] == [0, 0, 0]
-        whole = await CQE(judges, gate=gate).ainvoke(judge_request(), whole_jury=True)
+        whole = await CQE(judges, gate=gate).ainvoke(judge_request(), ask_all=True)
         assert (whole.kept, len(whole.votes)) == (keeps_all, 3)
 
     def test_another_jury_is_refused_and_another_order_is_not(self) -> None:
         with pytest.raises(
-            SettingsError, match="belongs to the judges judge-1, judge-2, judge-3, and the jury is judge-1"
+            SettingsError, match="tuned for the judges judge-1, judge-2, judge-3, but the jury is judge-1"
         ):
             CQE(jury("yes"), gate=TUNED)
         reversed_jury = jury("yes", "no", "no")[::-1]
@@ -191,7 +191,7 @@ class TestUse:
 
     def test_a_gate_of_another_jury_keeps_it_from_starting(self, tmp_path: Path) -> None:
         TUNED.save(tmp_path / "gate.json")
-        with pytest.raises(SettingsError, match="belongs to the judges judge-1"):
+        with pytest.raises(SettingsError, match="tuned for the judges judge-1"):
             self.threshold(tmp_path, gate=tmp_path / "gate.json")
 
     def test_in_a_profiles_file_it_is_relative_to_the_file(

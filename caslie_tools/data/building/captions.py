@@ -90,5 +90,5 @@ def _verdict(decision: GateDecision, quorum: int) -> bool | None:
     """
     raise_if_judge_unavailable(decision.votes)
     failed = [vote for vote in decision.votes if vote.failure is not None]
-    possible = len(decision.votes) - decision.abstentions + decision.unasked
+    possible = len(decision.votes) - decision.abstentions + decision.skipped_judges
     return None if possible < quorum <= possible + len(failed) else decision.kept

@@ -147,9 +147,9 @@ def test_bytes_that_are_not_utf8_make_one_row_unusable(tmp_path: Path) -> None:
 
 def test_a_log_that_cannot_be_read_at_all_is_refused(tmp_path: Path) -> None:
     (tmp_path / "q.csv").write_text("product,answer\n", encoding="utf-8")
-    with pytest.raises(DataError, match="question is not among them"):
+    with pytest.raises(DataError, match="question is missing"):
         list(read_questions(tmp_path / "q.csv", PRODUCTS))
-    with pytest.raises(DataError, match=r"a log is a \.csv or \.jsonl file"):
+    with pytest.raises(DataError, match=r"a log must be a \.csv, \.jsonl or \.ndjson file"):
         list(read_questions(tmp_path / "q.xlsx", PRODUCTS))
     with pytest.raises(DataError, match="No such file"):
         list(read_questions(tmp_path / "none.csv", PRODUCTS))
