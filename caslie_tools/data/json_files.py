@@ -1,7 +1,7 @@
 """Reads JSON arrays and JSON Lines from untrusted files, one value at a time.
 
-A value may be cut off, nested very deeply or larger than memory. Such a value is skipped. In the worst case, the rest
-of the file cannot be read either.
+A value may be cut off, nested very deeply or larger than memory. It is then reported as unreadable. In the worst case,
+the rest of the file cannot be read either.
 """
 
 import codecs

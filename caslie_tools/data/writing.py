@@ -29,7 +29,7 @@ def write_records(records: Iterable[Record], path: Path) -> int:
     """
     lines = path.suffix.lower() in JSON_LINES_SUFFIXES
     if not lines and path.suffix.lower() != ".json":
-        raise DataError(f"{path}: instruction data is written to a .json or .jsonl file; choose such a name")
+        raise DataError(f"{path}: instruction data is written to a .json or .jsonl file; change the suffix")
     first, between, last = ("", "\n", "\n") if lines else ("[\n", ",\n", "\n]\n")
     written = 0
     try:

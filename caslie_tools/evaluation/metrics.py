@@ -60,7 +60,7 @@ def score_answers(task: Task, answers: Sequence[str | None], gold: Sequence[str]
     if not gold:
         raise InputError(f"{task.name}: there are no answers to score")
     metrics = _sklearn_metrics()
-    # The classes are the labels in `gold`. Other answers must not become classes of their own.
+    # The classes are the labels in `gold`. Other answers must not become additional classes.
     right, labels = [answer.strip() for answer in gold], sorted({answer.strip() for answer in gold})
     answered = [counted_answer(task, answer, true) for answer, true in zip(answers, right, strict=True)]
     accuracy = float(metrics.accuracy_score(right, answered))

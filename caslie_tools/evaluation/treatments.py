@@ -53,7 +53,7 @@ class TreatmentRunner:
         pipeline: Store, models and limits. Every new caption is stored at once, so that a resumed run does not make it
             again.
         treatments: The treatments to run.
-        resolve: Finds the reference to load for an image. By default, images are loaded from where the data says.
+        resolve: Finds the reference to load for an image. Default: the reference in the data.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class TreatmentRunner:
         If a model fails, the outcome has the error and counts as wrong.
 
         Raises:
-            EndpointUnavailableError: If a model cannot be reached. This says nothing about the instance, so there is no
-                outcome.
+            EndpointUnavailableError: If a model cannot be reached. There is no outcome then, because the failure is not
+                caused by the instance.
             MissingExtraError: If an optional dependency of a captioner or the predictor is not installed.
             ModelError: If an optional dependency of a judge is not installed.
             StoreError: If the store cannot be written.

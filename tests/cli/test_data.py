@@ -111,7 +111,7 @@ INVALID_INPUT = {
     "another kind": (("stats", "table.csv"), "instruction data is a .json or .jsonl file"),
     "no array": (("stats", "object.json"), "object.json: not an array of records"),
     "an unknown task": (("stats", "dataset.jsonl", "--task", "x"), "there is no task 'x'"),
-    "a target of another kind": (("convert", "dataset.jsonl", "a.csv"), "a .json or .jsonl file; choose such a name"),
+    "a target of another kind": (("convert", "dataset.jsonl", "a.csv"), "a .json or .jsonl file; change the suffix"),
     "nothing to write": (("convert", "dataset.jsonl", "a.json", "--split", "none"), "there is no record to write"),
     "no folder to fetch to": (("fetch-images", "dataset.jsonl"), "see caslie data fetch-images --help"),
     "a file to fetch to": (("fetch-images", "dataset.jsonl", "--to", "table.csv"), "table.csv: cannot be read"),

@@ -180,42 +180,42 @@ class TestBadArrays:
     def test_a_bad_element_is_reported_and_the_other_elements_are_read(
         self, tmp_path: Path, element: str, reason: str
     ) -> None:
-        came, end = results(read_records(array(tmp_path / "a.json", GOOD, element, GOOD)))
-        assert (came, end) == (["good", reason, "good"], "")
+        found, end = results(read_records(array(tmp_path / "a.json", GOOD, element, GOOD)))
+        assert (found, end) == (["good", reason, "good"], "")
 
     @pytest.mark.parametrize("element", BROKEN.values(), ids=BROKEN)
     def test_the_records_before_invalid_json_are_read(self, tmp_path: Path, element: str) -> None:
         path = tmp_path / "a.json"
         path.write_bytes(f"[{GOOD}, {GOOD}, {element}, {GOOD}]".encode("utf-8", "surrogateescape"))
-        came, end = results(read_records(path))
-        assert came[:2] == ["good", "good"]
-        assert len(came) <= 3
-        assert f"a.json: stops being JSON at record {len(came)}: " in end
+        found, end = results(read_records(path))
+        assert found[:2] == ["good", "good"]
+        assert len(found) <= 3
+        assert f"a.json: stops being JSON at record {len(found)}: " in end
         assert "\n" not in end
 
     def test_the_records_before_the_end_of_a_cut_off_file_are_read(self, tmp_path: Path) -> None:
-        came, end = results(read_records(array(tmp_path / "a.json", GOOD, GOOD, end="")))
-        assert came == ["good", "good"]
+        found, end = results(read_records(array(tmp_path / "a.json", GOOD, GOOD, end="")))
+        assert found == ["good", "good"]
         assert "a.json: stops being JSON at record 2: parse error: premature EOF" in end
 
     def test_an_endless_record_is_not_read_into_memory(self, tmp_path: Path) -> None:
-        came, end = results(read_records(array(tmp_path / "a.json", GOOD, '"' + "x" * (2 * MAX_VALUE_BYTES) + '"')))
-        assert (came, end) == (
+        found, end = results(read_records(array(tmp_path / "a.json", GOOD, '"' + "x" * (2 * MAX_VALUE_BYTES) + '"')))
+        assert (found, end) == (
             ["good"], f"{tmp_path / 'a.json'}: record 1 is longer than {MAX_VALUE_BYTES:,} bytes"
         )  # fmt: skip
 
     @pytest.mark.parametrize("text", ["{}", f'{{"item": [{GOOD}]}}', "5", '"x"', f"{GOOD}\n{GOOD}\n"])
     def test_json_that_is_not_an_array_is_refused(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "a.json").write_text(text)
-        came, end = results(read_records(tmp_path / "a.json"))
-        assert came == []
+        found, end = results(read_records(tmp_path / "a.json"))
+        assert found == []
         assert "a.json: not an array of records; rename it to .jsonl if each line is one record" in end
 
     @pytest.mark.parametrize("text", ["", " ", "x", "\0"])
     def test_a_file_without_json_is_refused(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "a.json").write_text(text)
-        came, end = results(read_records(tmp_path / "a.json"))
-        assert came == []
+        found, end = results(read_records(tmp_path / "a.json"))
+        assert found == []
         assert end
 
 
@@ -300,15 +300,15 @@ class TestHub:
     def test_the_json_file_of_a_dataset_is_read(self, from_hub: FromHub) -> None:
         rows = [raw(), raw(images=["b.png"]), raw(split="train")]
         with hub({"README.md": b"# Data\n", "dataset.json": json.dumps(rows).encode()}) as address:
-            came = from_hub("shop/data", HF_ENDPOINT=address)
-        assert came == ["test", "image 1 is not a URL; use --trust-paths if the data is your own", "train"]
+            found = from_hub("shop/data", HF_ENDPOINT=address)
+        assert found == ["test", "image 1 is not a URL; use --trust-paths if the data is your own", "train"]
 
     def test_a_dataset_without_the_json_file_is_streamed(self, from_hub: FromHub) -> None:
         lines = "".join(json.dumps(row) + "\n" for row in (raw(split=None), raw(output="Z")))
         with hub({"train.jsonl": lines.encode(), "test.jsonl": lines.encode()}) as address:
-            came = from_hub("shop/data", HF_ENDPOINT=address)
+            found = from_hub("shop/data", HF_ENDPOINT=address)
         bad = "category_classification: output 'Z' is not one of A, B"
-        assert came == ["train", bad, "test", bad]
+        assert found == ["train", bad, "test", bad]
 
     def test_the_error_for_a_missing_or_unreachable_dataset_says_what_to_do(self, from_hub: FromHub) -> None:
         with hub({}) as address:

@@ -53,19 +53,19 @@ class TestPredictors:
         return [one.answer for one in treated]
 
     async def test_a_constant_predictor(self, tmp_path: Path, data: Path) -> None:
-        given = await self.answers(tmp_path, data, lambda seen: "A")
+        given = await self.answers(tmp_path, data, lambda instance: "A")
         scored = score_answers(get_task(MPC), given, self.GOLD)
         # A: 3 true positives, 3 false positives: precision 1/2, recall 1. B and C: 0.
         assert (scored.accuracy, scored.macro_f1) == (3 / 6, pytest.approx((2 / 3 + 0 + 0) / 3))
 
     async def test_a_perfect_predictor(self, tmp_path: Path, data: Path) -> None:
-        given = await self.answers(tmp_path, data, lambda seen: self.GOLD[int(seen.input["query"][1])])
+        given = await self.answers(tmp_path, data, lambda instance: self.GOLD[int(instance.input["query"][1])])
         scored = score_answers(get_task(MPC), given, self.GOLD)
         assert (scored.value, scored.accuracy, scored.macro_f1, scored.invalid) == (1, 1, 1, 0)
 
     async def test_a_random_predictor(self, tmp_path: Path, data: Path) -> None:
-        def answer(seen: FusedInstance) -> str:
-            return random.Random(f"7 {seen.input}").choice("ABCD")  # noqa: S311 (no secret)
+        def answer(instance: FusedInstance) -> str:
+            return random.Random(f"7 {instance.input}").choice("ABCD")  # noqa: S311 (no secret)
 
         given = await self.answers(tmp_path, data, answer)
         assert given == ["C", "D", "C", "B", "D", "B"]  # the same draw every time
@@ -74,7 +74,7 @@ class TestPredictors:
         assert (scored.accuracy, scored.macro_f1) == (1 / 6, pytest.approx((0 + 2 / 4 + 0) / 3))
 
     async def test_a_predictor_that_answers_no_label(self, tmp_path: Path, data: Path) -> None:
-        given = await self.answers(tmp_path, data, lambda seen: "I would rather not say")
+        given = await self.answers(tmp_path, data, lambda instance: "I would rather not say")
         assert given == [None] * 6
         assert score_answers(get_task(MPC), given, self.GOLD).accuracy == 0
 
@@ -215,7 +215,7 @@ async def test_a_run_with_other_data_models_or_settings_is_refused(
     with pytest.raises(InputError, match=f"with other data, models or settings .*{difference}.*choose another folder"):
         await run(tmp_path, data, options=change)
     with pytest.raises(InputError, match="predictor light-predictor, now predictor"):
-        await run(tmp_path, data, predictor=predicting(lambda seen: "A"))
+        await run(tmp_path, data, predictor=predicting(lambda instance: "A"))
     with pytest.raises(InputError, match=r"\(settings\.wire_format corrected, now paper; settings\.quorum 3, now 1\)"):
         await run(tmp_path, data, wire_format="paper", quorum=1)
     write_data(tmp_path, [*many(3), relevance("q", "t", "A")])
@@ -296,18 +296,18 @@ async def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
 
 async def test_a_lone_surrogate_is_replaced(tmp_path: Path) -> None:
     data = write_data(tmp_path, [relevance("q", "t", "A")])
-    await run(tmp_path, data, predictor=predicting(lambda seen: Answer(text="A: half \ud800")))
+    await run(tmp_path, data, predictor=predicting(lambda instance: Answer(text="A: half \ud800")))
     (outcome,) = read_outcomes(tmp_path / "run")
     assert outcome.treatments["none"].text == "A: half ?"
-    assert (await run(tmp_path, data, predictor=predicting(lambda seen: "A"))).resumed == 1
+    assert (await run(tmp_path, data, predictor=predicting(lambda instance: "A"))).resumed == 1
 
 
 # Failures
 
 
 async def test_a_failing_instance_is_wrong_and_the_others_are_evaluated(tmp_path: Path) -> None:
-    def answer(seen: FusedInstance) -> str:
-        if seen.input["query"] == "q1":  # type: ignore[call-overload]
+    def answer(instance: FusedInstance) -> str:
+        if instance.input["query"] == "q1":  # type: ignore[call-overload]
             raise ValueError
         return "A"
 
@@ -344,8 +344,8 @@ async def test_an_unreachable_endpoint_stops_the_run_which_can_be_resumed(tmp_pa
 async def test_instances_with_an_unreachable_model_are_tried_again(tmp_path: Path) -> None:
     down = True
 
-    def answer(seen: FusedInstance) -> str:
-        if down and seen.input["query"] in ("q1", "q3"):  # type: ignore[call-overload]
+    def answer(instance: FusedInstance) -> str:
+        if down and instance.input["query"] in ("q1", "q3"):  # type: ignore[call-overload]
             raise ConnectionError
         return "A"
 

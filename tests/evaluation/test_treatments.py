@@ -28,7 +28,7 @@ async def run(folder: Path, record: dict[str, Any], treatments: Any = TREATMENTS
 
 def texts(predictor: FunctionPredictor) -> list[str | None]:
     """The captions in each instance that the predictor received."""
-    return [seen.input.get(KEY) for seen in predictor.requests if isinstance(seen.input, dict)]  # type: ignore[misc]
+    return [instance.input.get(KEY) for instance in predictor.requests if isinstance(instance.input, dict)]  # type: ignore[misc]
 
 
 async def test_every_treatment_fuses_its_captions(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ async def test_every_treatment_fuses_its_captions(tmp_path: Path) -> None:
         "given": "A mug, as given.",
     }
     for treatment, text in fused.items():
-        predictor = predicting(lambda seen: "A")
+        predictor = predicting(lambda instance: "A")
         outcome = await run(tmp_path, MUG, [treatment], predictor=predictor)
         assert texts(predictor) == [text]
         (treated,) = outcome.treatments.values()
@@ -51,7 +51,7 @@ async def test_every_treatment_fuses_its_captions(tmp_path: Path) -> None:
 async def test_gated_fuses_the_captions_of_every_if_the_jury_keeps_them(
     tmp_path: Path, verdicts: Any, kept: bool
 ) -> None:
-    predictor = predicting(lambda seen: "A")
+    predictor = predicting(lambda instance: "A")
     outcome = await run(tmp_path, MUG, ["gated"], predictor=predictor, judges=jury(*verdicts))
     assert texts(predictor) == [EVERY if kept else None]
     gated = outcome.treatments["gated"]
@@ -95,7 +95,7 @@ async def test_the_whole_jury_votes_but_only_votes_until_the_early_stop_are_cost
 
 
 async def test_equal_inputs_are_answered_once_and_cost_each_treatment_the_same(tmp_path: Path) -> None:
-    captioner, predictor = light_captioner(), predicting(lambda seen: "A")
+    captioner, predictor = light_captioner(), predicting(lambda instance: "A")
     models = {"captioner": captioner, "predictor": predictor}
     outcome = await run(tmp_path, MUG, ["none", "every", "gated"], judges=jury("yes", "yes", "yes"), **models)
     assert sorted(texts(predictor), key=str) == [EVERY, None]
@@ -110,14 +110,14 @@ async def test_equal_inputs_are_answered_once_and_cost_each_treatment_the_same(t
 
 
 async def test_each_image_gets_its_own_caption(tmp_path: Path) -> None:
-    predictor = predicting(lambda seen: "C")
+    predictor = predicting(lambda instance: "C")
     titles = {"product 1": "Stoneware mug", "product 2": "Desk lamp"}
     relation = raw("product_relation_prediction", titles, "C", "mug-1.png", "lamp-1.png")
     outcome = await run(tmp_path, relation, ["every"], predictor=predictor)
-    (seen,) = predictor.requests
-    assert isinstance(seen.input, dict)
-    assert "Colour: red" in str(seen.input["product 1 information extracted from image"])
-    assert "Colour: white" in str(seen.input["product 2 information extracted from image"])
+    (instance,) = predictor.requests
+    assert isinstance(instance.input, dict)
+    assert "Colour: red" in str(instance.input["product 1 information extracted from image"])
+    assert "Colour: white" in str(instance.input["product 2 information extracted from image"])
     assert outcome.treatments["every"].cost.captioner_calls == 2
 
 
@@ -142,8 +142,8 @@ async def test_a_caption_is_reused_only_in_its_exact_context(tmp_path: Path) -> 
 
 
 async def test_missing_images_have_no_caption_and_a_reason(tmp_path: Path) -> None:
-    for image, reason in ((None, "no image"), ("gone.png", "does not exist")):
-        predictor = predicting(lambda seen: "A")
+    for image, reason in ((None, "no image"), ("missing.png", "does not exist")):
+        predictor = predicting(lambda instance: "A")
         outcome = await run(tmp_path, relevance("q", "t", "A", image), ["every", "gated", "plain"], predictor=predictor)
         assert texts(predictor) == [None]
         for treated in outcome.treatments.values():
@@ -153,17 +153,17 @@ async def test_missing_images_have_no_caption_and_a_reason(tmp_path: Path) -> No
 
 async def test_fetched_images_are_used(tmp_path: Path) -> None:
     read = record_of(tmp_path, relevance("red mug", "Mug", "A", "https://shop.test/mug.png"))
-    gone = record_of(tmp_path, relevance("red mug", "Mug", "A", "https://shop.test/gone.png"))
+    missing = record_of(tmp_path, relevance("red mug", "Mug", "A", "https://shop.test/missing.png"))
     fetched = {"https://shop.test/mug.png": ImageRef(path=tmp_path / "mug-1.png")}
     with opened(tmp_path) as caslie:
         runner = TreatmentRunner(caslie.pipeline, ["every", "gated"], lambda ref: fetched.get(ref.url or ""))
         assert (await runner.run(read)).treatments["every"].captions[0].text.startswith(RED_MUG)
-        assert (await runner.run(gone)).treatments["gated"].captions[0].error == "there is no image"
+        assert (await runner.run(missing)).treatments["gated"].captions[0].error == "there is no image"
 
 
 async def test_with_a_failing_captioner_the_text_is_answered_without_captions(tmp_path: Path) -> None:
     down = FunctionCaptioner(raising(ModelError("out of memory")))
-    outcome = await run(tmp_path, MUG, ["every"], captioner=down, predictor=predicting(lambda seen: "A"))
+    outcome = await run(tmp_path, MUG, ["every"], captioner=down, predictor=predicting(lambda instance: "A"))
     treated = outcome.treatments["every"]
     assert "every captioner failed" in treated.captions[0].error
     assert (treated.right, treated.error, treated.cost.captioner_calls) == (True, "", 1)
@@ -172,8 +172,8 @@ async def test_with_a_failing_captioner_the_text_is_answered_without_captions(tm
 
 
 async def test_a_failing_predictor_counts_as_wrong_only_under_that_treatment(tmp_path: Path) -> None:
-    def answer(seen: FusedInstance) -> str:
-        if seen.captions:
+    def answer(instance: FusedInstance) -> str:
+        if instance.captions:
             raise ValueError("the prompt is too long, key sk-4711")
         return "A"
 
@@ -199,9 +199,9 @@ async def test_a_model_that_cannot_be_reached_gives_no_outcome(tmp_path: Path, r
 
 
 async def test_a_judge_that_cannot_be_reached_gives_no_outcome(tmp_path: Path) -> None:
-    gone = FunctionJudge(raising(EndpointUnavailableError("gone")), name="sleepy")
+    missing = FunctionJudge(raising(EndpointUnavailableError("missing")), name="sleepy")
     with pytest.raises(EndpointUnavailableError, match="the judge sleepy cannot be reached"):
-        await run(tmp_path, MUG, ["gated"], judges=[*jury("yes", "yes"), gone])
+        await run(tmp_path, MUG, ["gated"], judges=[*jury("yes", "yes"), missing])
 
 
 async def test_a_judge_with_a_missing_dependency_makes_no_outcome(tmp_path: Path) -> None:
@@ -243,13 +243,13 @@ async def test_given_is_left_out_without_captions_and_a_missing_caption_is_repor
 async def test_an_open_question_is_right_if_it_contains_the_right_words(
     tmp_path: Path, gold: str, answer: Answer, recorded: str, right: bool
 ) -> None:
-    outcome = await run(tmp_path, question("How much?", gold), ["none"], predictor=predicting(lambda seen: answer))
+    outcome = await run(tmp_path, question("How much?", gold), ["none"], predictor=predicting(lambda instance: answer))
     treated = outcome.treatments["none"]
     assert (outcome.gold, treated.answer, treated.right) == (gold, recorded, right)
 
 
 async def test_an_outcome_has_the_values_that_scores_need(tmp_path: Path) -> None:
-    predictor = predicting(lambda seen: Answer(text="B: maybe", probabilities={"A": 0.5, "B": 0.25}))
+    predictor = predicting(lambda instance: Answer(text="B: maybe", probabilities={"A": 0.5, "B": 0.25}))
     outcome = await run(tmp_path, MUG | {"output": "B"}, ["none"], predictor=predictor)
     record = record_of(tmp_path, MUG | {"output": "B"})
     assert (outcome.index, outcome.key, outcome.split) == (0, record.key, "test")
@@ -268,7 +268,7 @@ async def test_images_above_the_limit_are_left_out(tmp_path: Path) -> None:
 
 
 async def test_the_paper_s_wire_format_is_used(tmp_path: Path) -> None:
-    predictor = predicting(lambda seen: "A")
+    predictor = predicting(lambda instance: "A")
     await run(tmp_path, MUG, ["none"], predictor=predictor, wire_format="paper")
-    (seen,) = predictor.requests
-    assert seen.input == {"query": "red mug", "product title": "Stoneware mug", KEY: None}
+    (instance,) = predictor.requests
+    assert instance.input == {"query": "red mug", "product title": "Stoneware mug", KEY: None}

@@ -68,7 +68,7 @@ class Search(FrozenModel):
     query: str
     product: str
     judgement: Judgement | None = None
-    """How well the product fits the query. ``None`` if nobody judged it."""
+    """How well the product fits the query. ``None`` without a judgement."""
     clicked: int = 0
     purchased: int = 0
     user: str = ""

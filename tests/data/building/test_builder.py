@@ -350,10 +350,10 @@ class TestCaptions:
         assert not (tmp_path / "out" / "dataset.jsonl").exists()
 
     def test_a_judge_that_cannot_be_reached_stops_the_build(self, tmp_path: Path) -> None:
-        judges = [*jury("yes", "yes"), FunctionJudge(raising(EndpointUnavailableError("down")), name="gone")]
+        judges = [*jury("yes", "yes"), FunctionJudge(raising(EndpointUnavailableError("down")), name="unreachable")]
         with (
             Caslie.open(tmp_path / "store", profile=_profile(judges=[*judges[::-1]])) as caslie,
-            pytest.raises(EndpointUnavailableError, match="the judge gone cannot be reached"),
+            pytest.raises(EndpointUnavailableError, match="the judge unreachable cannot be reached"),
         ):
             self._build(tmp_path, caslie)
 

@@ -121,8 +121,10 @@ def test_padding_does_not_change_answers_and_the_most_likely_allowed_token_is_ch
             last = loaded.model(torch.tensor([example.prompt])).logits[0, -1]
         first = {"y": "yes", "ye": "yes", "yes": "yes", "n": "no", "no": "no"}
         allowed = first if example.choices == ("yes", "no") else {letter: letter for letter in example.choices}
-        likeliest = max((token for token in allowed if token in vocabulary), key=lambda token: last[vocabulary[token]])
-        assert answer == allowed[likeliest]  # "Yes" and " yes" are not allowed
+        most_likely = max(
+            (token for token in allowed if token in vocabulary), key=lambda token: last[vocabulary[token]]
+        )
+        assert answer == allowed[most_likely]  # "Yes" and " yes" are not allowed
 
 
 def test_an_invalid_answer_counts_as_wrong(examples: list[TrainingExample]) -> None:
