@@ -83,7 +83,7 @@ async def abuild_dataset(
         records, invalid = _make_records(placed, staging, out)
     if not records:
         raise DataError(f"{catalogue.name}: no instance can be built from it; check that the logs use its product ids")
-    placed = [one for one in placed if one.key not in invalid]
+    placed = [item for item in placed if item.key not in invalid]
     report = make_build_report(
         placed,
         [*left_out, *invalid.values()],
@@ -139,23 +139,25 @@ def _place_drafts(
             elif isinstance(split := splits.place(draft), LeftOut):
                 left_out.append(split)
             else:
-                one = PlacedDraft(draft=draft, split=split)
-                placed[one.key].append(one)
+                item = PlacedDraft(draft=draft, split=split)
+                placed[item.key].append(item)
     merged = [_merge_equal(equal, left_out) for equal in placed.values()]
-    unique = [one for one in merged if one is not None]
+    unique = [item for item in merged if item is not None]
     order = {task: number for number, task in enumerate(TASKS)}
-    return sorted(unique, key=lambda one: (SPLITS.index(one.split), order[one.draft.task], one.key)), left_out
+    return sorted(unique, key=lambda item: (SPLITS.index(item.split), order[item.draft.task], item.key)), left_out
 
 
 def _merge_equal(equal: Sequence[PlacedDraft], left_out: list[LeftOut]) -> PlacedDraft | None:
     """Returns one of several drafts with the same question: one with the most frequent answer. ``None`` for a tie."""
     task = equal[0].draft.task
-    answers = Counter(_answer_text(one.draft) for one in equal).most_common(2)
+    answers = Counter(_answer_text(item.draft) for item in equal).most_common(2)
     if len(answers) == 2 and answers[0][1] == answers[1][1]:
         left_out += [LeftOut(task=task, reason="the same question has different answers equally often")] * len(equal)
         return None
     left_out += [LeftOut(task=task, reason="duplicate question")] * (len(equal) - 1)
-    return min((one for one in equal if _answer_text(one.draft) == answers[0][0]), key=lambda one: one.draft.products)
+    return min(
+        (item for item in equal if _answer_text(item.draft) == answers[0][0]), key=lambda item: item.draft.products
+    )
 
 
 def _answer_text(draft: Draft) -> str:
@@ -169,29 +171,29 @@ def _make_records(
     """Returns the instances as records, and, by key, the instances that are not valid for their task."""
     records: list[Record] = []
     invalid: dict[str, LeftOut] = {}
-    for one in placed:
-        draft = one.draft
+    for item in placed:
+        draft = item.draft
         pictures = draft.pictures if any(picture for picture, _ in draft.pictures) else ()
         raw = {
-            "id": one.key[:16],
+            "id": item.key[:16],
             "instruction": TASKS[draft.task].instruction,
             "input": draft.input,
             "options": draft.options,
             "output": draft.output,
             "task": draft.task,
-            "split": one.split,
+            "split": item.split,
             "images": [None if picture is None else staging.path(picture) for picture, _ in pictures],
             "products": [product for _, product in pictures],
         }
         try:
             records.append(read_record(len(records), raw, base=out))
         except InstanceError as error:
-            invalid[one.key] = LeftOut(task=draft.task, reason=str(error))
+            invalid[item.key] = LeftOut(task=draft.task, reason=str(error))
     return records, invalid
 
 
 def _used_pictures(placed: Iterable[PlacedDraft]) -> set[str]:
-    return {picture for one in placed for picture, _ in one.draft.pictures if picture}
+    return {picture for item in placed for picture, _ in item.draft.pictures if picture}
 
 
 def _with_captions(record: Record, images: Sequence[CaptionedImage]) -> Record:

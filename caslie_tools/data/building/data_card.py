@@ -119,4 +119,4 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator
 
 
 def _value(value: object) -> str:
-    return (", ".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
+    return (", ".join(map(str, value)) or "none given") if isinstance(value, tuple) else str(value)

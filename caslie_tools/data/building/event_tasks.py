@@ -121,8 +121,8 @@ def _pairs_together(events: Sequence[Event], kind: str, support: int) -> tuple[d
         if len(basket) > _MAX_BASKET_PRODUCTS:
             large += 1
             continue
-        for one, two in combinations(sorted(basket), 2):
-            times[one, two].append(max(basket[one], basket[two]))
+        for first, second in combinations(sorted(basket), 2):
+            times[first, second].append(max(basket[first], basket[second]))
     return {pair: sorted(when)[support - 1] for pair, when in times.items() if len(when) >= support}, large
 
 
@@ -131,13 +131,13 @@ def _pair_draft(
 ) -> Draft | LeftOut:
     if not all(shop.is_described(product) for product in pair):
         return LeftOut(task=RELATION, reason="a product has neither a title nor a picture")
-    one, two = seeded_shuffle(pair, options.seed, RELATION, pair)
+    first, second = seeded_shuffle(pair, options.seed, RELATION, pair)
     return Draft(
         task=RELATION,
-        input={"product 1": shop.products[one].title, "product 2": shop.products[two].title},
+        input={"product 1": shop.products[first].title, "product 2": shop.products[second].title},
         output=label,
-        pictures=tuple(shop.picture_of(product, options, RELATION, pair) for product in (one, two)),
-        products=(one, two),
+        pictures=tuple(shop.picture_of(product, options, RELATION, pair) for product in (first, second)),
+        products=(first, second),
         times=(time,),
         logged=logged,
     )
@@ -152,9 +152,9 @@ def _similar_pairs(
 ) -> Iterator[Draft]:
     """Draws similar pairs, for each split as many as the more frequent of its other labels."""
     by_category: dict[str, list[str]] = defaultdict(list)
-    for name, one in shop.products.items():
-        if one.category:
-            by_category[category_path(one)].append(name)
+    for name, item in shop.products.items():
+        if item.category:
+            by_category[category_path(item)].append(name)
     wanted = Counter({split: max(labels.values()) for split, labels in counts.items()})
     drawn_pairs: set[Pair] = set()
     for product in seeded_shuffle(sorted(shop.products), options.seed, RELATION, "similar"):

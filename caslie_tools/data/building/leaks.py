@@ -45,21 +45,21 @@ def check_leaks(
         return LeakCheck(what=what, in_common=sum(len(found) > 1 for found in seen.values()), promised=promised)
 
     def products() -> Iterator[tuple[Split, str]]:
-        return ((one.split, product) for one in placed for product in one.draft.products)
+        return ((item.split, product) for item in placed for product in item.draft.products)
 
     def users(*, histories: bool) -> Iterator[tuple[Split, str]]:
         return (
-            (_without_ood(one.split), user)
-            for one in placed
-            if one.draft.is_history is histories
-            for user in one.draft.users
+            (_without_ood(item.split), user)
+            for item in placed
+            if item.draft.is_history is histories
+            for user in item.draft.users
         )
 
     titles = ((split, title) for split, product in products() if (title := shop.products[product].title))
-    pictures = ((one.split, picture) for one in placed for picture, _ in one.draft.pictures if picture)
-    queries = ((_without_ood(one.split), one.draft.query.casefold()) for one in placed if one.draft.query)
+    pictures = ((item.split, picture) for item in placed for picture, _ in item.draft.pictures if picture)
+    queries = ((_without_ood(item.split), item.draft.query.casefold()) for item in placed if item.draft.query)
     checks = [
-        common("instances", ((one.split, one.key) for one in placed), promised=True),
+        common("instances", ((item.split, item.key) for item in placed), promised=True),
         common("products", products(), promised=by == "product"),
         common(
             "groups of variants", ((s, splits.group_of[product]) for s, product in products()), promised=by == "product"
@@ -85,16 +85,16 @@ def _without_ood(split: Split) -> Split:
 
 
 def _review_texts(placed: Iterable[PlacedDraft]) -> Iterator[tuple[Split, str]]:
-    for one in placed:
-        if isinstance(one.draft.input, dict):
-            if "review" in one.draft.input:
-                yield one.split, one.draft.input["review"]
-            for snippet in one.draft.input.get("document", ()):
-                yield one.split, snippet
+    for item in placed:
+        if isinstance(item.draft.input, dict):
+            if "review" in item.draft.input:
+                yield item.split, item.draft.input["review"]
+            for snippet in item.draft.input.get("document", ()):
+                yield item.split, snippet
 
 
 def _count_late_rows(placed: Iterable[PlacedDraft]) -> int:
-    drafts = [(SPLITS.index(_without_ood(one.split)), one.draft) for one in placed if one.draft.logged]
+    drafts = [(SPLITS.index(_without_ood(item.split)), item.draft) for item in placed if item.draft.logged]
     late = 0
     for place in (1, 2):
         first = min((draft.time for split, draft in drafts if split >= place and draft.time), default=None)
@@ -105,13 +105,13 @@ def _count_late_rows(placed: Iterable[PlacedDraft]) -> int:
 
 def _check_held_out(placed: Iterable[PlacedDraft], shop: ShopData, splits: Splitter) -> list[LeakCheck]:
     held = {product for product in shop.products if splits.is_held_out(product)}
-    others = [one for one in placed if one.split != "ood"]
+    others = [item for item in placed if item.split != "ood"]
     names = {name for category, name in shop.categories.items() if splits.is_held_out_category(category)}
-    options = {category for one in others for category in one.draft.categories}
+    options = {category for item in others for category in item.draft.categories}
     return [
         LeakCheck(
             what="held-out products outside the out-of-domain split",
-            in_common=len(held & {product for one in others for product in one.draft.products}),
+            in_common=len(held & {product for item in others for product in item.draft.products}),
             promised=True,
         ),
         LeakCheck(

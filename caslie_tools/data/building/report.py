@@ -78,10 +78,10 @@ def make_build_report(
     leaks: Sequence[LeakCheck],
 ) -> BuildReport:
     """Counts what was built, and returns the report."""
-    tasks = [name for name in TASKS if any(one.draft.task == name for one in placed)]
+    tasks = [name for name in TASKS if any(item.draft.task == name for item in placed)]
     splits = [split for split in SPLITS if split != "ood" or options.hold_out_categories]
-    counts = Counter((one.draft.task, one.split) for one in placed)
-    labels = Counter((one.draft.task, one.split, _label(one)) for one in placed)
+    counts = Counter((item.draft.task, item.split) for item in placed)
+    labels = Counter((item.draft.task, item.split, _label(item)) for item in placed)
     missing = Counter((left.task, left.reason) for left in left_out)
     warnings = [f"{task}: the {split} split is empty" for task in tasks for split in splits if not counts[task, split]]
     warnings += [f"leak: {leak.in_common} {leak.what} in more than one split" for leak in leaks if not leak.kept]
@@ -101,7 +101,7 @@ def make_build_report(
             for task in tasks
         },
         weak={task: weak for task in tasks if (weak := _count(placed, task, weak=True))},
-        pictures=len({picture for one in placed for picture, _ in one.draft.pictures if picture}),
+        pictures=len({picture for item in placed for picture, _ in item.draft.pictures if picture}),
         unpictured={task: count for task in tasks if (count := _count(placed, task, unpictured=True))},
         leaks=tuple(leaks),
         left_out={
@@ -113,16 +113,16 @@ def make_build_report(
     )
 
 
-def _label(one: PlacedDraft) -> str:
-    if TASKS[one.draft.task].is_open:
-        return "answered" if one.draft.output else "not answerable"
-    return one.draft.output
+def _label(item: PlacedDraft) -> str:
+    if TASKS[item.draft.task].is_open:
+        return "answered" if item.draft.output else "not answerable"
+    return item.draft.output
 
 
 def _count(placed: Sequence[PlacedDraft], task: str, *, weak: bool = False, unpictured: bool = False) -> int:
     return sum(
-        one.draft.task == task
-        and (not weak or one.draft.weak)
-        and (not unpictured or not any(picture for picture, _ in one.draft.pictures))
-        for one in placed
+        item.draft.task == task
+        and (not weak or item.draft.weak)
+        and (not unpictured or not any(picture for picture, _ in item.draft.pictures))
+        for item in placed
     )

@@ -46,8 +46,8 @@ class ShopData:
         """
         if options.pictures == "all":
             return tuple((picture, product) for picture in self.pictures.get(product, ()))
-        one = self.picture_of(product, options, *identity)
-        return (one,) if one[0] else ()
+        picture = self.picture_of(product, options, *identity)
+        return (picture,) if picture[0] else ()
 
     def picture_of(self, product: str, options: BuildOptions, *identity: object) -> ProductPicture:
         """Returns one picture of a product, for an instance with several products. See :meth:`pictures_of`."""

@@ -109,7 +109,9 @@ async def read_shop_data(
     ]
     shop = ShopData(
         products=products,
-        pictures={product: tuple(one for one in own if one not in placeholders) for product, own in pictures.items()},
+        pictures={
+            product: tuple(each for each in own if each not in placeholders) for product, own in pictures.items()
+        },
         review_pictures={
             image: found
             for image, found in staged_reviews.items()

@@ -139,8 +139,8 @@ def group_products(shop: ShopData) -> dict[str, str]:
     first_with: dict[tuple[str, str], str] = {}
     for product, shared in _shared_traits(shop):
         other = first_with.setdefault(shared, product)
-        one, two = sorted((lead(product), lead(other)))
-        leader[two] = one
+        first, second = sorted((lead(product), lead(other)))
+        leader[second] = first
     return {product: lead(product) for product in shop.products}
 
 
