@@ -1,6 +1,7 @@
 """A run from data to outcomes: what is written, what is left out, when a run stops, and how it is resumed."""
 
 import asyncio
+import hashlib
 import json
 import random
 import resource
@@ -23,7 +24,7 @@ from caslie_tools.profiles.building import build_predictor
 from caslie_tools.tasks import FusedInstance, get_task
 from caslie_tools.testing import Fault, FaultyServer
 from tests.doubles import FunctionCaptioner, light_captioner, raising
-from tests.evaluation.cases import comparable, many, opened, predicting, raw, relevance, write_data
+from tests.evaluation.cases import RED_MUG, comparable, many, opened, predicting, raw, relevance, write_data
 
 MPC = "multiclass_product_classification"
 
@@ -167,6 +168,21 @@ async def test_the_filters_select_the_records_to_evaluate(tmp_path: Path) -> Non
         await run(tmp_path, data, options={"tasks": ["sa"], "splits": ["train"]})
     with pytest.raises(InputError, match="the treatments are none, every, gated, plain, given"):
         await run(tmp_path, data, options={"treatments": ["none", "all"]})
+
+
+async def test_images_that_were_fetched_before_are_used(tmp_path: Path) -> None:
+    url = "https://shop.example/mug.png"
+    data = write_data(tmp_path, [relevance("red mug", "Mug", "A", url)])
+    content = (tmp_path / "mug-1.png").read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    file = tmp_path / "images" / sha256[:2] / f"{sha256}.png"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    index = json.dumps({"url": url, "file": f"{sha256[:2]}/{file.name}"})
+    (tmp_path / "images" / "index.jsonl").write_text(f"{index}\n", encoding="utf-8")
+    await run(tmp_path, data, options={"treatments": ["every"], "images": tmp_path / "images"})
+    (outcome,) = read_outcomes(tmp_path / "run")
+    assert outcome.treatments["every"].captions[0].text.startswith(RED_MUG)
 
 
 async def test_a_resumed_run_keeps_its_outcomes_and_drops_an_incomplete_line(tmp_path: Path) -> None:
