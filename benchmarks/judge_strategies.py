@@ -17,6 +17,9 @@ from caslie_tools.roles.interfaces import Judge
 from caslie_tools.roles.prompts import judge_prompt
 from caslie_tools.tasks.answers import parse_yes_no
 
+FREE_TOKENS = 16
+"""Most tokens of a free response: enough for yes or no with a few words around it."""
+
 Counters = Callable[[], Mapping[str, float]]
 """Reads the servers' own counters; empty where they have none."""
 
@@ -77,7 +80,7 @@ def free_judge(endpoint: MeteredEndpoint, settings: EndpointJudgeSettings) -> Ju
 
     async def vote(request: JudgeRequest) -> Vote:
         prompt = judge_prompt(request.context, request.caption)
-        answer = await endpoint.chat(text_message(prompt), max_tokens=settings.max_tokens)
+        answer = await endpoint.chat(text_message(prompt), max_tokens=FREE_TOKENS)
         return Vote(judge=settings.name, verdict=parse_yes_no(answer.text) or "abstain", reason=answer.text)
 
     return RunnableLambda(vote, name=settings.name)

@@ -1,1 +1,1 @@
-"""Profiles: which models take which role, by name, from TOML, or built in code."""
+"""Profiles: which model plays which role. A profile has a name, is read from TOML, or is built in code."""

@@ -1,4 +1,4 @@
-"""Profiles by name: which models take which role."""
+"""Loads a profile by its name, by the path of its file, or by the function that returns it."""
 
 import importlib
 from collections.abc import Callable
@@ -28,16 +28,21 @@ PROFILES: dict[str, Callable[[], Profile]] = {
     "local-hf": partial(_self_hosted, "local-hf"),
     "paper": partial(_self_hosted, "paper"),
 }
-"""The profiles that come with the package: ``embedded`` and ``local-hf`` run in this process, the others' models on
-servers of your own."""
+"""The profiles that come with the package.
+
+The models of ``embedded`` and ``local-hf`` run in this process. The models of the others run on your own servers.
+"""
 
 
 def load_profile(name: str) -> Profile:
-    """Returns a profile by its name, or one of your own: the path of a ``.toml`` file, or ``module:function``.
+    """Loads a profile.
+
+    Args:
+        name: The name of a shipped profile, the path of a ``.toml`` file, or ``module:function``.
 
     Raises:
-        SettingsError: If there is no such profile, or it cannot be imported.
-        MissingExtraError: If its optional dependencies are not installed.
+        SettingsError: If there is no such profile, or if it cannot be imported.
+        MissingExtraError: If an extra that the profile needs is not installed.
     """
     if name in PROFILES:
         return PROFILES[name]()

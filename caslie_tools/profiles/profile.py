@@ -1,4 +1,4 @@
-"""What a profile is: the models that take every role, and the store's embeddings."""
+"""The type of a profile: the models of all roles, and the embeddings of the store."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,22 +14,19 @@ from caslie_tools.store import CaptionStore
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """Everything that has to be chosen to run: the store's two embedding models, and the models of the modules.
-
-    The store comes first, because a captioner may look things up in it.
-    """
+    """Every model that the pipeline needs: the two embedding models of the store, and the models of all roles."""
 
     name: str
     embeddings: Embeddings
     models: Callable[[CaptionStore], Models]
-    """Builds the models for an open store."""
+    """Returns the models for an open store. They get the store because a captioner may search it."""
     pictures: ImageEmbeddings | None = None
-    """``None``: pictures are not searched by likeness."""
+    """``None``: similar images cannot be searched."""
     check: Callable[[], Awaitable[None]] | None = None
-    """Finds out whether the models are there, in the seconds that a start can afford; fails with a ``ModelError``."""
+    """Checks within a few seconds, before a start, that the models can be reached. Raises a ``ModelError`` if not."""
     pipeline: PipelineDefaults = field(default_factory=PipelineDefaults)
     """Settings that suit these models, for users who set none."""
     gate: Path | None = None
     """A gate tuned for these judges, for users who set none: see :class:`caslie_tools.settings.Settings`."""
     notes: Sequence[str] = field(default=())
-    """What a user should know of these models, such as their limits."""
+    """Facts about these models for users, such as their limits."""

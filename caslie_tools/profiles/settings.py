@@ -1,4 +1,4 @@
-"""The validated settings of a profile: which model takes which role, and where it runs.
+"""The validated settings of a profile: which model plays which role, and where it runs.
 
 :mod:`caslie_tools.profiles.toml` reads them from TOML and the environment.
 """
@@ -27,34 +27,34 @@ from caslie_tools.domain import FrozenModel
 from caslie_tools.settings import PipelineDefaults
 
 
-def _in_order(roles: object) -> object:
-    """Turns ``{"0": ..., "1": ...}``, which is how an environment spells a list, into a list."""
-    if isinstance(roles, Mapping):
-        numbers = [str(number) for number in range(len(roles))]
-        if set(roles) != set(numbers):
+def _as_tuple(entries: object) -> object:
+    """Converts ``{"0": ..., "1": ...}``, which is a list in the environment, to a tuple."""
+    if isinstance(entries, Mapping):
+        numbers = [str(number) for number in range(len(entries))]
+        if set(entries) != set(numbers):
             raise ValueError("number the entries from 0, without gaps")
-        return tuple(roles[number] for number in numbers)
-    return roles
+        return tuple(entries[number] for number in numbers)
+    return entries
 
 
 SERVED: Final = "endpoint"
 IN_PROCESS: Final = "transformers"
 _EMBEDDED: Final = "embedded"
-_Kind = TypeVar("_Kind", EndpointSettings, TransformersSettings)
+_SettingsT = TypeVar("_SettingsT", EndpointSettings, TransformersSettings)
 
 
 def _backend(role: object) -> str | None:
-    """What kind of settings these are, written down or made already."""
+    """Returns the backend of a role's settings, which may be validated already or still raw."""
     if isinstance(role, Mapping):
-        said = role.get("backend", SERVED)
-        return said if isinstance(said, str) else None
+        backend = role.get("backend", SERVED)
+        return backend if isinstance(backend, str) else None
     return _EMBEDDED if role == _EMBEDDED else getattr(role, "backend", None)
 
 
 _ByBackend = Discriminator(
     _backend,
     custom_error_type="backend",
-    custom_error_message=f"backend is {SERVED!r}, for a model on a server, or {IN_PROCESS!r}, for one in this process",
+    custom_error_message=f"backend is {SERVED!r} (a model on a server) or {IN_PROCESS!r} (a model in this process)",
 )
 AnyCaptionerSettings: TypeAlias = Annotated[
     Annotated[EndpointCaptionerSettings, Tag(SERVED)] | Annotated[TransformersCaptionerSettings, Tag(IN_PROCESS)],
@@ -75,7 +75,7 @@ AnyEmbeddingsSettings: TypeAlias = Annotated[
 ]
 
 
-def _told_apart(judges: tuple[AnyJudgeSettings, ...]) -> tuple[AnyJudgeSettings, ...]:
+def _require_unique_names(judges: tuple[AnyJudgeSettings, ...]) -> tuple[AnyJudgeSettings, ...]:
     names = [judge.name for judge in judges]
     for name in names:
         if names.count(name) > 1:
@@ -84,45 +84,48 @@ def _told_apart(judges: tuple[AnyJudgeSettings, ...]) -> tuple[AnyJudgeSettings,
 
 
 class ProfileSettings(FrozenModel):
-    """Which model takes which role, and where it runs."""
+    """Which model plays which role, and where it runs."""
 
     name: str = Field(min_length=1)
     description: str = ""
-    captioners: Annotated[tuple[AnyCaptionerSettings, ...], BeforeValidator(_in_order), Field(min_length=1)]
-    """In order of preference: the next one is tried when one fails."""
+    captioners: Annotated[tuple[AnyCaptionerSettings, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+    """In order of preference: if a captioner fails, the next one is tried."""
     judges: Annotated[
-        tuple[AnyJudgeSettings, ...], BeforeValidator(_in_order), AfterValidator(_told_apart), Field(min_length=1)
+        tuple[AnyJudgeSettings, ...],
+        BeforeValidator(_as_tuple),
+        AfterValidator(_require_unique_names),
+        Field(min_length=1),
     ]
-    """The jury, in the order it is asked."""
+    """The jury, in the order in which the judges are asked."""
     predictor: AnyPredictorSettings
     embeddings: AnyEmbeddingsSettings = "embedded"
-    """``embedded``: the small ones of the extra of that name."""
+    """``embedded``: the small models of the extra ``embedded``."""
     pipeline: PipelineDefaults = Field(default_factory=PipelineDefaults)
     """Settings that suit these models, for users who set none."""
     gate: Path | None = None
-    """A gate tuned for these judges; in a file, relative to it."""
+    """A gate tuned for these judges. A path in a file is relative to the file."""
     vllm: str = ">=0.12"
     """The versions of vLLM that serve these models, as a version specifier (PEP 440)."""
     notes: tuple[str, ...] = ()
-    """What a user should know of these models, such as their limits."""
+    """Facts about these models for users, such as their limits."""
 
     @property
     def served_roles(self) -> dict[str, EndpointSettings]:
-        """Every role on a server, by a name for messages: ``captioner``, ``judge 1`` ... ``predictor``."""
+        """The roles on servers, by a name for messages: ``captioner``, ``judge 1`` ... ``predictor``."""
         return self._roles(EndpointSettings)
 
     @property
     def in_process_roles(self) -> dict[str, TransformersSettings]:
-        """Every role whose model runs in this process, likewise; the embedded embeddings are none of them."""
+        """The roles whose models run in this process, by name, without the embedded embeddings."""
         return self._roles(TransformersSettings)
 
-    def _roles(self, kind: type[_Kind]) -> dict[str, _Kind]:
-        every: dict[str, object] = _numbered("captioner", self.captioners) | _numbered("judge", self.judges)
-        every |= {"predictor": self.predictor, "embeddings": self.embeddings}
-        return {name: settings for name, settings in every.items() if isinstance(settings, kind)}
+    def _roles(self, kind: type[_SettingsT]) -> dict[str, _SettingsT]:
+        roles: dict[str, object] = _by_name("captioner", self.captioners) | _by_name("judge", self.judges)
+        roles |= {"predictor": self.predictor, "embeddings": self.embeddings}
+        return {name: settings for name, settings in roles.items() if isinstance(settings, kind)}
 
 
-def _numbered(role: str, settings: tuple[object, ...]) -> dict[str, object]:
-    if len(settings) == 1:
-        return {role: settings[0]}
-    return {f"{role} {number}": one for number, one in enumerate(settings, start=1)}
+def _by_name(role: str, entries: tuple[object, ...]) -> dict[str, object]:
+    if len(entries) == 1:
+        return {role: entries[0]}
+    return {f"{role} {number}": entry for number, entry in enumerate(entries, start=1)}

@@ -1,15 +1,17 @@
-"""Reads a profile of models you host yourself: its TOML file first, then what the environment says otherwise.
+"""Reads a profile of self-hosted models from a TOML file and from the environment, which overrides the file.
 
-A file has a table per role: ``[captioner]`` (or several ``[[captioners]]``), ``[[judges]]``, ``[predictor]`` and, where
-texts are not embedded by the small embedded model, ``[embeddings]``; what all roles share stands in ``[defaults]``.
-``[pipeline]`` holds settings of the pipeline that suit the models: ``wire_format``, ``quorum``, ``reuse_threshold``.
-``backend = "transformers"`` runs a role in this process, without it the role is served. In the environment
-``CASLIE_PREDICTOR__MODEL`` sets ``model`` of the predictor, ``CASLIE_JUDGES__0__URLS`` the URLs of the first judge,
-``CASLIE_DEFAULTS__TIMEOUT_SECONDS`` what all share, and ``CASLIE_API_KEY`` the key of every role without one of its
-own. In any URL ``{host}`` stands for ``CASLIE_HOST``, by default this machine.
+A file has one table per role: ``[captioner]`` (or several ``[[captioners]]``), ``[[judges]]``, ``[predictor]``, and
+optionally ``[embeddings]``, instead of the small embedded model. ``[defaults]`` has the values that all roles share.
+``[pipeline]`` has settings of the pipeline that suit the models: ``wire_format``, ``quorum``, ``reuse_threshold``.
+``backend = "transformers"`` runs a role in this process; without it the role is on a server.
+
+In the environment, ``CASLIE_PREDICTOR__MODEL`` sets ``model`` of the predictor, ``CASLIE_JUDGES__0__URLS`` the URLs of
+the first judge, ``CASLIE_DEFAULTS__TIMEOUT_SECONDS`` a value that all roles share, and ``CASLIE_API_KEY`` the key of
+every role that has no key of its own. ``{host}`` in a URL is replaced by ``CASLIE_HOST``, by default this machine.
 """
 
 import tomllib
+from collections.abc import Collection
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -33,25 +35,28 @@ from caslie_tools.profiles.settings import IN_PROCESS, SERVED, ProfileSettings
 
 _SHIPPED = files("caslie_tools.profiles")
 _LISTS = ("captioners", "judges")
-# What only one kind of role knows is not shared with the other.
-_OTHERS = {
+# Shared values that only the other backend has do not apply to a role.
+_FIELDS_OF_OTHER_BACKEND = {
     SERVED: TransformersSettings.model_fields.keys() - EndpointSettings.model_fields.keys(),
     IN_PROCESS: EndpointSettings.model_fields.keys() - TransformersSettings.model_fields.keys(),
 }
-_KINDS = (SERVED, IN_PROCESS, "embedded")
+_BACKENDS = (SERVED, IN_PROCESS, "embedded")
 
 
 def shipped_profiles() -> tuple[str, ...]:
-    """Names of the profiles of self-hosted models that come with the package."""
+    """Returns the names of the profiles of self-hosted models that come with the package."""
     return tuple(sorted(file.name.removesuffix(".toml") for file in _SHIPPED.iterdir() if file.name.endswith(".toml")))
 
 
 def load_profile_settings(name_or_path: str | Path) -> ProfileSettings:
-    """Reads a profile by the name of a shipped one, or by the path of your own file, which ends in ``.toml``.
+    """Reads a profile.
+
+    Args:
+        name_or_path: The name of a shipped profile, or the path of a file that ends in ``.toml``.
 
     Raises:
-        SettingsError: If there is no such profile, or the file or the environment says something unusable. It names
-            the file and the field, never what was said: that may be a secret.
+        SettingsError: If there is no such profile, or if the file or the environment has an invalid value. The message
+            names the file and the field, but never the value, which may be a secret.
     """
     name = str(name_or_path)
     file: Traversable
@@ -64,18 +69,21 @@ def load_profile_settings(name_or_path: str | Path) -> ProfileSettings:
             f"there is no profile {name!r} of self-hosted models; choose one of {', '.join(shipped_profiles())}, "
             "or the path of a .toml file"
         )
-    written = _read(file, name)
-    said = _assembled(written, Path(name).stem)
-    if written.gate is not None:
-        said["gate"] = Path(name).parent / written.gate
+    raw = _read(file, name)
+    values = _with_shared_values(raw, Path(name).stem)
+    if raw.gate is not None:
+        values["gate"] = Path(name).parent / raw.gate
     try:
-        return ProfileSettings.model_validate(said)
+        return ProfileSettings.model_validate(values)
     except ValidationError as error:
-        raise SettingsError(f"the profile {name!r} cannot be used: {_first(error)}") from error
+        raise SettingsError(f"the profile {name!r} cannot be used: {_describe(error)}") from error
 
 
-class _Written(BaseSettings):
-    """A profile as it is written: lists are mappings from number to entry, so that sources merge entry by entry."""
+class _RawProfile(BaseSettings):
+    """A profile before its roles are validated.
+
+    Lists are mappings from number to entry, so that the file and the environment are merged entry by entry.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="CASLIE_", env_nested_delimiter="__", extra="forbid", hide_input_in_errors=True
@@ -99,28 +107,28 @@ class _Written(BaseSettings):
 
 class _Toml(TomlConfigSettingsSource):
     def _read_file(self, file_path: Path | Traversable) -> dict[str, Any]:
-        written = super()._read_file(file_path)
+        values = super()._read_file(file_path)
         for name in _LISTS:
-            if isinstance(entries := written.get(name), list):
-                written[name] = {str(number): entry for number, entry in enumerate(entries)}
-        return written
+            if isinstance(entries := values.get(name), list):
+                values[name] = {str(number): entry for number, entry in enumerate(entries)}
+        return values
 
 
 class _Environment(EnvSettingsSource):
     def __call__(self) -> dict[str, Any]:
         # These fields are read from the file only. Variables such as CASLIE_NAME may belong to something else, and
         # CASLIE_GATE, CASLIE_QUORUM and the like set `Settings`.
-        own = ("name", "description", "notes", "vllm", "pipeline", "gate")
-        return {name: value for name, value in super().__call__().items() if name not in own}
+        file_only = ("name", "description", "notes", "vllm", "pipeline", "gate")
+        return {name: value for name, value in super().__call__().items() if name not in file_only}
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         decoded = super().decode_complex_value(field_name, field, value)
-        # "12345" is a key and no number; what a scalar means is for the role's own settings to say.
+        # Scalars stay texts, such as the key "12345". The settings of the role parse them.
         return decoded if isinstance(decoded, list | dict) else value
 
 
-def _read(file: Traversable, name: str) -> _Written:
-    class FromFile(_Written):
+def _read(file: Traversable, name: str) -> _RawProfile:
+    class FromFile(_RawProfile):
         @classmethod
         def settings_customise_sources(
             cls, settings_cls: type[BaseSettings], *_: Any, **__: Any
@@ -136,46 +144,48 @@ def _read(file: Traversable, name: str) -> _Written:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"the profile {name!r} is not TOML: {error}") from error
     except ValidationError as error:
-        raise SettingsError(f"the profile {name!r} cannot be used: {_first(error)}") from error
+        raise SettingsError(f"the profile {name!r} cannot be used: {_describe(error)}") from error
     except UnreadableError as error:
         raise SettingsError(f"the settings in the environment cannot be read: {error}") from error
 
 
-def _assembled(written: _Written, name: str) -> dict[str, Any]:
-    """Spreads what the roles share over them, leaving what was not said to the defaults."""
-    said = written.model_dump(exclude_unset=True, exclude={"host", "api_key", "defaults", "captioner", "captioners"})
-    captioners = {number: dict(entry) for number, entry in written.captioners.items()}
-    if "captioner" in written.model_fields_set:
-        captioners["0"] = captioners.get("0", {}) | written.captioner
-    shared = dict(written.defaults)
-    if written.api_key is not None:
-        shared["api_key"] = written.api_key
+def _with_shared_values(raw: _RawProfile, name: str) -> dict[str, Any]:
+    """Returns the values of a profile, with the shared values copied into each role. Unset values are left out."""
+    values = raw.model_dump(exclude_unset=True, exclude={"host", "api_key", "defaults", "captioner", "captioners"})
+    captioners = {number: dict(entry) for number, entry in raw.captioners.items()}
+    if "captioner" in raw.model_fields_set:
+        captioners["0"] = captioners.get("0", {}) | raw.captioner
+    shared = dict(raw.defaults)
+    if raw.api_key is not None:
+        shared["api_key"] = raw.api_key
 
     def role(entry: dict[str, Any]) -> dict[str, Any]:
         backend = str((shared | entry).get("backend", SERVED))
-        whole = {name: value for name, value in shared.items() if name not in _OTHERS.get(backend, ())} | entry
+        foreign: Collection[str] = _FIELDS_OF_OTHER_BACKEND.get(backend, ())
+        whole = {name: value for name, value in shared.items() if name not in foreign} | entry
         if urls := whole.get("urls"):
-            whole["urls"] = _placed(urls, written.host)
+            whole["urls"] = _with_host(urls, raw.host)
         return whole
 
-    said["name"] = written.name or name
-    said["captioners"] = {number: role(entry) for number, entry in captioners.items()}
-    said["judges"] = {number: role(entry) for number, entry in written.judges.items()}
-    if "predictor" in written.model_fields_set:
-        said["predictor"] = role(written.predictor)
-    if isinstance(written.embeddings, dict):
-        said["embeddings"] = role(written.embeddings)
-    return said
+    values["name"] = raw.name or name
+    values["captioners"] = {number: role(entry) for number, entry in captioners.items()}
+    values["judges"] = {number: role(entry) for number, entry in raw.judges.items()}
+    if "predictor" in raw.model_fields_set:
+        values["predictor"] = role(raw.predictor)
+    if isinstance(raw.embeddings, dict):
+        values["embeddings"] = role(raw.embeddings)
+    return values
 
 
-def _placed(urls: object, host: str) -> object:
+def _with_host(urls: object, host: str) -> object:
     if isinstance(urls, str):
         return urls.replace("{host}", host)
-    return [_placed(url, host) for url in urls] if isinstance(urls, list) else urls
+    return [_with_host(url, host) for url in urls] if isinstance(urls, list) else urls
 
 
-def _first(error: ValidationError) -> str:
+def _describe(error: ValidationError) -> str:
+    """Returns the field and the message of the first error, without the value."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    # Where an entry may be of several kinds, pydantic names the kind too.
-    field = ".".join(str(part) for part in first["loc"] if part not in _KINDS)
+    # pydantic adds the tag of a discriminated union, here the backend, to the path of a field.
+    field = ".".join(str(part) for part in first["loc"] if part not in _BACKENDS)
     return f"{field}: {first['msg']}"

@@ -1,1 +1,1 @@
-"""The roles a model takes (captioner, judge, predictor), their prompts, and any model in any of them."""
+"""The roles that a model can play (captioner, judge, predictor), their prompts, and the models behind them."""

@@ -1,4 +1,4 @@
-"""The roles a model can take, each behind LangChain's own ``Runnable``.
+"""The roles that a model can play. Each role is a LangChain ``Runnable``.
 
 Any runnable with the right input and output works. ``ModelCaptioner``, ``ModelJudge`` and ``ModelPredictor`` run a role
 on any language model; :mod:`caslie_tools.backends.embedded` has small models that run on a laptop. A role's ``name``
@@ -20,28 +20,28 @@ from caslie_tools.tasks import FusedInstance
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionRequest:
-    """What EC3 asks a captioner."""
+    """The input of a captioner: an image and the context to caption it for."""
 
     image: LoadedImage
     context: QueryContext
     product: str | None = None
-    """Id of the catalogue product the image belongs to, so that it is not found to resemble itself."""
+    """Id of the catalogue product that the image belongs to. A captioner that searches similar images leaves it out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeRequest:
-    """What CQE asks a judge: does this caption help?"""
+    """The input of a judge: a caption and the context in which it should help."""
 
     context: QueryContext
     caption: str
     evidence: tuple[Evidence, ...] = ()
-    """What the captioner recognised in the image. Most captioners report nothing here."""
+    """What the captioner recognised in the image. Most captioners report no evidence."""
     image: LazyImage | None = None
     """The image, for a judge that checks the caption against it. It is loaded once for the whole jury."""
 
 
 Captioner: TypeAlias = Runnable[CaptionRequest, CaptionDraft]
-"""Answers one image's caption; an empty text means it has nothing to say."""
+"""Returns a caption for one image. An empty text means that the model found nothing to describe."""
 
 Judge: TypeAlias = Runnable[JudgeRequest, Vote]
 """Votes on one caption."""
@@ -52,10 +52,10 @@ Predictor: TypeAlias = Runnable[FusedInstance, Answer]
 
 @dataclass(frozen=True, kw_only=True)
 class Models:
-    """One model per role of the three modules EC3, CQE and uniM3."""
+    """The models of all roles: of the modules EC3, CQE and uniM3."""
 
     captioners: Sequence[Captioner]
-    """In order of preference: the next one is tried when one fails."""
+    """In order of preference: if a captioner fails, the next one is tried."""
     judges: Sequence[Judge]
-    """The jury, in the order it is asked."""
+    """The jury, in the order in which the judges are asked."""
     predictor: Predictor

@@ -1,13 +1,13 @@
-"""What model calls took, told by the models to whoever listens, also across tasks and threads.
+"""Counts the tokens and the time of model calls, also across tasks and threads.
 
 ::
 
-    with counted_usage() as usage:
+    with track_usage() as usage:
         await pipeline.caption(image, context)
     print(usage.prompt_tokens)
 
-Endpoints and chat models tell their tokens; models that count none, such as the embedded ones, tell nothing. Where
-nobody listens nothing is counted.
+Endpoints and chat models record their tokens. Models that count no tokens, such as the embedded ones, record nothing.
+Outside of such a block, nothing is counted.
 """
 
 import threading
@@ -19,16 +19,16 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Usage:
-    """What was told while it was listened to; listeners within one another all hear it."""
+    """The total of what was recorded in a block. Several threads may record at the same time."""
 
     calls: int = 0
-    """Calls that told their tokens."""
+    """Calls that recorded tokens."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
-    """Of the prompts' tokens, those that the server had in its prefix cache, where it tells."""
+    """Tokens of the prompts that were in the server's prefix cache, if the server reports them."""
     seconds: float = 0.0
-    """Time that calls took, where somebody measures it; calls at the same time add up."""
+    """Time that was recorded for calls. The times of concurrent calls are added."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def add(
@@ -40,7 +40,7 @@ class Usage:
         cached_tokens: int = 0,
         seconds: float = 0.0,
     ) -> None:
-        """Adds what was told; from any thread."""
+        """Adds to the totals."""
         with self._lock:
             self.calls += calls
             self.prompt_tokens += prompt_tokens
@@ -49,29 +49,39 @@ class Usage:
             self.seconds += seconds
 
 
-_listening: ContextVar[tuple[Usage, ...]] = ContextVar("_listening", default=())
+_active: ContextVar[tuple[Usage, ...]] = ContextVar("_active", default=())
 
 
 @contextmanager
 def track_usage() -> Iterator[Usage]:
-    """Listens to all that is called inside: by tasks started there, and by ``run_sync`` and ``to_thread`` as well."""
+    """Records all model calls in this block, including those of tasks and threads that the block starts.
+
+    Threads inherit the block from ``asyncio.to_thread`` and ``run_sync``. Blocks can be nested: a call counts in each
+    of them.
+    """
     usage = Usage()
-    token = _listening.set((*_listening.get(), usage))
+    token = _active.set((*_active.get(), usage))
     try:
         yield usage
     finally:
-        _listening.reset(token)
+        _active.reset(token)
 
 
 def record_tokens(*, prompt: int | None, completion: int | None, cached: int | None) -> None:
-    """Tells of one call's tokens, as far as they are known; ``None`` where they are not."""
+    """Records the tokens of one call.
+
+    Args:
+        prompt: Tokens of the prompt; ``None`` if unknown.
+        completion: Tokens of the response; ``None`` if unknown. If both are unknown, the call is not counted.
+        cached: Tokens of the prompt that were in the server's prefix cache; ``None`` if unknown.
+    """
     if prompt is None and completion is None:
         return
-    for usage in _listening.get():
+    for usage in _active.get():
         usage.add(calls=1, prompt_tokens=prompt or 0, completion_tokens=completion or 0, cached_tokens=cached or 0)
 
 
 def record_seconds(seconds: float) -> None:
-    """Tells of the time that calls took."""
-    for usage in _listening.get():
+    """Records the time of calls."""
+    for usage in _active.get():
         usage.add(seconds=seconds)

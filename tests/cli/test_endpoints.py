@@ -170,4 +170,4 @@ def test_a_command_does_not_start_if_a_server_is_not_ready(caslie: Command, shop
     result = caslie("ask", "Is it waterproof?", "--profile", "mine.toml")
     assert (result.code, result.out) == (1, "")
     assert "judge 1: model 'model' at 127.0.0.1" in result.err
-    assert "Run `caslie endpoints check mine` for the whole picture" in result.err
+    assert "Run `caslie endpoints check mine` for a full report" in result.err

@@ -87,7 +87,7 @@ async def test_the_check_is_all_green(settings: ProfileSettings, vision_server: 
     found = {(report.role, finding.probe): finding for report in reports for finding in report.findings}
     assert {place: finding.detail for place, finding in found.items() if not finding.passed} == {}
     assert found["predictor", "BOS"].detail == "one"
-    assert found["captioner", "image seen"].detail == "two pictures, two answers"
+    assert found["captioner", "image seen"].detail == "two images, two responses"
     assert found["embeddings", "vectors"].detail == f"{fleet.EMBEDDING_DIMENSIONS} numbers"
 
 

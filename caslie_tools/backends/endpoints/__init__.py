@@ -1,1 +1,1 @@
-"""Models people host themselves, behind OpenAI-compatible endpoints such as vLLM's."""
+"""Models on your own servers with an OpenAI-compatible API, such as vLLM's (extra ``endpoints``)."""

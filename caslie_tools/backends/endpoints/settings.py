@@ -1,8 +1,4 @@
-"""What is known of a served model per role, and of a whole profile: validated values, never read from elsewhere.
-
-:mod:`caslie_tools.profiles.toml` reads them from TOML and the environment. In a profile every role is either
-served, or runs in this process (:mod:`caslie_tools.backends.transformers`), whichever its ``backend`` says.
-"""
+"""The settings of a role whose model is on a server."""
 
 import json
 from typing import Annotated, Literal
@@ -21,12 +17,12 @@ from caslie_tools.roles.settings import (
 
 
 def _checked_url(url: str) -> str:
-    # The URL itself is in no message: what makes it unusable may be a password.
+    # No message contains the URL, because it may contain a password.
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise ValueError("this is no URL") from None
+        raise ValueError("this is not a URL") from None
     if parts.scheme not in ("http", "https") or not host or port == 0:
         raise ValueError("give an http:// or https:// URL")
     if parts.username is not None or parts.password is not None:
@@ -39,7 +35,8 @@ def _checked_url(url: str) -> str:
     return base
 
 
-def _split(urls: object) -> object:
+def _as_list(urls: object) -> object:
+    """Splits the text of an environment variable: a JSON list, or URLs separated by commas."""
     if not isinstance(urls, str):
         return urls
     if urls.lstrip().startswith("["):
@@ -50,7 +47,7 @@ def _split(urls: object) -> object:
     return tuple(url.strip() for url in urls.split(",") if url.strip())
 
 
-def _not_blank(key: SecretStr | None) -> SecretStr | None:
+def _checked_key(key: SecretStr | None) -> SecretStr | None:
     if key is None or not key.get_secret_value().strip():
         return None
     if not key.get_secret_value().isascii() or not key.get_secret_value().isprintable():
@@ -65,36 +62,36 @@ class EndpointSettings(ModelSettings):
     """One model behind one or several equal servers."""
 
     backend: Literal["endpoint"] = "endpoint"
-    """What tells these settings from those of a model in this process."""
-    urls: Annotated[tuple[Url, ...], BeforeValidator(_split), Field(min_length=1)]
-    """Base URLs of its replicas, ending in ``/v1``. In the environment: separated by commas."""
+    """Distinguishes these settings from those of a model in this process."""
+    urls: Annotated[tuple[Url, ...], BeforeValidator(_as_list), Field(min_length=1)]
+    """Base URLs of the replicas, ending in ``/v1``. In the environment, separate them by commas."""
     model: str = Field(pattern=NAME_PATTERN)
-    """The name it is served under."""
+    """The name under which the server serves the model."""
     weights: str | None = Field(default=None, pattern=NAME_PATTERN)
-    """Where the server loads it from, hub name or folder, when it is served under another name."""
-    api_key: Annotated[SecretStr | None, AfterValidator(_not_blank)] = None
-    """Sent as bearer token. Belongs in the environment, not in a file."""
+    """Hub name or folder from which the server loads the model, if it differs from ``model``."""
+    api_key: Annotated[SecretStr | None, AfterValidator(_checked_key)] = None
+    """Sent as a bearer token. Set it in the environment, not in a file."""
     context_length: int = Field(default=4096, ge=1)
-    """Tokens a request may take, prompt and answer together: the server must serve as many."""
+    """Context length that the role needs, in tokens, prompt and response together. The server must provide it."""
     timeout_seconds: float = Field(default=60.0, gt=0, allow_inf_nan=False)
-    """Total deadline of one call, retries included."""
+    """Deadline of one call, including retries."""
     constraint: Literal["structured_outputs", "guided_choice"] = "structured_outputs"
-    """The request field by which an answer is constrained to choices. vLLM has the first from 0.11 on; the second is
-    for versions before that, and is silently ignored from 0.12 on."""
+    """The field of a request that constrains the response to choices. ``structured_outputs`` needs vLLM 0.11 or later.
+    ``guided_choice`` is for earlier versions; vLLM 0.12 and later ignore it without an error."""
     max_concurrency: int = Field(default=8, ge=1)
-    """Requests under way at once."""
+    """Most requests in flight."""
     max_attempts: int = Field(default=3, ge=1)
-    """Tries of one call, the first included."""
+    """Most attempts of one call, including the first."""
     max_response_bytes: int = Field(default=4 * 1024 * 1024, ge=1)
-    """Bytes of an answer that are read at most."""
+    """Most bytes of a response."""
     breaker_failures: int = Field(default=5, ge=1)
-    """Failures in a row after which an endpoint is left alone for a while."""
+    """Failed requests in a row after which a replica gets no requests for ``breaker_seconds``."""
     breaker_seconds: float = Field(default=30.0, gt=0, allow_inf_nan=False)
-    """How long that is."""
+    """Seconds until a replica that failed too often gets a trial request."""
 
     @property
     def loaded_from(self) -> str:
-        """Where the server loads the model from: hub name or folder."""
+        """Hub name or folder from which the server loads the model."""
         return self.weights or self.model
 
 
@@ -106,7 +103,6 @@ class EndpointJudgeSettings(JudgeSettings, EndpointSettings):
     """A judge on a server."""
 
     context_length: int = Field(default=2048, ge=1)
-    max_tokens: int = Field(default=16, ge=1)
 
 
 class EndpointPredictorSettings(PredictorSettings, EndpointSettings):

@@ -1,4 +1,4 @@
 """Models in this process, through Hugging Face transformers (extra ``local``).
 
-Importing this loads no model and none of the heavy packages.
+Importing this package loads no model and does not import torch or transformers.
 """

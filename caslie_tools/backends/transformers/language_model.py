@@ -11,7 +11,7 @@ from caslie_tools.backends.transformers.loading import LoadedModel, require_loca
 from caslie_tools.backends.transformers.settings import TransformersSettings
 from caslie_tools.backends.transformers.worker import shared_worker
 from caslie_tools.exceptions import ModelError
-from caslie_tools.roles.choices import added_by_text, choice_probabilities, choice_starts, exact_choice_starts
+from caslie_tools.roles.choices import choice_probabilities, choice_starts, exact_choice_starts, sum_by_text
 from caslie_tools.roles.language_model import Choice, LanguageModel, Prompt
 
 
@@ -93,7 +93,7 @@ class TransformersLanguageModel(LanguageModel):
                 logprobs = loaded.torch.log_softmax(generated.logits[0][0].float(), dim=-1)
             starts = self._starts_of(loaded, tuple(choices), exact=prompt.raw)
             listed = logprobs[list(starts)].tolist()
-            probabilities = choice_probabilities(choices, added_by_text(starts.values(), listed))
+            probabilities = choice_probabilities(choices, sum_by_text(starts.values(), listed))
             if probabilities is None:
                 raise ModelError(
                     f"the model {self.name} cannot choose among {', '.join(choices)}: none of its tokens begins one of "

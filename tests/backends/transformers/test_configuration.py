@@ -112,7 +112,7 @@ class TestMixed:
     @pytest.mark.parametrize(
         ("old", "new", "message"),
         [
-            ("transformers", SECRET, "judges.0: backend is 'endpoint', for a model on a server, or 'transformers'"),
+            ("transformers", SECRET, "judges.0: backend is 'endpoint' (a model on a server) or 'transformers'"),
             ('prompt = "chat"', 'timeout_seconds = "x"', "predictor.timeout_seconds: Extra inputs are not permitted"),
             ('prompt = "chat"', 'devcie = "cpu"', "predictor.devcie"),
             ('device = "cpu"', 'devcie = "cpu"', "captioners.0.devcie"),
