@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from caslie_tools.testing.openai_answers import answer
+from caslie_tools.testing.openai_responses import build_response
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +44,12 @@ class Service:
         if choices := body.get("structured_outputs", {}).get("choice"):
             # The first choice is the one that is taken.
             body = {**body, "structured_outputs": {"choice": sorted(choices, reverse=yes)}}
-        made = answer("/v1/chat/completions", body, models={judge: 4096}, says=lambda _: "Yes" if yes else "No")
-        assert isinstance(made, dict), made
-        made["usage"]["completion_tokens"] += 1
-        return made
+        response = build_response(
+            "/v1/chat/completions", body, models={judge: 4096}, respond=lambda _: "Yes" if yes else "No"
+        )
+        assert isinstance(response, dict), response
+        response["usage"]["completion_tokens"] += 1
+        return response
 
     def seconds(self, usage: Mapping[str, int]) -> float:
         """Returns how long a request takes once it has its place."""

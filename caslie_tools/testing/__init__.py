@@ -1,5 +1,5 @@
-"""What tests of code that uses this package can use: tiny real servers instead of mocks."""
+"""Helpers for the tests of code that uses this package: small real servers instead of mocks."""
 
-from caslie_tools.testing.faulty_server import Fault, FaultyServer, Received
+from caslie_tools.testing.faulty_server import Fault, FaultyServer, ReceivedRequest
 
-__all__ = ["Fault", "FaultyServer", "Received"]
+__all__ = ["Fault", "FaultyServer", "ReceivedRequest"]

@@ -1,13 +1,13 @@
-"""A tiny real HTTP server that speaks OpenAI's API as vLLM does, and goes wrong on demand.
+"""A small real HTTP server with vLLM's OpenAI-compatible API that fails on demand.
 
 ::
 
     async with FaultyServer() as server:
-        server.faults = [Fault.HTTP_500, Fault.RESET]  # the next two requests; all is well after
-        ...  # talk to server.url
+        server.faults = [Fault.HTTP_500, Fault.RESET]  # of the next two requests; later requests succeed
+        ...  # send requests to server.url
 
-It knows ``/v1/chat/completions``, ``/v1/completions``, ``/v1/embeddings``, ``/v1/models`` and ``/health``. It is no
-model: it says what it is told to say, and takes the first of the choices when it is constrained.
+It has the paths ``/v1/chat/completions``, ``/v1/completions``, ``/v1/embeddings``, ``/v1/models`` and ``/health``. It
+has no model: it returns a text that the test chooses, or the first of the choices if it is constrained.
 """
 
 import asyncio
@@ -22,41 +22,41 @@ from enum import Enum
 from types import TracebackType
 from typing import Any, Final
 
-from caslie_tools.testing.openai_answers import answer
+from caslie_tools.testing.openai_responses import build_response
 
 _DRIP_SECONDS: Final = 0.02
 _HUGE_CHUNK: Final = b" " * 65_536
-_HUGE_CHUNKS: Final = 16_384  # a gibibyte, for a client that has no bound
+_HUGE_CHUNKS: Final = 16_384  # one gibibyte in total
 
 
 class Fault(Enum):
-    """What goes wrong with one request."""
+    """A fault of one request."""
 
-    OK = "nothing"
-    HTTP_400 = "it is refused as malformed"
-    HTTP_401 = "it is refused for its API key, which the answer shows"
-    HTTP_404 = "it is refused for its model"
-    HTTP_408 = "it timed out at the server"
-    HTTP_422 = "it is refused as invalid"
-    HTTP_429 = "there are too many, with Retry-After"
+    OK = "no fault"
+    HTTP_400 = "the request is refused as malformed"
+    HTTP_401 = "the request is refused for its API key, and the response contains the key"
+    HTTP_404 = "the request is refused for its model"
+    HTTP_408 = "the request timed out at the server"
+    HTTP_422 = "the request is refused as invalid"
+    HTTP_429 = "the server has too many requests; the response has Retry-After"
     HTTP_500 = "the server fails"
-    HTTP_503 = "the server is not ready, with Retry-After"
-    REDIRECT = "it is sent elsewhere: to /elsewhere of the same server"
-    HANG = "nothing is answered until release() is called or the client leaves"
-    DRIP = "the answer comes a byte at a time"
-    RESET = "the connection is reset in the middle of the answer"
-    TRUNCATED = "the connection ends in the middle of the answer"
-    NO_ANSWER = "the connection ends before the answer"
-    GARBAGE = "the answer is not JSON"
-    BINARY = "the answer is not even text"
-    WRONG_SCHEMA = "the answer is JSON of another kind"
-    EMPTY_CHOICES = "the answer holds no choice"
+    HTTP_503 = "the server is not ready; the response has Retry-After"
+    REDIRECT = "the request is redirected to /elsewhere of the same server"
+    HANG = "there is no response until release() is called or the client disconnects"
+    DRIP = "the response is sent one byte at a time"
+    RESET = "the connection is reset in the middle of the response"
+    TRUNCATED = "the connection ends in the middle of the response"
+    NO_RESPONSE = "the connection ends before the response"
+    GARBAGE = "the response is not JSON"
+    BINARY = "the response is not text"
+    WRONG_SCHEMA = "the response is JSON with another schema"
+    EMPTY_CHOICES = "the response has no choices"
     UNCONSTRAINED = "the constraint is ignored"
-    NO_LOGPROBS = "the log-probabilities are left out"
-    BLIND = "the images are left out"
-    DOUBLE_BOS = "a raw prompt is given two BOS tokens"
-    HUGE = "the answer is a gibibyte"
-    COMPRESSED = "the answer is compressed, a kilobyte to a mebibyte"
+    NO_LOGPROBS = "the log-probabilities are missing"
+    IMAGES_DROPPED = "images do not reach the model"
+    DOUBLE_BOS = "a raw prompt gets two BOS tokens"
+    HUGE = "the response has one gibibyte"
+    COMPRESSED = "the response is compressed, from a mebibyte to a kilobyte"
 
 
 _STATUSES: Final = {
@@ -68,7 +68,7 @@ _STATUSES: Final = {
     Fault.HTTP_500: (500, "Internal Server Error", "EngineDeadError"),
     Fault.HTTP_503: (503, "Service Unavailable", "loading"),
 }
-_ANSWERS: Final = {
+_BODIES: Final = {
     Fault.GARBAGE: b"<html><body>502 Bad Gateway</body></html>",
     Fault.BINARY: bytes(range(128, 256)),
     Fault.WRONG_SCHEMA: b'{"choices": [{"index": "zero", "message": {"content": 7}, "text": 7}], "data": 7}',
@@ -77,32 +77,33 @@ _ANSWERS: Final = {
 
 
 @dataclass
-class Received:
-    """One request as it came in."""
+class ReceivedRequest:
+    """One request that the server received."""
 
     method: str
     path: str
     headers: Mapping[str, str]
-    """Names in lower case. The value of ``authorization`` is left out."""
+    """Names in lower case. The value of ``authorization`` is replaced by an empty text."""
     body: Any
-    """The JSON document; ``None`` where there is none."""
-    key_was_right: bool
-    """Whether it brought the server's API key; yes where the server has none and it brought none."""
+    """The JSON document, or ``None`` if the request has no body."""
+    key_is_valid: bool
+    """Whether the request has the server's API key, or no key if the server has none."""
     fault: Fault
-    """What went wrong with it."""
+    """The fault of this request."""
     disconnected: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the client left before it had its answer."""
+    """Set when the client disconnects before it has the response."""
 
 
 class FaultyServer:
-    """The server, on a free port of the loopback interface while its context is open.
+    """The server. It listens on a free port of the loopback interface while its context is open.
 
     Args:
-        models: Names of the models it serves, with their context lengths.
-        api_key: Requests without it are refused; ``None`` lets everything in.
-        says: From a request's body to what the model says freely; ``"a free answer"`` when left out.
-        retry_after: What the header of that name says, with a 429 or 503.
-        guided: Understand constraints as vLLM did before 0.11 (``guided_choice``), and only so.
+        models: Names of the served models and their context lengths.
+        api_key: Requests without this key are refused; ``None`` accepts all requests.
+        respond: Returns the text of an unconstrained response, from the body of the request; by default
+            ``"a free answer"``.
+        retry_after: The value of the header ``Retry-After`` of a 429 or 503.
+        guided_choice: Whether the field of a constraint is ``guided_choice``, as in vLLM before 0.11.
     """
 
     def __init__(
@@ -110,27 +111,27 @@ class FaultyServer:
         *,
         models: Mapping[str, int] | None = None,
         api_key: str | None = None,
-        says: Callable[[Mapping[str, Any]], str] | None = None,
+        respond: Callable[[Mapping[str, Any]], str] | None = None,
         retry_after: str = "0",
-        guided: bool = False,
+        guided_choice: bool = False,
     ) -> None:
         self.models = {"model": 4096} if models is None else dict(models)
         self.retry_after = retry_after
         self.faults: Sequence[Fault] = ()
-        """What goes wrong with the next requests, one after the other."""
+        """The faults of the next requests, one after the other."""
         self.faults_at: Mapping[str, Sequence[Fault]] = {}
-        """The same for a single path, such as ``/v1/models``; goes before ``faults``."""
-        self.otherwise = Fault.OK
-        """What goes wrong with all others."""
-        self.requests: list[Received] = []
-        self.most_under_way = 0
-        """The most requests that were under way at once."""
+        """The faults of the next requests for one path, such as ``/v1/models``. They are used before ``faults``."""
+        self.default_fault = Fault.OK
+        """The fault of all other requests."""
+        self.requests: list[ReceivedRequest] = []
+        self.max_in_flight = 0
+        """The largest number of requests that were in flight at the same time."""
         self.connections_made = 0
         self._api_key = api_key
-        self._guided = guided
-        self._says = says or (lambda _body: "a free answer")
-        self._under_way = 0
-        self._arrived = asyncio.Condition()
+        self._guided_choice = guided_choice
+        self._respond_freely = respond or (lambda _body: "a free answer")
+        self._in_flight = 0
+        self._request_received = asyncio.Condition()
         self._released = asyncio.Event()
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -148,11 +149,11 @@ class FaultyServer:
 
     @property
     def url(self) -> str:
-        """Its base URL, for an OpenAI client."""
+        """The base URL, ending in ``/v1``."""
         return f"http://127.0.0.1:{self._port}/v1"
 
     async def stop(self) -> None:
-        """Stops listening and drops all connections; the port is free afterwards."""
+        """Stops listening and closes all connections. Afterwards the port is free."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -160,13 +161,13 @@ class FaultyServer:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
-    async def arrived(self, count: int) -> None:
-        """Waits until that many requests have come in, since the start."""
-        async with self._arrived:
-            await self._arrived.wait_for(lambda: len(self.requests) >= count)
+    async def wait_for_requests(self, count: int) -> None:
+        """Waits until the server has received ``count`` requests since its start."""
+        async with self._request_received:
+            await self._request_received.wait_for(lambda: len(self.requests) >= count)
 
     def release(self) -> None:
-        """Answers the requests that hang, now and from now on."""
+        """Responds to all requests that hang, and to all that would hang later."""
         self._released.set()
 
     def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -177,59 +178,59 @@ class FaultyServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            # A client may break off or talk nonsense at any place; then there is no more to do for it.
+            # A client may disconnect or send an invalid request at any time. Then the connection ends.
             with suppress(OSError, EOFError, ValueError, asyncio.LimitOverrunError):
-                ahead: bytes | None = b""
-                while ahead is not None:
-                    ahead = await self._serve_one(reader, writer, ahead)
+                read_ahead: bytes | None = b""
+                while read_ahead is not None:
+                    read_ahead = await self._serve_request(reader, writer, read_ahead)
         finally:
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
 
-    async def _serve_one(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ahead: bytes
+    async def _serve_request(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, read_ahead: bytes
     ) -> bytes | None:
-        """Answers one request.
+        """Responds to one request.
 
         Args:
-            reader: What the client sends.
-            writer: Where the answer goes.
-            ahead: The start of the request, where it was read already.
+            reader: Reads from the client.
+            writer: Writes to the client.
+            read_ahead: The start of the request, if it was read already.
 
         Returns:
-            What was read ahead of the next request; ``None`` when there can be no other on this connection.
+            The start of the next request, if it was read already; ``None`` if the connection ends.
         """
-        received, key = await self._receive(reader, ahead)
-        self._under_way += 1
-        self.most_under_way = max(self.most_under_way, self._under_way)
-        # A client is silent until it has its answer; the end of its side of the connection means that it left.
+        received, key = await self._receive(reader, read_ahead)
+        self._in_flight += 1
+        self.max_in_flight = max(self.max_in_flight, self._in_flight)
+        # A client sends nothing until it has the response. If its side of the connection ends, it has disconnected.
         listening = asyncio.ensure_future(reader.read(1))
-        answering = asyncio.ensure_future(self._answer(received, key, writer))
+        responding = asyncio.ensure_future(self._respond(received, key, writer))
         try:
-            async with self._arrived:
+            async with self._request_received:
                 self.requests.append(received)
-                self._arrived.notify_all()
-            await asyncio.wait({answering, listening}, return_when=asyncio.FIRST_COMPLETED)
-            if listening.done() and not answering.done() and not await _first_byte(listening):
+                self._request_received.notify_all()
+            await asyncio.wait({responding, listening}, return_when=asyncio.FIRST_COMPLETED)
+            if listening.done() and not responding.done() and not await _first_byte(listening):
                 received.disconnected.set()
                 return None
             try:
-                stays = await answering
+                keep_open = await responding
             except OSError:
                 received.disconnected.set()
                 return None
-            if not stays:
+            if not keep_open:
                 return None
             return await _first_byte(listening) if listening.done() else b""
         finally:
-            self._under_way -= 1
-            answering.cancel()
+            self._in_flight -= 1
+            responding.cancel()
             listening.cancel()
-            await asyncio.gather(answering, listening, return_exceptions=True)
+            await asyncio.gather(responding, listening, return_exceptions=True)
 
-    async def _receive(self, reader: asyncio.StreamReader, ahead: bytes) -> tuple[Received, str]:
-        head = (ahead + await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    async def _receive(self, reader: asyncio.StreamReader, read_ahead: bytes) -> tuple[ReceivedRequest, str]:
+        head = (read_ahead + await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         method, path, _version = head[0].split(" ")
         fields = (line.partition(":") for line in head[1:] if line)
         headers = {name.strip().lower(): value.strip() for name, _, value in fields}
@@ -238,27 +239,29 @@ class FaultyServer:
         if authorization:
             headers["authorization"] = ""
         key = authorization.removeprefix("Bearer ")
-        right = key == (self._api_key or "")
-        received = Received(method, path, headers, json.loads(content) if content else None, right, self._next(path))
-        if received.fault is Fault.OK and self._api_key is not None and not right:
+        key_is_valid = key == (self._api_key or "")
+        body = json.loads(content) if content else None
+        received = ReceivedRequest(method, path, headers, body, key_is_valid, self._next_fault(path))
+        if received.fault is Fault.OK and self._api_key is not None and not key_is_valid:
             received.fault = Fault.HTTP_401
         return received, key
 
-    def _next(self, path: str) -> Fault:
-        here = self.faults_at.get(path, ())
-        if here:
-            self.faults_at = {**self.faults_at, path: here[1:]}
-            return here[0]
+    def _next_fault(self, path: str) -> Fault:
+        faults = self.faults_at.get(path, ())
+        if faults:
+            self.faults_at = {**self.faults_at, path: faults[1:]}
+            return faults[0]
         if self.faults:
             first, *self.faults = self.faults
             return first
-        return self.otherwise
+        return self.default_fault
 
-    async def _answer(self, received: Received, key: str, writer: asyncio.StreamWriter) -> bool:
+    async def _respond(self, received: ReceivedRequest, key: str, writer: asyncio.StreamWriter) -> bool:
+        """Writes the response and returns whether the connection stays open."""
         fault = received.fault
         if fault is Fault.HANG:
             await self._released.wait()
-        if fault is Fault.NO_ANSWER:
+        if fault is Fault.NO_RESPONSE:
             return False
         if fault is Fault.HUGE:
             await _write_huge(writer)
@@ -272,28 +275,28 @@ class FaultyServer:
         if fault is Fault.COMPRESSED:
             body = zlib.compress(bytes(1 << 20), wbits=16 + zlib.MAX_WBITS)
             return await _write(writer, 200, "OK", body, {"Content-Encoding": "gzip"})
-        if fault in _ANSWERS:
-            return await _write(writer, 200, "OK", _ANSWERS[fault])
+        if fault in _BODIES:
+            return await _write(writer, 200, "OK", _BODIES[fault])
         if received.path == "/health":
             return await _write(writer, 200, "OK", b"")
-        made = answer(
+        response = build_response(
             received.path,
             received.body or {},
             models=self.models,
-            says=self._says,
+            respond=self._respond_freely,
             constrained=fault is not Fault.UNCONSTRAINED,
-            guided=self._guided,
+            guided_choice=self._guided_choice,
             logprobs=fault is not Fault.NO_LOGPROBS,
-            sighted=fault is not Fault.BLIND,
-            bos=2 if fault is Fault.DOUBLE_BOS else 1,
+            images_dropped=fault is Fault.IMAGES_DROPPED,
+            bos_tokens=2 if fault is Fault.DOUBLE_BOS else 1,
         )
-        if isinstance(made, str):
-            return await self._refuse(writer, 404, "Not Found", made)
-        return await _write_faulty(writer, json.dumps(made).encode(), fault)
+        if isinstance(response, str):
+            return await self._refuse(writer, 404, "Not Found", response)
+        return await _write_faulty(writer, json.dumps(response).encode(), fault)
 
-    async def _refuse(self, writer: asyncio.StreamWriter, status: int, reason: str, said: str) -> bool:
+    async def _refuse(self, writer: asyncio.StreamWriter, status: int, reason: str, message: str) -> bool:
         headers = {"Retry-After": self.retry_after} if status in {429, 503} else {}
-        body = {"error": {"message": said, "type": reason.replace(" ", ""), "param": None, "code": status}}
+        body = {"error": {"message": message, "type": reason.replace(" ", ""), "param": None, "code": status}}
         return await _write(writer, status, reason, json.dumps(body).encode(), headers)
 
 
@@ -331,7 +334,7 @@ async def _write_faulty(writer: asyncio.StreamWriter, body: bytes, fault: Fault)
         writer.write(head + body[: len(body) // 2])
         await writer.drain()
         if fault is Fault.RESET:
-            # No lingering: closing it discards what is left to send, and the client is told so rudely.
+            # Without lingering, closing the socket discards unsent data and resets the connection.
             raw: socket.socket = writer.get_extra_info("socket")
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         return False

@@ -7,7 +7,7 @@ import yaml
 
 from caslie_tools._concurrency import run_sync
 from caslie_tools.testing import Fault, FaultyServer
-from caslie_tools.testing.openai_answers import images
+from caslie_tools.testing.openai_responses import images
 from tests.cli.commands import Command
 
 
@@ -76,7 +76,7 @@ def server(tmp_path: Path) -> Iterator[FaultyServer]:
     def answer(body: Mapping[str, Any]) -> str:
         return f"picture {len(images(body)[0])}" if images(body) else "apple"
 
-    server = run_sync(FaultyServer(says=answer, api_key="sk-never-to-be-seen").__aenter__())
+    server = run_sync(FaultyServer(respond=answer, api_key="sk-never-to-be-seen").__aenter__())
     urls = f'urls = ["{server.url}"]\nmodel = "model"'
     (tmp_path / "mine.toml").write_text(
         f"[defaults]\n{urls}\nmax_attempts = 1\n"
@@ -126,14 +126,14 @@ VOTED = {"judge 1": "constraint", "judge 2": "constraint", "predictor": "constra
         (Fault.DRIP, SERVED, "did not finish within 1 s"),
         (Fault.RESET, SERVED, "the connection to 127.0.0.1"),
         (Fault.TRUNCATED, SERVED, "the connection to 127.0.0.1"),
-        (Fault.NO_ANSWER, SERVED, "the connection to 127.0.0.1"),
+        (Fault.NO_RESPONSE, SERVED, "the connection to 127.0.0.1"),
         (Fault.GARBAGE, SERVED, "it is not JSON"),
         (Fault.BINARY, SERVED, "it is not JSON"),
         (Fault.WRONG_SCHEMA, SERVED, "it does not match the schema of OpenAI's API"),
         (Fault.HUGE, SERVED, "bytes"),
         (Fault.UNCONSTRAINED, VOTED, "ignored the constraint"),
         (Fault.NO_LOGPROBS, dict.fromkeys(VOTED, "log-probabilities"), "votes would have no probability"),
-        (Fault.BLIND, {"captioner": "image seen", "judge 2": "image seen"}, "images do not reach the model"),
+        (Fault.IMAGES_DROPPED, {"captioner": "image seen", "judge 2": "image seen"}, "images do not reach the model"),
         (Fault.DOUBLE_BOS, {"predictor": "BOS"}, "2 special tokens come before a raw prompt"),
     ],
     ids=lambda value: value.name if isinstance(value, Fault) else "",
@@ -148,7 +148,7 @@ def test_a_check_names_the_fault(
 ) -> None:
     if fault in {Fault.HANG, Fault.DRIP}:
         monkeypatch.setenv("CASLIE_DEFAULTS__TIMEOUT_SECONDS", "1")
-    server.otherwise = fault
+    server.default_fault = fault
     result = caslie("endpoints", "check", "mine.toml", "--json")
     assert result.code == 1
     found = [
@@ -166,7 +166,7 @@ def test_a_check_names_the_fault(
 
 
 def test_a_command_does_not_start_if_a_server_is_not_ready(caslie: Command, shop: Path, server: FaultyServer) -> None:
-    server.otherwise = Fault.HTTP_503
+    server.default_fault = Fault.HTTP_503
     result = caslie("ask", "Is it waterproof?", "--profile", "mine.toml")
     assert (result.code, result.out) == (1, "")
     assert "judge 1: model 'model' at 127.0.0.1" in result.err

@@ -16,7 +16,7 @@ from caslie_tools.exceptions import EndpointUnavailableError
 from caslie_tools.profiles.checking import RoleReport, check_profile, check_role, require_served
 from caslie_tools.profiles.settings import ProfileSettings
 from caslie_tools.testing import Fault, FaultyServer
-from caslie_tools.testing.openai_answers import images
+from caslie_tools.testing.openai_responses import images
 
 
 def describe(body: Any) -> str:
@@ -26,7 +26,7 @@ def describe(body: Any) -> str:
 
 @pytest.fixture
 async def server() -> AsyncIterator[FaultyServer]:
-    async with FaultyServer(says=describe) as running:
+    async with FaultyServer(respond=describe) as running:
         yield running
 
 
@@ -83,19 +83,19 @@ async def test_a_wrong_key_is_reported_and_not_shown() -> None:
 
 @pytest.mark.parametrize("settings", [EndpointJudgeSettings, EndpointPredictorSettings])
 async def test_an_ignored_constraint_is_reported(server: FaultyServer, settings: type[EndpointSettings]) -> None:
-    server.otherwise = Fault.UNCONSTRAINED
+    server.default_fault = Fault.UNCONSTRAINED
     report = await check_role("role", settings(**role(server)))
     assert "ignored the constraint" in failed(report)["constraint"]
 
 
 async def test_missing_log_probabilities_are_reported(server: FaultyServer) -> None:
-    server.otherwise = Fault.NO_LOGPROBS
+    server.default_fault = Fault.NO_LOGPROBS
     report = await check_role("judge", EndpointJudgeSettings(**role(server)))
     assert set(failed(report)) == {"log-probabilities"}
 
 
 async def test_dropped_images_are_reported(server: FaultyServer) -> None:
-    server.otherwise = Fault.BLIND
+    server.default_fault = Fault.IMAGES_DROPPED
     report = await check_role("captioner", EndpointCaptionerSettings(**role(server)))
     assert "do not reach the model" in failed(report)["image seen"]
 
@@ -131,7 +131,7 @@ async def test_a_start_only_requests_the_list_of_models(server: FaultyServer) ->
 
 @pytest.mark.parametrize("fault", [Fault.HTTP_500, Fault.HTTP_401, Fault.GARBAGE])
 async def test_a_start_fails_with_the_findings_of_the_check(server: FaultyServer, fault: Fault) -> None:
-    server.otherwise = fault
+    server.default_fault = fault
     detail = failed(await check_role("judge", EndpointJudgeSettings(**role(server))))["served"]
     with pytest.raises(EndpointUnavailableError) as caught:
         await require_served(profile(server))

@@ -1,4 +1,4 @@
-"""What model calls took reaches whoever listens, and nobody else."""
+"""A block records the model calls inside it, and no others."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,45 +21,45 @@ from caslie_tools.testing import Fault, FaultyServer
 from tests.doubles import caption_request, judge_request
 
 
-def tell() -> None:
+def record() -> None:
     record_tokens(prompt=10, completion=2, cached=None)
     record_seconds(0.5)
 
 
-def test_who_listens_hears_it_and_so_does_who_listens_around() -> None:
+def test_nested_blocks_both_record_a_call() -> None:
     with track_usage() as outer:
-        tell()
+        record()
         with track_usage() as inner:
-            tell()
-    tell()
+            record()
+    record()
     assert inner == Usage(calls=1, prompt_tokens=10, completion_tokens=2, seconds=0.5)
     assert outer == Usage(calls=2, prompt_tokens=20, completion_tokens=4, seconds=1.0)
 
 
-async def test_tasks_and_threads_tell_those_who_started_them() -> None:
+async def test_calls_in_tasks_and_threads_are_recorded_by_the_block_that_started_them() -> None:
     async def one(times: int) -> Usage:
         with track_usage() as usage:
-            await asyncio.gather(*(asyncio.to_thread(tell) for _ in range(times)))
-            await asyncio.create_task(asyncio.to_thread(tell))
+            await asyncio.gather(*(asyncio.to_thread(record) for _ in range(times)))
+            await asyncio.create_task(asyncio.to_thread(record))
         return usage
 
     usages = await asyncio.gather(*(one(times) for times in (1, 2, 3)))
     assert [usage.calls for usage in usages] == [2, 3, 4]
 
 
-async def _telling() -> None:
-    tell()
+async def _recording() -> None:
+    record()
 
 
-def test_so_do_synchronous_calls_on_the_loop_in_the_background() -> None:
+def test_synchronous_calls_on_the_background_loop_are_recorded() -> None:
     with track_usage() as usage:
-        run_sync(_telling())
+        run_sync(_recording())
     assert usage.calls == 1
 
 
-async def test_and_those_from_within_a_running_loop() -> None:
+async def test_synchronous_calls_inside_a_running_loop_are_recorded() -> None:
     with track_usage() as usage:
-        run_sync(_telling())
+        run_sync(_recording())
     assert usage.calls == 1
 
 
@@ -69,7 +69,7 @@ def test_a_call_that_counts_no_tokens_is_not_counted() -> None:
     assert usage == Usage()
 
 
-async def test_an_endpoint_tells_its_tokens_once_it_has_answered() -> None:
+async def test_an_endpoint_records_the_tokens_of_successful_calls() -> None:
     async with FaultyServer() as server:
         endpoint = Endpoint(EndpointSettings(urls=(server.url,), model="model", timeout_seconds=20, max_attempts=2))
         server.faults = [Fault.RESET]
@@ -82,14 +82,14 @@ async def test_an_endpoint_tells_its_tokens_once_it_has_answered() -> None:
     assert usage.completion_tokens == (chat.completion_tokens or 0) + (text.completion_tokens or 0) > 0
 
 
-def chat_model(told: Sequence[UsageMetadata | None], text: str = "yes") -> GenericFakeChatModel:
-    return GenericFakeChatModel(messages=iter([AIMessage(content=text, usage_metadata=usage) for usage in told]))
+def chat_model(usages: Sequence[UsageMetadata | None], text: str = "yes") -> GenericFakeChatModel:
+    return GenericFakeChatModel(messages=iter([AIMessage(content=text, usage_metadata=usage) for usage in usages]))
 
 
 @pytest.mark.parametrize("role", ["captioner", "judge", "predictor"])
-async def test_a_chat_model_tells_its_tokens_if_it_counts_them(role: str) -> None:
-    told = UsageMetadata(input_tokens=30, output_tokens=4, total_tokens=34, input_token_details={"cache_read": 16})
-    model = chat_model([told, None])
+async def test_the_tokens_of_a_chat_model_are_recorded_if_it_reports_them(role: str) -> None:
+    reported = UsageMetadata(input_tokens=30, output_tokens=4, total_tokens=34, input_token_details={"cache_read": 16})
+    model = chat_model([reported, None])
     task = get_task("ap")
     fused = fuse(task, task.read({"question": "?", "document": "d"}), [])
     with track_usage() as usage:

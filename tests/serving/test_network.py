@@ -42,7 +42,7 @@ async def test_a_port_with_a_connection_in_time_wait_is_free() -> None:
 
 async def test_a_port_used_by_another_program_is_refused() -> None:
     async with FaultyServer() as other:
-        other.otherwise = Fault.NO_ANSWER
+        other.default_fault = Fault.NO_RESPONSE
         message = f"caslie-s-{port_of(other)}: .* is already in use by another program"
         with pytest.raises(SettingsError, match=message):
             await require_free_ports([server_at(free_ports(1)[0]), server_at(port_of(other))])
@@ -68,16 +68,16 @@ async def test_an_address_of_another_machine_is_refused(host: str, message: str)
         await require_free_ports([server_at(8002, host)])
 
 
-@pytest.mark.parametrize("fault", [Fault.HTTP_503, Fault.NO_ANSWER, Fault.REDIRECT])
+@pytest.mark.parametrize("fault", [Fault.HTTP_503, Fault.NO_RESPONSE, Fault.REDIRECT])
 async def test_a_server_that_does_not_return_200_is_not_healthy(fault: Fault) -> None:
     async with FaultyServer() as running:
-        running.otherwise = fault
+        running.default_fault = fault
         assert not await is_healthy(server_at(port_of(running)))
 
 
 async def test_the_health_check_does_not_read_the_body() -> None:
     async with FaultyServer() as running:
-        running.otherwise = Fault.HUGE
+        running.default_fault = Fault.HUGE
         assert await is_healthy(server_at(port_of(running)))
 
 

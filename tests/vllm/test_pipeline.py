@@ -135,7 +135,7 @@ def test_without_a_captioner_the_answer_is_from_text(
         assert len(report.failed) == 3
         response = caslie.ask(QUESTION, products=["trail-headlamp"])
     assert response.answer
-    assert "answered from text only" in " ".join(response.warnings)
+    assert "the answer is based on text only" in " ".join(response.warnings)
 
 
 async def test_a_slow_server_ends_at_the_deadline(settings: ProfileSettings, text_server: VllmServer) -> None:

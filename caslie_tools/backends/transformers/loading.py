@@ -1,7 +1,7 @@
-"""Loads a model and its tokenizer or processor, from a folder or from the hub; nothing that comes with them is run.
+"""Loads a model and its tokenizer or processor from a folder or from the hub, without running code of the model.
 
-Weights are read from safetensors files only. From the hub just the files needed are fetched, once, and then read as any
-other folder: no code of a model's author, no pickle, no conversion by a third party comes into it.
+Weights are read from safetensors files only. From the hub, only the needed files are downloaded, once, and then read
+like any other folder. No code of the model's author, no pickle and no file converted by others is used.
 """
 
 import threading
@@ -18,29 +18,29 @@ from caslie_tools.backends.transformers.settings import TransformersSettings
 from caslie_tools.exceptions import CaslieError, MissingExtraError, ModelError
 
 EXTRA: Final = "local"
-_WANTED: Final = ("*.json", "*.jinja", "*.txt", "*.model", "*.safetensors")
-# Folders hold exports for other programs; a consolidated file holds the same weights once more.
-_UNWANTED: Final = ("*/*", "consolidated*")
+_NEEDED_FILES: Final = ("*.json", "*.jinja", "*.txt", "*.model", "*.safetensors")
+# Subfolders have exports for other programs. Consolidated files have the same weights a second time.
+_IGNORED_FILES: Final = ("*/*", "consolidated*")
 
 _loading = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """A model that is ready to be called."""
+    """A model in memory, with everything that is needed to call it."""
 
     torch: Any
     model: Any
     tokenizer: Any
     processor: Any = None
-    """Prepares text and images, for a model that sees; it has the tokenizer."""
+    """Prepares text and images for a vision-language model; ``None`` for a text model."""
 
 
 def require_local_extra(purpose: str) -> None:
-    """Makes sure that models can run in this process, without importing anything.
+    """Checks that the packages for models in this process are installed, without importing them.
 
     Args:
-        purpose: What is about to be done, as the start of a sentence.
+        purpose: What needs them, as the start of a sentence.
 
     Raises:
         MissingExtraError: If torch or transformers are not installed.
@@ -50,25 +50,30 @@ def require_local_extra(purpose: str) -> None:
 
 
 def load_language_model(settings: TransformersSettings) -> LoadedModel:
-    """Loads a model that writes: one that sees images, if it can, else one of text.
+    """Loads a model that generates text: a vision-language model if it is one, otherwise a text model.
 
     Raises:
         MissingExtraError: If torch or transformers are not installed.
-        ModelError: If it cannot be loaded; the message names it and says what to do.
+        ModelError: If the model cannot be loaded. The message names the model and says what to do.
     """
 
     def load(transformers: Any, folder: Path, options: dict[str, Any]) -> tuple[Any, Any]:
         config = transformers.AutoConfig.from_pretrained(folder, **options)
-        sees = type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-        reader = transformers.AutoProcessor if sees else transformers.AutoTokenizer
-        maker = transformers.AutoModelForImageTextToText if sees else transformers.AutoModelForCausalLM
-        return reader.from_pretrained(folder, **options), maker
+        takes_images = type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+        preprocessor = transformers.AutoProcessor if takes_images else transformers.AutoTokenizer
+        model_class = transformers.AutoModelForImageTextToText if takes_images else transformers.AutoModelForCausalLM
+        return preprocessor.from_pretrained(folder, **options), model_class
 
     return _load(settings, load)
 
 
 def load_encoder(settings: TransformersSettings) -> LoadedModel:
-    """Loads a model that turns each token of a text into a vector; the errors are those above."""
+    """Loads a model that computes a vector for each token of a text.
+
+    Raises:
+        MissingExtraError: If torch or transformers are not installed.
+        ModelError: If the model cannot be loaded.
+    """
 
     def load(transformers: Any, folder: Path, options: dict[str, Any]) -> tuple[Any, Any]:
         return transformers.AutoTokenizer.from_pretrained(folder, **options), transformers.AutoModel
@@ -87,9 +92,9 @@ def _load(
     options = {"trust_remote_code": False, "local_files_only": True}
     try:
         folder = _folder(settings)
-        with _loading, _quiet(transformers):  # one at a time: a model that is being loaded takes the most memory
-            reader, maker = choose(transformers, folder, options)
-            model, report = maker.from_pretrained(
+        with _loading, _quiet(transformers):  # one at a time, because loading takes more memory than the loaded model
+            preprocessor, model_class = choose(transformers, folder, options)
+            model, report = model_class.from_pretrained(
                 folder,
                 use_safetensors=True,
                 dtype=_dtype(torch, settings, device),
@@ -100,53 +105,57 @@ def _load(
             model = model.to(device).eval()
     except CaslieError:
         raise
-    except Exception as error:  # a broken folder makes these libraries raise nearly anything
+    except Exception as error:  # with a broken folder, these libraries can raise anything
         raise ModelError(f"the model {settings.identity} cannot be loaded: {_reason(error, device)}") from error
-    tokenizer = getattr(reader, "tokenizer", reader)
-    return LoadedModel(torch=torch, model=model, tokenizer=tokenizer, processor=None if tokenizer is reader else reader)
+    tokenizer = getattr(preprocessor, "tokenizer", preprocessor)
+    processor = None if tokenizer is preprocessor else preprocessor
+    return LoadedModel(torch=torch, model=model, tokenizer=tokenizer, processor=processor)
 
 
 def _folder(settings: TransformersSettings) -> Path:
-    """Returns the folder a model lies in, after fetching it from the hub where it is a hub's name."""
+    """Returns the model's folder. A model of the hub is downloaded first, unless it is in the local cache."""
     folder = Path(settings.model).expanduser()
     if folder.is_dir():
         return folder
     if settings.model.startswith(("/", ".", "~")) or settings.model.count("/") > 1:
         raise ModelError(f"the model {settings.model} cannot be loaded: there is no such folder; check the path")
-    hub = require("huggingface_hub", EXTRA, f"Fetching {settings.model}")
-    errors = require("huggingface_hub.errors", EXTRA, f"Fetching {settings.model}")
+    hub = require("huggingface_hub", EXTRA, f"Downloading {settings.model}")
+    errors = require("huggingface_hub.errors", EXTRA, f"Downloading {settings.model}")
     try:
-        fetched = hub.snapshot_download(
-            settings.model, revision=settings.revision, allow_patterns=list(_WANTED), ignore_patterns=list(_UNWANTED)
+        downloaded = hub.snapshot_download(
+            settings.model,
+            revision=settings.revision,
+            allow_patterns=list(_NEEDED_FILES),
+            ignore_patterns=list(_IGNORED_FILES),
         )
     except Exception as error:  # noqa: BLE001 (of the client, its transport and the file system)
-        # What the hub's client says may hold a token or a signed address: its kind is enough.
+        # The message of the hub's client may contain a token or a signed URL, so only its type is shown.
         raise ModelError(
-            f"the model {settings.identity} cannot be fetched from the hub: {_hub_reason(error, errors)}"
+            f"the model {settings.identity} cannot be downloaded from the hub: {_hub_reason(error, errors)}"
         ) from None
-    return Path(fetched)
+    return Path(downloaded)
 
 
 def _hub_reason(error: Exception, errors: Any) -> str:
     match error:
         case errors.GatedRepoError():
-            return "its owner gives it to those who agree to the terms; agree on its page, then `hf auth login`"
+            return "you have to accept its terms; accept them on its page, then run `hf auth login`"
         case errors.RevisionNotFoundError():
-            return "it has no such revision"
+            return "it has no such revision; check the name of the revision"
         case errors.RepositoryNotFoundError() | errors.HFValidationError():
-            return "there is no such model, or it is not yours to read; check the name, or name a folder that exists"
+            return "there is no such model, or you may not read it; check the name, or set the path of a folder"
     return (
-        f"the hub cannot be reached ({type(error).__name__}), and it has not been fetched before; check the "
-        "connection, or name a folder that has it"
+        f"the hub cannot be reached ({type(error).__name__}), and the model was not downloaded before; check the "
+        "connection, or set the path of a folder that has it"
     )
 
 
 def _device(torch: Any, settings: TransformersSettings) -> str:
-    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if settings.device == "auto":
-        return next(device for device in ("cuda", "mps", "cpu") if has[device])
+        return next(device for device in ("cuda", "mps", "cpu") if available[device])
     kind, _, number = settings.device.partition(":")
-    if not has[kind] or (number and int(number) >= torch.cuda.device_count()):
+    if not available[kind] or (number and int(number) >= torch.cuda.device_count()):
         raise ModelError(
             f"the model {settings.identity} cannot be loaded: torch finds no {settings.device} on this machine; "
             "set its device to auto"
@@ -161,41 +170,44 @@ def _dtype(torch: Any, settings: TransformersSettings, device: str) -> Any:
 
 
 def _require_all_weights(settings: TransformersSettings, report: dict[str, Any]) -> None:
-    # transformers makes up what is missing, at random, and goes on. Nothing here uses an encoder's pooler.
+    # transformers initialises missing weights at random without an error. An encoder's pooler is not used here.
     missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
     if missing:
         raise ModelError(
-            f"the model {settings.identity} cannot be loaded: {len(missing)} of its weights are not in its files, such "
-            f"as {missing[0]}; fetch it again, or take one whose files are meant for transformers"
+            f"the model {settings.identity} cannot be loaded: {len(missing)} of its weights are missing in its files, "
+            f"such as {missing[0]}; download it again, or use a model whose files are made for transformers"
         )
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out, of the device or of the machine."""
-    # On a processor, torch raises a RuntimeError like any other.
+    """Returns whether the memory of the device or of the machine ran out."""
+    # On a processor, torch raises a plain RuntimeError.
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error).lower())
 
 
 def _reason(error: Exception, device: str) -> str:
     if is_out_of_memory(error):
-        return f"it does not fit the memory of {device}; take a smaller one, another device or a smaller dtype"
+        return f"it does not fit into the memory of {device}; use a smaller model, another device or a smaller dtype"
     match error:
         case ImportError():
             needed = str(error).strip().partition("\n")[0]
-            return f"it needs a package that is not installed ({needed}); install that, or take another model"
+            return f"it needs a package that is not installed ({needed}); install the package, or use another model"
         case OSError():
-            return "a file is missing or unreadable; it takes config.json, tokenizer.json and *.safetensors, no *.bin"
+            return (
+                "a file is missing or unreadable; the needed files are config.json, tokenizer.json and *.safetensors, "
+                "not *.bin"
+            )
         case KeyError() | ValueError():
             return (
-                f"its files are unusable, or this version of transformers does not know its kind "
-                f"({type(error).__name__}); fetch it again, update transformers, or take another model"
+                f"its files are unusable, or this version of transformers does not support it "
+                f"({type(error).__name__}); download it again, update transformers, or use another model"
             )
-    return f"its files are unusable ({type(error).__name__}); fetch it again, or take another model"
+    return f"its files are unusable ({type(error).__name__}); download it again, or use another model"
 
 
 @contextmanager
 def _quiet(transformers: Any) -> Iterator[None]:
-    """Without the bar and the report that transformers prints: what is wrong with the weights is told by an error."""
+    """Suppresses the progress bar and the report of transformers. Missing weights are reported by an error."""
     log = transformers.utils.logging
     verbosity, bar = log.get_verbosity(), log.is_progress_bar_enabled()
     log.set_verbosity_error()

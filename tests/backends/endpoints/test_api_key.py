@@ -11,14 +11,14 @@ from .calls import SHORT_SECONDS, ask
 from .conftest import LONG_SECONDS, Connect
 
 SECRET = "sk-do-not-tell-4711"
-HARMLESS = {Fault.OK, Fault.NO_LOGPROBS, Fault.BLIND, Fault.DOUBLE_BOS}
+HARMLESS = {Fault.OK, Fault.NO_LOGPROBS, Fault.IMAGES_DROPPED, Fault.DOUBLE_BOS}
 """Faults that fail no call."""
 
 
 async def test_the_key_is_sent(connect: Connect) -> None:
     async with FaultyServer(api_key=SECRET) as server:
         assert await ask(connect(server, api_key=SecretStr(SECRET))) == "a free answer"
-        assert server.requests[0].key_was_right
+        assert server.requests[0].key_is_valid
         with pytest.raises(EndpointRefusedError, match="set its API key"):
             await ask(connect(server))
 
@@ -31,7 +31,7 @@ async def test_the_key_is_in_no_error_log_or_repr(
     caplog.set_level(logging.DEBUG)
     seconds = SHORT_SECONDS if fault in {Fault.HANG, Fault.DRIP} else LONG_SECONDS
     endpoint = connect(server, api_key=SecretStr(SECRET), timeout_seconds=seconds, max_attempts=1)
-    server.otherwise = fault
+    server.default_fault = fault
     with pytest.raises(EndpointError) as caught:
         await ask(endpoint, choice=["yes", "no"])
     error = caught.value

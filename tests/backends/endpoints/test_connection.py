@@ -47,7 +47,7 @@ async def test_a_refused_request_is_not_retried(
     "fault",
     [
         *(Fault.HTTP_408, Fault.HTTP_429, Fault.HTTP_500, Fault.HTTP_503),
-        *(Fault.RESET, Fault.TRUNCATED, Fault.NO_ANSWER),
+        *(Fault.RESET, Fault.TRUNCATED, Fault.NO_RESPONSE),
     ],
 )
 async def test_a_temporary_failure_is_retried(
@@ -127,7 +127,7 @@ async def test_a_slow_response_ends_at_the_deadline(server: FaultyServer, connec
 
 @pytest.mark.usefixtures("warm")
 async def test_the_deadline_includes_waiting_for_a_turn(server: FaultyServer, connect: Connect) -> None:
-    server.otherwise = Fault.HANG
+    server.default_fault = Fault.HANG
     endpoint = connect(server, timeout_seconds=SHORT_SECONDS, max_concurrency=1)
     results = await asyncio.gather(ask(endpoint), ask(endpoint), return_exceptions=True)
     assert [type(result) for result in results] == [EndpointTimeoutError] * 2
@@ -181,7 +181,7 @@ async def test_cancellation_reaches_the_server(server: FaultyServer, connect: Co
     server.faults = [Fault.HANG]
     endpoint = connect(server, breaker_failures=1)
     call = asyncio.create_task(ask(endpoint))
-    await server.arrived(1)
+    await server.wait_for_requests(1)
     assert not server.requests[0].disconnected.is_set()
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -191,10 +191,10 @@ async def test_cancellation_reaches_the_server(server: FaultyServer, connect: Co
 
 
 async def test_concurrency_is_limited_and_calls_are_served_in_order(server: FaultyServer, connect: Connect) -> None:
-    server.otherwise, server.faults_at = Fault.HANG, {"/v1/models": [Fault.OK]}
+    server.default_fault, server.faults_at = Fault.HANG, {"/v1/models": [Fault.OK]}
     endpoint = connect(server, max_concurrency=2)
     calls = [asyncio.create_task(endpoint.complete(str(number), max_tokens=1)) for number in range(6)]
-    await server.arrived(2)
+    await server.wait_for_requests(2)
     await connect(server).models()  # sent after a third call would have been
     assert len(server.requests) == 2 + 1
     server.release()
@@ -230,7 +230,7 @@ async def test_a_call_in_progress_is_retried_when_the_endpoint_is_closed(
     server.faults = [Fault.HANG]
     endpoint = connect(server)
     call = asyncio.create_task(ask(endpoint))
-    await server.arrived(1)
+    await server.wait_for_requests(1)
     await endpoint.aclose()
     assert await call == "a free answer"
     assert len(server.requests) == 2

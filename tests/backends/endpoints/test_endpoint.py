@@ -112,7 +112,7 @@ async def test_a_request_that_cannot_be_written_as_json_is_an_input_error(
 
 
 async def test_the_field_of_the_constraint_can_be_the_one_of_older_versions(connect: Connect) -> None:
-    async with FaultyServer(guided=True) as server:
+    async with FaultyServer(guided_choice=True) as server:
         old = connect(server, constraint="guided_choice")
         assert await ask(old, choice=["yes", "no"]) == "yes"
         assert "structured_outputs" not in server.requests[0].body

@@ -27,7 +27,7 @@ CATEGORIES = {"input": {"title": "Kelp bottle"}, "options": ["A: Jackets", "B: B
 
 @pytest.fixture
 async def server() -> AsyncIterator[FaultyServer]:
-    async with FaultyServer(says=lambda body: "  A red\nmug.  ") as running:
+    async with FaultyServer(respond=lambda body: "  A red\nmug.  ") as running:
         yield running
 
 

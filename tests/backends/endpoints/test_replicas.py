@@ -6,7 +6,7 @@ import pytest
 
 from caslie_tools.exceptions import EndpointError, EndpointTimeoutError, EndpointUnavailableError
 from caslie_tools.testing import Fault, FaultyServer
-from caslie_tools.testing.openai_answers import images
+from caslie_tools.testing.openai_responses import images
 
 from .calls import SHORT_SECONDS, ask, ask_about
 from .conftest import Connect, RecordedSleep
@@ -22,7 +22,7 @@ class Clock:
 async def test_the_breaker_opens_tries_one_request_and_closes(server: FaultyServer, connect: Connect) -> None:
     clock = Clock()
     endpoint = connect(server, clock=clock, max_attempts=1, breaker_failures=2, breaker_seconds=30)
-    server.otherwise = Fault.HTTP_500
+    server.default_fault = Fault.HTTP_500
     for _ in range(2):
         with pytest.raises(EndpointUnavailableError, match=r"failed \(500\): 'EngineDeadError'"):
             await ask(endpoint)
@@ -38,14 +38,14 @@ async def test_the_breaker_opens_tries_one_request_and_closes(server: FaultyServ
     assert len(server.requests) == 3  # half open: one request was sent, and the breaker opened again
 
     clock.now = 60
-    server.otherwise = Fault.HANG
+    server.default_fault = Fault.HANG
     trial = asyncio.create_task(ask(endpoint))
-    await server.arrived(4)
+    await server.wait_for_requests(4)
     with pytest.raises(EndpointUnavailableError, match="gets no requests"):
         await ask(endpoint)  # only one trial at a time
     server.release()
     assert await trial == "a free answer"
-    server.otherwise = Fault.OK
+    server.default_fault = Fault.OK
     server.faults = [Fault.HTTP_500]  # closed: one failure is not enough to open it again
     with pytest.raises(EndpointUnavailableError, match="EngineDeadError"):
         await ask(endpoint)
@@ -60,7 +60,7 @@ async def test_a_cancelled_trial_allows_another_trial(server: FaultyServer, conn
         await ask(endpoint)
     clock.now = 30
     trial = asyncio.create_task(ask(endpoint))
-    await server.arrived(2)
+    await server.wait_for_requests(2)
     trial.cancel()
     await asyncio.wait([trial])
     assert await ask(endpoint) == "a free answer"
@@ -107,7 +107,7 @@ async def test_a_dead_replica_gets_no_requests_while_the_other_one_works(
 ) -> None:
     async with FaultyServer() as dead:
         endpoint = connect(dead, server, breaker_failures=2)
-        dead.otherwise = Fault.RESET
+        dead.default_fault = Fault.RESET
         for number in range(64):
             await ask_about(endpoint, number)
         assert len(dead.requests) == 2
@@ -117,10 +117,10 @@ async def test_a_dead_replica_gets_no_requests_while_the_other_one_works(
 async def test_replicas_share_the_load(server: FaultyServer, connect: Connect) -> None:
     async with FaultyServer() as other:
         endpoint = connect(server, other)
-        server.otherwise = other.otherwise = Fault.HANG
+        server.default_fault = other.default_fault = Fault.HANG
         calls = [asyncio.create_task(ask(endpoint)) for _ in range(6)]
-        await server.arrived(3)
-        await other.arrived(3)
+        await server.wait_for_requests(3)
+        await other.wait_for_requests(3)
         server.release()
         other.release()
         await asyncio.gather(*calls)
@@ -131,7 +131,7 @@ async def test_replicas_share_the_load(server: FaultyServer, connect: Connect) -
 async def test_a_replica_that_hangs_leaves_time_for_the_other_one(server: FaultyServer, connect: Connect) -> None:
     async with FaultyServer() as other:
         endpoint = connect(server, other, timeout_seconds=1.0, max_attempts=1, breaker_failures=1)
-        server.otherwise = Fault.HANG
+        server.default_fault = Fault.HANG
         for number in range(64):
             assert await ask_about(endpoint, number) == "a free answer"
         assert len(server.requests) == 1  # after that its breaker is open
@@ -141,7 +141,7 @@ async def test_a_replica_that_hangs_leaves_time_for_the_other_one(server: Faulty
 async def test_a_call_ends_at_the_deadline_if_all_replicas_hang(server: FaultyServer, connect: Connect) -> None:
     async with FaultyServer() as other:
         endpoint = connect(server, other, timeout_seconds=SHORT_SECONDS)
-        server.otherwise = other.otherwise = Fault.HANG
+        server.default_fault = other.default_fault = Fault.HANG
         with pytest.raises(EndpointTimeoutError, match=r"did not finish within 0\.3 s"):
             await ask(endpoint)
         assert len(server.requests) == len(other.requests) == 1

@@ -9,7 +9,7 @@ pytest.importorskip("transformers", reason="the extra 'local' is not installed")
 pytest.importorskip("torch", reason="the extra 'local' is not installed")
 
 PROFILE = """
-description = "Tiny models of random weights: they prove the way, not the pipeline."
+description = "Tiny models with random weights. Their responses have no meaning."
 
 [defaults]
 backend = "transformers"

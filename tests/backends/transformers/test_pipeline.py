@@ -1,6 +1,6 @@
-"""The whole main job on tiny models in this process.
+"""The whole pipeline on tiny models in this process.
 
-What these tiny models say means nothing: this proves the way, not the pipeline.
+The weights are random, so the responses have no meaning. The tests only check that all parts work together.
 """
 
 import json
@@ -34,19 +34,19 @@ def caslie(tiny: Path, products: list[Product], tmp_path_factory: pytest.TempPat
     folder = tmp_path_factory.mktemp("pipeline")
     profile = folder / "tiny.toml"
     profile.write_text(PROFILE.format(folder=tiny), encoding="utf-8")
-    # A tiny model's embeddings make all questions alike: nothing is reused unless it is the same.
+    # With a tiny model's embeddings all questions are similar, so captions are reused for the same question only.
     with Caslie.open(folder / "store", profile=str(profile), settings=Settings(reuse_threshold=1.0)) as caslie:
         report = caslie.index(products)
         assert (report.products, report.images, report.captions_made, report.failed) == (3, 3, 3, ())
         yield caslie
 
 
-def test_a_second_run_captions_nothing(caslie: Caslie, products: list[Product]) -> None:
+def test_indexing_again_makes_no_captions(caslie: Caslie, products: list[Product]) -> None:
     report = caslie.index(products)
     assert (report.captions_made, report.captions_reused, report.skipped) == (0, 3, 3)
 
 
-def test_a_question_goes_all_the_way(caslie: Caslie) -> None:
+def test_a_question_is_answered_by_all_roles(caslie: Caslie) -> None:
     first, again = caslie.ask(QUESTION, products=["trail-headlamp"]), caslie.ask(QUESTION, products=["trail-headlamp"])
     assert first.answer
     assert first.image_results[0].error == ""
@@ -70,7 +70,7 @@ def test_every_task_answers_one_of_its_labels(caslie: Caslie, path: Path) -> Non
     assert [result.error for result in response.image_results] == [""] * len(record["images"])
 
 
-def test_without_the_captioner_s_model_the_answer_is_from_text(
+def test_without_the_captioners_model_the_answer_is_from_text_only(
     profile: Path, products: list[Product], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CASLIE_CAPTIONER__MODEL", "/no/such/folder")
@@ -78,4 +78,4 @@ def test_without_the_captioner_s_model_the_answer_is_from_text(
         assert len(caslie.index(products).failed) == 3
         response = caslie.ask(QUESTION, products=["trail-headlamp"])
     assert response.answer
-    assert "answered from text only" in " ".join(response.warnings)
+    assert "the answer is based on text only" in " ".join(response.warnings)

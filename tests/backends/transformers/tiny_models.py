@@ -1,6 +1,6 @@
-"""Builds tiny models of random weights, in the very files that published ones come in; nothing is fetched.
+"""Builds tiny models with random weights, in the files of published models, without a download.
 
-The one that sees is an Idefics3, the architecture of the SmolVLM that the profile ``local-hf`` names.
+The vision-language model is an Idefics3, the architecture of SmolVLM in the profile ``local-hf``.
 """
 
 import json
@@ -22,9 +22,9 @@ from transformers.utils import logging
 
 BOS, EOS, PAD, IMAGE = "<|im_start|>", "<end_of_utterance>", "<|endoftext|>", "<image>"
 TILE = 32
-"""Side, in pixels, of what the eyes take at once; a larger picture is cut into tiles."""
+"""Side, in pixels, of the vision encoder's input. A larger image is cut into tiles."""
 LARGEST = 128
-"""Longest side, in pixels, that the processor blows a picture up to unless it is told not to."""
+"""Longest side, in pixels, to which the processor enlarges an image by default."""
 CONTEXT_LENGTH = 200_000
 
 TEXT_TEMPLATE = """{{ bos_token }}{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}
@@ -36,7 +36,7 @@ VISION_TEMPLATE = """{{ bos_token }}{% for message in messages %}{{ message['rol
 
 
 def build_all(folder: Path) -> None:
-    """Builds ``text``, ``vision`` and ``encoder`` in a folder, the same ones each time."""
+    """Builds ``text``, ``vision`` and ``encoder`` in a folder, with the same weights each time."""
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
@@ -51,18 +51,18 @@ def build_all(folder: Path) -> None:
 
 
 def build_text(folder: Path) -> None:
-    """A Llama that never ends of its own accord."""
+    """Builds a Llama that never generates its end-of-sequence token."""
     tokenizer = _tokenizer()
     model = LlamaForCausalLM(_language(tokenizer))
     with torch.no_grad():
-        model.lm_head.weight[tokenizer.eos_token_id] = 0  # something else is always likelier
+        model.lm_head.weight[tokenizer.eos_token_id] = 0  # another token is always more likely
     model.save_pretrained(folder)
     tokenizer.chat_template = TEXT_TEMPLATE
     tokenizer.save_pretrained(folder)
 
 
 def build_vision(folder: Path) -> None:
-    """An Idefics3, with its processor in the files that those of SmolVLM are in."""
+    """Builds an Idefics3 with the processor files of SmolVLM."""
     tokenizer = _tokenizer()
     model = Idefics3ForConditionalGeneration(
         Idefics3Config(
@@ -81,7 +81,7 @@ def build_vision(folder: Path) -> None:
             tie_word_embeddings=False,
         )
     )
-    with torch.no_grad():  # or pictures would hardly make a difference beside random words
+    with torch.no_grad():  # otherwise images would hardly affect the response
         model.model.connector.modality_projection.proj.weight *= 50
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -102,7 +102,7 @@ def build_vision(folder: Path) -> None:
 
 
 def build_encoder(folder: Path) -> None:
-    """A BERT without the pooler, which no sentence embedding needs."""
+    """Builds a BERT without the pooler, which sentence embeddings do not need."""
     tokenizer = _tokenizer()
     model = BertModel(
         BertConfig(
@@ -120,7 +120,7 @@ def build_encoder(folder: Path) -> None:
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:
-    """Byte-level, with a few merges; it puts a BOS before every text, as those of Llama and Mistral do."""
+    """Returns a byte-level tokenizer that adds a BOS token before every text, as those of Llama and Mistral do."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

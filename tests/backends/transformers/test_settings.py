@@ -1,4 +1,4 @@
-"""Profiles whose models run in this process, or some of them."""
+"""Settings of models in this process, and profiles with such models."""
 
 import re
 from pathlib import Path
@@ -68,7 +68,7 @@ def mixed(tmp_path: Path) -> Path:
         {"backend": "endpoint"},
     ],
 )
-def test_an_impossible_setting_is_refused(setting: dict[str, object]) -> None:
+def test_an_invalid_setting_is_refused(setting: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         TransformersSettings.model_validate({"model": "tiny"} | setting)
 
@@ -79,7 +79,7 @@ def test_a_revision_is_part_of_the_identity() -> None:
 
 
 class TestMixed:
-    def test_each_role_runs_where_it_says(self, mixed: Path) -> None:
+    def test_each_role_has_its_own_backend(self, mixed: Path) -> None:
         settings = load_profile_settings(mixed)
         assert isinstance(settings.captioners[0], EndpointCaptionerSettings)
         assert isinstance(settings.judges[0], TransformersJudgeSettings)
@@ -88,17 +88,17 @@ class TestMixed:
         assert list(settings.served_roles) == ["captioner", "judge 2", "embeddings"]
         assert list(settings.in_process_roles) == ["judge 1", "predictor"]
 
-    def test_what_all_share_goes_to_those_that_know_it(self, mixed: Path) -> None:
+    def test_a_shared_value_applies_to_the_roles_whose_backend_has_it(self, mixed: Path) -> None:
         settings = load_profile_settings(mixed)
         assert {role.timeout_seconds for role in settings.served_roles.values()} == {5}
         assert {role.device for role in settings.in_process_roles.values()} == {"cpu"}
 
-    def test_a_key_stays_with_the_servers(self, mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_api_key_applies_to_roles_on_servers_only(self, mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CASLIE_API_KEY", SECRET)
         settings = load_profile_settings(mixed)
         assert all(role.api_key is not None for role in settings.served_roles.values())
 
-    def test_the_environment_names_another_model_or_another_place(
+    def test_the_environment_can_change_the_model_and_the_backend(
         self, mixed: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("CASLIE_PREDICTOR__MODEL", "/models/mine")
@@ -121,14 +121,14 @@ class TestMixed:
             ("[embeddings]", '[embeddings]\nbackend = "transformers"\nbatch_size = 0', "embeddings.batch_size"),
         ],
     )
-    def test_an_error_names_the_field_and_no_value(self, mixed: Path, old: str, new: str, message: str) -> None:
+    def test_an_error_names_the_field_and_not_the_value(self, mixed: Path, old: str, new: str, message: str) -> None:
         assert old in MIXED
         mixed.write_text(MIXED.replace(old, new, 1))
         with pytest.raises(SettingsError, match=re.escape(message)) as error:
             load_profile_settings(mixed)
         assert SECRET not in f"{error.value} {error.value.__cause__}"
 
-    def test_settings_can_be_put_together_without_a_file(self) -> None:
+    def test_settings_can_be_built_without_a_file(self) -> None:
         local = TransformersCaptionerSettings(model="/models/vlm")
         role = {"urls": ["http://127.0.0.1:9/v1"], "model": "tiny"}
         settings = ProfileSettings.model_validate(
@@ -137,7 +137,7 @@ class TestMixed:
         assert settings.captioners == (local,)
         assert list(settings.served_roles) == ["judge", "predictor"]
 
-    async def test_the_check_says_which_roles_have_no_server(self, mixed: Path) -> None:
+    async def test_the_check_reports_roles_without_a_server(self, mixed: Path) -> None:
         reports = {report.role: report for report in await check_profile(load_profile_settings(mixed))}
         assert {role for role, report in reports.items() if report.passed} == {"judge 1", "predictor"}
         (finding,) = reports["predictor"].findings
@@ -146,7 +146,7 @@ class TestMixed:
 
 
 class TestShipped:
-    def test_every_role_is_in_this_process(self) -> None:
+    def test_every_role_runs_in_this_process(self) -> None:
         settings = load_profile_settings("local-hf")
         assert settings.served_roles == {}
         assert list(settings.in_process_roles) == ["captioner", "judge 1", "judge 2", "judge 3", "predictor"]
@@ -156,15 +156,15 @@ class TestShipped:
         assert settings.predictor.prompt == "chat"
         assert any("not been measured" in note for note in settings.notes)
 
-    def test_it_is_pointed_at_folders_by_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_environment_can_set_the_folder_of_a_model(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CASLIE_PREDICTOR__MODEL", "/models/mine")
         assert load_profile_settings("local-hf").predictor.model == "/models/mine"
 
-    def test_there_is_no_server_to_plan(self) -> None:
+    def test_it_needs_no_server(self) -> None:
         with pytest.raises(SettingsError, match="needs no server: all its models run in this process"):
             plan_servers(load_profile_settings("local-hf"))
 
-    def test_it_opens_without_loading_anything(self) -> None:
+    def test_building_it_loads_no_model(self) -> None:
         pytest.importorskip("rapidocr", reason="the extra 'embedded' is not installed")
         profile = load_profile("local-hf")
         with CaptionStore.in_memory(HashEmbeddings()) as store:
@@ -176,7 +176,7 @@ class TestShipped:
         ]
         assert models.predictor.get_name() == "Qwen/Qwen2.5-1.5B-Instruct"
 
-    def test_its_embeddings_may_be_local_too(self, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_its_embeddings_can_run_in_this_process_too(self, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CASLIE_EMBEDDINGS__MODEL", str(tiny / "encoder"))
         settings = load_profile_settings("local-hf")
         assert isinstance(settings.embeddings, TransformersEmbeddingsSettings)

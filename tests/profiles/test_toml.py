@@ -3,13 +3,9 @@ import re
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
 from caslie_tools.backends.endpoints.settings import (
     EndpointEmbeddingsSettings,
-    EndpointJudgeSettings,
-    EndpointPredictorSettings,
-    EndpointSettings,
 )
 from caslie_tools.exceptions import SettingsError
 from caslie_tools.profiles.named import PROFILES, load_profile
@@ -51,89 +47,8 @@ def minimal(tmp_path: Path) -> Path:
     return path
 
 
-class TestEndpoint:
-    def test_the_defaults_are_the_documented_ones(self) -> None:
-        endpoint = EndpointSettings(urls=(URL,), model="tiny")
-        assert (endpoint.timeout_seconds, endpoint.max_concurrency, endpoint.max_attempts) == (60, 8, 3)
-        assert (endpoint.max_response_bytes, endpoint.breaker_failures, endpoint.breaker_seconds) == (4 * 2**20, 5, 30)
-        assert endpoint.loaded_from == "tiny"
-
-    @pytest.mark.parametrize(
-        "url",
-        [
-            "ftp://127.0.0.1/v1",
-            "127.0.0.1:8000/v1",
-            "http:///v1",
-            "http://127.0.0.1:8000",
-            "http://127.0.0.1:8000/v1/chat/completions",
-            "http://127.0.0.1:99999/v1",
-            "http://127.0.0.1:0/v1",
-            "http://[::1/v1",
-            "http://127.0.0.1/v1?x=1",
-            f"http://me:{SECRET}@127.0.0.1/v1",
-            f"http://{SECRET}@127.0.0.1/v1",
-        ],
-    )
-    def test_what_is_no_base_url_is_refused(self, url: str) -> None:
-        with pytest.raises(ValidationError) as error:
-            EndpointSettings(urls=(url,), model="tiny")
-        assert SECRET not in str(error.value)
-
-    def test_a_slash_at_the_end_makes_no_difference(self) -> None:
-        assert EndpointSettings(urls=(URL + "/",), model="tiny").urls == (URL,)
-
-    @pytest.mark.parametrize(
-        "setting",
-        [
-            {"urls": ()},
-            {"model": ""},
-            {"model": "--trust-remote-code"},
-            {"weights": "-x"},
-            {"timeout_seconds": 0},
-            {"timeout_seconds": float("inf")},
-            {"max_concurrency": 0},
-            {"max_attempts": 0},
-            {"max_response_bytes": 0},
-            {"breaker_seconds": -1},
-            {"tiemout_seconds": 3},
-            {"api_key": "two\nlines"},
-        ],
-    )
-    def test_an_impossible_setting_is_refused(self, setting: dict[str, object]) -> None:
-        with pytest.raises(ValidationError):
-            EndpointSettings.model_validate({"urls": (URL,), "model": "tiny"} | setting)
-
-    def test_it_cannot_be_changed(self) -> None:
-        endpoint = EndpointSettings(urls=(URL,), model="tiny")
-        with pytest.raises(ValidationError):
-            endpoint.model = "other"  # type: ignore[misc]
-
-    def test_its_key_is_in_no_text_of_it(self) -> None:
-        endpoint = EndpointJudgeSettings(urls=(URL,), model="tiny", api_key=SECRET)  # type: ignore[arg-type]
-        assert SECRET not in f"{endpoint!r} {endpoint} {endpoint.model_dump()} {endpoint.model_dump_json()}"
-        assert endpoint.api_key is not None
-        assert endpoint.api_key.get_secret_value() == SECRET
-
-    def test_a_blank_key_is_none(self) -> None:
-        assert EndpointSettings(urls=(URL,), model="tiny", api_key=" ").api_key is None  # type: ignore[arg-type]
-
-
-class TestRoles:
-    def test_a_judge_is_named_as_its_model(self) -> None:
-        assert EndpointJudgeSettings(urls=(URL,), model="tiny").name == "tiny"
-
-    def test_the_predictors_defaults_are_the_reference_decoding(self) -> None:
-        predictor = EndpointPredictorSettings(urls=(URL,), model="tiny")
-        assert (predictor.max_tokens, predictor.temperature, predictor.top_p) == (100, 0.15, 0.95)
-        assert (predictor.prompt, predictor.wire) == ("completion", "paper")
-
-    def test_a_layout_that_is_not_known_is_refused(self) -> None:
-        with pytest.raises(ValidationError):
-            EndpointPredictorSettings(urls=(URL,), model="tiny", layout="chatml")  # type: ignore[arg-type]
-
-
 class TestLoading:
-    def test_what_all_share_is_said_once(self, minimal: Path) -> None:
+    def test_shared_values_apply_to_every_role(self, minimal: Path) -> None:
         settings = load_profile_settings(minimal)
         assert settings.name == "mine"
         assert [judge.name for judge in settings.judges] == ["first", "second"]
@@ -143,7 +58,7 @@ class TestLoading:
         assert list(settings.served_roles) == ["captioner", "judge 1", "judge 2", "predictor"]
         assert {role.urls for role in settings.served_roles.values()} == {(URL,)}
 
-    def test_the_environment_wins_field_by_field(self, minimal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_environment_overrides_single_fields(self, minimal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CASLIE_CAPTIONER__URLS", "http://a:1/v1, http://b:2/v1/")
         monkeypatch.setenv("CASLIE_PREDICTOR__MODEL", "other")
         monkeypatch.setenv("CASLIE_JUDGES__1__URLS", '["http://c:3/v1"]')
@@ -160,7 +75,7 @@ class TestLoading:
         assert isinstance(settings.embeddings, EndpointEmbeddingsSettings)
         assert (settings.embeddings.model, settings.embeddings.timeout_seconds) == ("vectors", 5)
 
-    def test_the_pipeline_s_defaults_are_read_from_the_file_only(
+    def test_the_pipelines_defaults_are_read_from_the_file_only(
         self, minimal: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("CASLIE_PIPELINE__QUORUM", "2")
@@ -171,13 +86,15 @@ class TestLoading:
         with pytest.raises(SettingsError, match=r"pipeline\.reuse: "):
             load_profile_settings(minimal)
 
-    def test_judges_are_in_order_beyond_ten(self, minimal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_more_than_ten_judges_keep_their_order(self, minimal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for number in range(12):
             monkeypatch.setenv(f"CASLIE_JUDGES__{number}__NAME", f"judge {number}")
         judges = load_profile_settings(minimal).judges
         assert [judge.name for judge in judges] == [f"judge {number}" for number in range(12)]
 
-    def test_one_key_serves_all_but_those_with_their_own(self, minimal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_shared_key_applies_to_roles_without_their_own_key(
+        self, minimal: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("CASLIE_API_KEY", "12345678901234567890")
         monkeypatch.setenv("CASLIE_JUDGES__0__API_KEY", "1e5")
         settings = load_profile_settings(minimal)
@@ -188,7 +105,7 @@ class TestLoading:
         assert keys == dict.fromkeys(["captioner", "judge 2", "predictor"], "12345678901234567890")
         assert "12345678901234567890" not in repr(settings) + settings.model_dump_json()
 
-    def test_the_host_moves_all_servers(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_host_applies_to_all_servers(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CASLIE_HOST", "gpu-box")
         hosts = {
             url.split("/")[2].split(":")[0]
@@ -220,7 +137,9 @@ class TestLoading:
             ("[predictor]", '[embeddings]\nbatch_size = "x"\n[predictor]', "embeddings.batch_size"),
         ],
     )
-    def test_an_error_names_file_and_field_and_no_value(self, minimal: Path, old: str, new: str, message: str) -> None:
+    def test_an_error_names_the_file_and_the_field_and_not_the_value(
+        self, minimal: Path, old: str, new: str, message: str
+    ) -> None:
         text = minimal.read_text()
         assert old in text
         minimal.write_text(text.replace(old, new, 1))
@@ -240,7 +159,7 @@ class TestLoading:
             ("CASLIE_CAPTIONER__URLS", f"[{SECRET}", "captioners.0.urls: .* neither JSON nor URLs"),
         ],
     )
-    def test_the_environment_is_validated_and_never_quoted(
+    def test_an_error_in_the_environment_names_the_field_and_not_the_value(
         self, minimal: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
     ) -> None:
         monkeypatch.setenv(name, value)
@@ -248,43 +167,43 @@ class TestLoading:
             load_profile_settings(minimal)
         assert SECRET not in f"{error.value} {error.value.__cause__!r}"
 
-    def test_a_file_that_is_not_there_is_named(self) -> None:
+    def test_a_missing_file_is_named(self) -> None:
         with pytest.raises(SettingsError, match=r"'none\.toml' does not exist"):
             load_profile_settings("none.toml")
 
-    def test_a_file_that_is_no_text_is_named(self, tmp_path: Path) -> None:
+    def test_a_binary_file_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
         with pytest.raises(SettingsError, match=r"bytes\.toml' cannot be read"):
             load_profile_settings(tmp_path / "bytes.toml")
 
-    def test_an_unknown_name_lists_the_known(self) -> None:
+    def test_an_unknown_name_lists_the_profiles(self) -> None:
         with pytest.raises(SettingsError, match="choose one of caslie-m, caslie-s-24gb, local-hf, paper"):
             load_profile_settings("brilliant")
 
 
 class TestShipped:
     @pytest.mark.parametrize("name", shipped_profiles())
-    def test_every_profile_loads_and_holds_no_key(self, name: str) -> None:
+    def test_every_profile_loads_and_has_no_key(self, name: str) -> None:
         settings = load_profile_settings(name)
         assert settings.name == name
         assert settings.description
         assert all(role.api_key is None for role in settings.served_roles.values())
         assert settings.predictor.wire == "paper"
 
-    def test_every_profile_can_be_chosen(self) -> None:
+    def test_every_profile_can_be_loaded_by_name(self) -> None:
         assert set(PROFILES) == {"embedded", *shipped_profiles()}
 
-    def test_a_tuned_model_is_asked_in_its_own_layout(self) -> None:
+    def test_a_tuned_model_has_its_own_layout(self) -> None:
         predictors = {name: load_profile_settings(name).predictor for name in shipped_profiles()}
         layouts = {name: tuned.layout for name, tuned in predictors.items() if tuned.prompt == "completion"}
         assert layouts == {"caslie-m": "mistral", "caslie-s-24gb": "alpaca", "paper": "mistral"}
 
-    def test_caslie_m_has_five_judges_of_five_makers(self) -> None:
+    def test_caslie_m_has_five_judges_from_five_publishers(self) -> None:
         judges = load_profile_settings("caslie-m").judges
         assert len({judge.model.partition("/")[0] for judge in judges}) == len(judges) == 5
         assert sum(judge.sees_image for judge in judges) == 1
 
-    def test_the_paper_has_its_models_and_its_version(self) -> None:
+    def test_the_paper_profile_has_the_papers_models_and_a_vllm_version(self) -> None:
         settings = load_profile_settings("paper")
         assert settings.vllm == "==0.10.2"
         assert settings.pipeline == PipelineDefaults(wire_format="paper", quorum=1, reuse_threshold=1.0)
@@ -298,11 +217,11 @@ class TestShipped:
         assert not any(judge.sees_image for judge in settings.judges)
         assert any("0.10.2" in note for note in settings.notes)
 
-    def test_a_profile_of_your_own_is_chosen_by_its_path(self) -> None:
+    def test_a_profile_is_loaded_by_the_path_of_its_file(self) -> None:
         with pytest.raises(SettingsError, match="does not exist"):
             load_profile("none.toml")
 
-    def test_a_profile_can_be_built_without_a_file(self) -> None:
+    def test_settings_can_be_built_without_a_file(self) -> None:
         role = {"urls": [URL], "model": "tiny"}
         settings = ProfileSettings.model_validate(
             {"name": "own", "captioners": [role], "judges": [role], "predictor": role}
