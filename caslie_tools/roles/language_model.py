@@ -47,7 +47,7 @@ class LanguageModel(ABC):
     name: str
     """The model's name. By default it is also the name of the role that uses the model."""
     settings: BaseModel | None = None
-    """What the model was built from, if that is known. An evaluation resumes only if it is unchanged."""
+    """The settings that the model was built from, if there are any. An evaluation resumes only with equal settings."""
 
     @abstractmethod
     async def write(

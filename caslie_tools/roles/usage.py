@@ -7,7 +7,7 @@
     print(usage.prompt_tokens)
 
 Endpoints and chat models record their tokens. Models that count no tokens, such as the embedded ones, record nothing.
-Outside of such a block, nothing is counted.
+Outside of a ``track_usage`` block, nothing is counted.
 """
 
 import threading

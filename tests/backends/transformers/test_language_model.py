@@ -81,15 +81,15 @@ def tokens(folder: Path, text: str) -> list[str]:
 
 class TestCaptioner:
     async def test_one_image_always_gets_the_same_caption(self, tiny: Path) -> None:
-        one = captioner(tiny / "vision")
-        first, again = [await one.ainvoke(caption_request(PICTURE)) for _ in range(2)]
+        role = captioner(tiny / "vision")
+        first, again = [await role.ainvoke(caption_request(PICTURE)) for _ in range(2)]
         assert first.text
         assert first == again
 
     async def test_two_images_get_different_captions(self, tiny: Path) -> None:
-        one = captioner(tiny / "vision")
+        role = captioner(tiny / "vision")
         pictures = [draw_picture("", colour, size=(32, 32)) for colour in ("black", "white")]
-        first, second = [await one.ainvoke(caption_request(picture)) for picture in pictures]
+        first, second = [await role.ainvoke(caption_request(picture)) for picture in pictures]
         assert first.text != second.text
 
     async def test_a_small_image_is_not_enlarged_and_a_large_one_is_reduced(self, tiny: Path) -> None:
@@ -105,20 +105,20 @@ class TestCaptioner:
             await captioner(tiny / "text").ainvoke(caption_request(PICTURE))
 
     def test_its_identity_is_its_models_name_and_revision(self) -> None:
-        one = build_captioner(TransformersCaptionerSettings(model="some/vlm", revision="v1"))
-        assert one.get_name() == "some/vlm@v1"
+        role = build_captioner(TransformersCaptionerSettings(model="some/vlm", revision="v1"))
+        assert role.get_name() == "some/vlm@v1"
 
 
 class TestJudge:
     @pytest.mark.parametrize("model", ["text", "vision"])
     async def test_a_vote_has_a_probability_and_is_repeatable(self, tiny: Path, model: str) -> None:
-        one = judge(tiny / model, name="one")
-        first, again = [await one.ainvoke(request()) for _ in range(2)]
+        role = judge(tiny / model, name="one")
+        first, again = [await role.ainvoke(request()) for _ in range(2)]
         assert first == again
         assert first.probability is not None
         assert 0 < first.probability < 1
         assert first.verdict == ("yes" if first.probability > 0.5 else "no")
-        assert (await one.ainvoke(request("A blue mug."))).probability != first.probability
+        assert (await role.ainvoke(request("A blue mug."))).probability != first.probability
 
     async def test_the_probability_is_the_share_of_the_tokens_that_begin_yes(self, tiny: Path) -> None:
         import torch
@@ -140,9 +140,9 @@ class TestJudge:
         assert vote.probability == pytest.approx(yes / (yes + no), rel=1e-4)
 
     async def test_a_judge_that_sees_the_image_votes_on_that_image(self, tiny: Path) -> None:
-        one = judge(tiny / "vision", sees_image=True)
+        role = judge(tiny / "vision", sees_image=True)
         red, blue = draw_picture("", "red", size=(32, 32)), draw_picture("", "blue", size=(32, 32))
-        chances = [(await one.ainvoke(request(image=picture))).probability for picture in (red, blue, red)]
+        chances = [(await role.ainvoke(request(image=picture))).probability for picture in (red, blue, red)]
         assert chances[0] == chances[2] != chances[1]
 
     async def test_a_judge_that_sees_the_image_abstains_without_one(self, tiny: Path) -> None:
@@ -180,14 +180,14 @@ class TestPredictor:
         model = AutoModelForCausalLM.from_pretrained(tiny / "text")
         vocabulary = tokenizer.get_vocab()
         allowed = {vocabulary[text]: word for word in ("yes", "no") for text in (word, word[0]) if text in vocabulary}
-        one = predictor(tiny / "text", prompt="completion")
+        role = predictor(tiny / "text", prompt="completion")
         answers = set()
         for title in ("Pan", "Lid", "Mug", "Kettle", "Tea", "Glass", "Red pan", "A pan of steel"):
             instance = fused("psi", {"query": "lid", "product title": title})
             with torch.inference_mode():
                 logits = model(tokenizer(render(instance, "alpaca", wire="paper"), return_tensors="pt")["input_ids"])
             likeliest = max(allowed, key=lambda number: float(logits.logits[0, -1, number]))
-            answers.add((await one.ainvoke(instance)).text == allowed[likeliest])
+            answers.add((await role.ainvoke(instance)).text == allowed[likeliest])
         assert answers == {True}
 
     @pytest.mark.parametrize("prompt", ["completion", "chat"])
@@ -206,8 +206,8 @@ class TestPredictor:
                 await predictor(tiny / "text", prompt=prompt, context_length=1).ainvoke(instance)
 
     async def test_a_temperature_samples_different_answers(self, tiny: Path) -> None:
-        one = predictor(tiny / "text", temperature=2.0, top_p=0.99)
-        assert len({(await one.ainvoke(fused("pqa", QUESTION))).text for _ in range(4)}) > 1
+        role = predictor(tiny / "text", temperature=2.0, top_p=0.99)
+        assert len({(await role.ainvoke(fused("pqa", QUESTION))).text for _ in range(4)}) > 1
 
 
 class TestSharing:
@@ -218,16 +218,16 @@ class TestSharing:
             roles[0].ainvoke(caption_request(PICTURE)),
             *(one.ainvoke(request(image=PICTURE)) for one in roles[1:]),
         )
-        shutil.rmtree(folder)  # whatever is loaded now cannot be loaded again
+        shutil.rmtree(folder)  # a model that is loaded after this fails
         first, second, third = (worker_of(role) for role in roles)
         assert first is second is third
         assert (await predictor(folder, prompt="chat").ainvoke(fused("cc", CATEGORIES))).text in {"A", "B"}
 
     async def test_the_model_is_unloaded_with_the_last_role(self, copied: Callable[[str], Path]) -> None:
         folder = copied("text")
-        one = judge(folder)
-        await one.ainvoke(request())
-        del one
+        role = judge(folder)
+        await role.ainvoke(request())
+        del role
         gc.collect()
         shutil.rmtree(folder)
         with pytest.raises(ModelError, match="no such folder"):
@@ -235,17 +235,17 @@ class TestSharing:
 
     async def test_a_call_that_times_out_stops_and_lets_the_next_one_run(self, tiny: Path) -> None:
         endless = predictor(tiny / "text", max_tokens=CONTEXT_LENGTH - 10_000, context_length=CONTEXT_LENGTH)
-        one = judge(tiny / "text")
-        await one.ainvoke(request())
+        role = judge(tiny / "text")
+        await role.ainvoke(request())
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):
                 await endless.ainvoke(fused("pqa", QUESTION))
         async with asyncio.timeout(5):  # it would write for minutes
-            assert (await one.ainvoke(request())).verdict != "abstain"
+            assert (await role.ainvoke(request())).verdict != "abstain"
 
     async def test_a_waiting_call_can_be_cancelled(self, tiny: Path) -> None:
-        one = judge(tiny / "text")
-        first, second = [asyncio.create_task(one.ainvoke(request())) for _ in range(2)]
+        role = judge(tiny / "text")
+        first, second = [asyncio.create_task(role.ainvoke(request())) for _ in range(2)]
         await asyncio.sleep(0)
         second.cancel()
         assert (await first).verdict in {"yes", "no"}
