@@ -1,6 +1,7 @@
-"""Two strategies' verdicts, compared."""
+"""The comparison of the verdicts of two strategies."""
 
-from benchmarks.agreement import Agreement, compare
+from agreement import Agreement, compare
+
 from caslie_tools.domain import GateDecision, Vote
 
 
@@ -15,13 +16,13 @@ def test_equal_verdicts_and_votes() -> None:
     assert found.by_votes == 0
 
 
-def test_a_verdict_may_differ_for_an_abstention_only() -> None:
+def test_a_verdict_can_differ_only_because_of_an_abstention() -> None:
     found = compare([decision(False, a="yes", b="abstain")], [decision(True, a="yes", b="yes")])
     assert found == Agreement(captions=1, same=0, by_abstentions=1, votes=1, same_votes=1)
     assert found.by_votes == 0
 
 
-def test_a_judge_that_contradicts_itself_is_not_an_abstention() -> None:
+def test_a_verdict_can_differ_because_a_judge_votes_differently() -> None:
     reference = [decision(False, a="no", b="abstain"), decision(True, a="no", b="yes")]
     ours = [decision(True, a="yes", b="yes"), decision(True, a="yes", b="yes")]
     found = compare(reference, ours)

@@ -1,10 +1,11 @@
-"""The rules of the data the evaluation is run on."""
+"""The rules of the data that the evaluation uses."""
 
 from pathlib import Path
 
 import pytest
+from shop_data import build, read_items
+from shop_rules import AISLES, PRINTED, Fact, Item, facts, queries
 
-from benchmarks.shop_data import AISLES, PRINTED, Fact, Item, build, facts, queries, read_items
 from caslie_tools.data.reading import read_records
 from caslie_tools.data.records import Record
 from caslie_tools.domain import Product
@@ -24,13 +25,13 @@ BANANA = item("Banana", "Fruit > Banana")
 LAMP = item("Trail headlamp", "Outdoor > Lights", printed=("IP67",))
 
 
-def test_queries_are_made_of_variety_brand_and_facts() -> None:
+def test_queries_are_made_from_variety_brand_and_facts() -> None:
     assert [query.text for query in queries(JUICE)] == ["apple juice", "bravo juice", "juice 2l"]
     assert [query.text for query in queries(MILK)] == ["standard milk", "arla milk", "milk 1l"]
     assert [query.text for query in queries(ORANGE)] == ["orange"]
 
 
-def test_what_fits_is_judged_by_rule() -> None:
+def test_the_rules_judge_the_relevance_of_a_product() -> None:
     apple, bravo, two_litres = queries(JUICE)
     assert [query.judge(JUICE) for query in (apple, bravo, two_litres)] == ["exact"] * 3
     assert [query.judge(OTHER_JUICE) for query in (apple, bravo, two_litres)] == ["exact", "substitute", "substitute"]
@@ -40,7 +41,7 @@ def test_what_fits_is_judged_by_rule() -> None:
     assert queries(ORANGE)[0].judge(BANANA) is None
 
 
-def test_what_a_picture_shows_is_told_apart_from_what_is_open() -> None:
+def test_facts_in_an_image_differ_from_facts_that_are_unknown() -> None:
     questions = sorted({question for _, question in PRINTED})
     of_juice = {fact.question: fact for fact in facts(JUICE, questions)}
     assert of_juice["Which brand is it?"] == Fact(question="Which brand is it?", answer="BRAVO", pictured=True)
@@ -51,9 +52,9 @@ def test_what_a_picture_shows_is_told_apart_from_what_is_open() -> None:
     assert all(fact.pictured is False for fact in unknown)
 
 
-@pytest.mark.skipif(not (GROCERY / "photos.csv").is_file(), reason="the grocery data set is not here")
+@pytest.mark.skipif(not (GROCERY / "photos.csv").is_file(), reason="the grocery data set is not available")
 class TestOnThePhotos:
-    def test_every_product_has_an_aisle_and_a_photo(self) -> None:
+    def test_each_product_has_one_aisle_and_an_image(self) -> None:
         items = read_items(GROCERY)
         assert len(items) == 81 + 33
         for one in items:
@@ -61,7 +62,7 @@ class TestOnThePhotos:
             assert one.pictures
             assert one.product.title.lower() not in one.id
 
-    def test_it_builds_without_a_leak(self, tmp_path: Path) -> None:
+    def test_the_data_are_built_without_leaks(self, tmp_path: Path) -> None:
         report = build(GROCERY, tmp_path)
         assert report.faults == ()
         assert all(leak.kept for leak in report.leaks)
