@@ -1,12 +1,17 @@
-"""Sets the thresholds of the embedded judges on with-and-without outcomes.
+"""Calibrates the thresholds of the embedded judges with outcomes with and without captions.
 
-``python benchmarks/calibrate_judges.py DATA``: a caption helps if the predictor is right with it and not without it
-(the honest label of any gate). Two sources: questions about the sample catalogue whose answer is known, each put to
-every picture of the products it may be about; and shelf photos of the calibration half of DATA (see ``grocery.py``)
-in category_classification without a title, with the packshots indexed. Printed per judge: the threshold of the best
-balanced accuracy over both sources at equal weight, and precision and recall at the threshold in use; then the same for
-the jury. The questions were at hand when the rules of question answering and the judges were written: the rates over
-the sample catalogue are a fit, not a test. The thresholds in use stand in ``caslie_tools/embedded/judges.py``.
+``python benchmarks/calibrate_judges.py DATA``
+
+A caption helps if the predictor is correct with it and not correct without it. There are two sources of captions:
+
+- questions about the sample catalogue with known answers, for each image of the products in question;
+- shelf photos of the calibration half of DATA (see ``grocery.py``) in category_classification without a title, with
+  the packshots indexed.
+
+For each judge, the script prints the threshold with the best balanced accuracy over both sources at equal weight, and
+the precision and recall at the current threshold. It then prints the precision and recall of the jury. The questions
+were available when question answering and the judges were written, so the rates on the sample catalogue are a fit and
+not a test. The current thresholds are in ``caslie_tools/backends/embedded/judges.py``.
 """
 
 import argparse
@@ -39,13 +44,13 @@ from caslie_tools.tasks.fusion import fuse
 
 @dataclass(frozen=True)
 class Question:
-    """A question to the sample catalogue and what a right answer says."""
+    """A question about the sample catalogue with its answer."""
 
     text: str
     products: tuple[str, ...]
-    """Ids; several for a question that has to choose."""
+    """Ids of the products in question. Several ids for a question that selects a product."""
     answer: str
-    """Empty where nothing answers it: then no caption helps."""
+    """Text in a correct answer. Empty if the catalogue has no answer: then no caption helps."""
 
 
 BOTTLES = ("kelp-bottle", "reed-bottle", "summit-flask", "pebble-bottle")
@@ -107,7 +112,7 @@ QUESTIONS = (
 
 @dataclass(frozen=True)
 class Case:
-    """A caption in its context, and whether it helps."""
+    """A caption in its context, with the label whether it helps."""
 
     source: str
     request: JudgeRequest
@@ -116,14 +121,14 @@ class Case:
 
 
 async def sample_cases(bench: Bench) -> list[Case]:
-    """Puts the questions to the sample catalogue, picture by picture."""
+    """Returns the cases of the sample catalogue, one per question and image."""
     folder = catalogue_path().parent
     products = {row.id: row for row in read_products()}
     loader = ImageLoader()
     unim3 = UniM3(EmbeddedPredictor(bench.embeddings))
     cases, wrong = [], []
-    with tempfile.TemporaryDirectory() as place:
-        store = CaptionStore.open(place, bench.embeddings, pictures=bench.pictures)
+    with tempfile.TemporaryDirectory() as directory:
+        store = CaptionStore.open(directory, bench.embeddings, pictures=bench.pictures)
         store.put_products([(row, [loader.load_sync(ref) for ref in row.images]) for row in products.values()])
         ec3 = EC3([EmbeddedCaptioner(bench.analyser, bench.embeddings, store)])
         for question in QUESTIONS:
@@ -151,7 +156,9 @@ async def sample_cases(bench: Bench) -> list[Case]:
                 request = JudgeRequest(context=caption.context, caption=caption.text, evidence=caption.evidence)
                 ref = instance.images[index].ref
                 cases.append(Case("sample", request, helps, f"{question.text} [{ref.label if ref else ''}]"))
-    print(f"sample catalogue in {folder.name}: {len(QUESTIONS) - len(wrong)} of {len(QUESTIONS)} questions right with")
+    print(
+        f"sample catalogue in {folder.name}: {len(QUESTIONS) - len(wrong)} of {len(QUESTIONS)} questions correct with"
+    )
     print("every caption;", "wrong: " + "; ".join(wrong) if wrong else "none wrong")
     return cases
 
@@ -162,14 +169,17 @@ def read_products() -> list[Product]:
 
 
 def right(answer: str, answerable: bool, question: Question) -> bool:
-    """Whether an answer says what it should, or admits that there is nothing to say."""
+    """Whether an answer contains the expected text, or is unanswerable if no answer is expected."""
     if not question.answer:
         return not answerable
     return answerable and re.sub(r"\s", "", question.answer).casefold() in re.sub(r"\s", "", answer).casefold()
 
 
 async def photo_cases(bench: Bench) -> list[Case]:
-    """Asks for the category of shelf photos; without a caption nothing is known, so a right answer is the caption's."""
+    """Returns the cases of the shelf photos.
+
+    Without a caption the category can only be guessed, so a correct answer is due to the caption.
+    """
     store = bench.store(packshots=True)
     scorer = OptionScorer(bench.embeddings)
     cases = []
@@ -189,7 +199,7 @@ async def photo_cases(bench: Bench) -> list[Case]:
 
 
 def best_threshold(values: Sequence[float], helps: Sequence[bool], weights: Sequence[float]) -> float:
-    """Returns the threshold of the best balanced accuracy, each case with its weight."""
+    """Returns the threshold with the best balanced accuracy of weighted cases."""
     value, truth, weight = np.array(values), np.array(helps), np.array(weights)
     found = np.unique(value)
     steps = [*((found[1:] + found[:-1]) / 2), found[0] - 0.01]
@@ -204,7 +214,7 @@ def best_threshold(values: Sequence[float], helps: Sequence[bool], weights: Sequ
 
 
 def rates(yes: Sequence[bool], helps: Sequence[bool]) -> str:
-    """Returns precision and recall, and how many cases they are over."""
+    """Returns precision, recall and the number of cases as text."""
     both = sum(a and b for a, b in zip(yes, helps, strict=True))
     return (
         f"precision {both / max(sum(yes), 1):.2f} ({both}/{sum(yes)}), recall {both / max(sum(helps), 1):.2f} "
@@ -213,7 +223,7 @@ def rates(yes: Sequence[bool], helps: Sequence[bool]) -> str:
 
 
 async def run(bench: Bench, verbose: bool) -> None:
-    """Prints thresholds and rates."""
+    """Prints the thresholds and rates."""
     cases = await sample_cases(bench) + await photo_cases(bench)
     share = {source: sum(case.source == source for case in cases) for source in ("sample", "photos")}
     jury = embedded_jury(bench.embeddings)
@@ -225,7 +235,7 @@ async def run(bench: Bench, verbose: bool) -> None:
             [case.helps for case, _ in measured],
             [1 / share[case.source] for case, _ in measured],
         )
-        print(f"\n{judge.name}: best threshold {threshold:.3f}, in use {judge.threshold}")
+        print(f"\n{judge.name}: best threshold {threshold:.3f}, current {judge.threshold}")
         for source in share:
             own = [(case, value) for case, value in measured if case.source == source]
             if own:
@@ -245,11 +255,13 @@ async def run(bench: Bench, verbose: bool) -> None:
 
 
 def main() -> None:
-    """Runs the calibration."""
+    """Parses the command line and runs the calibration."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder with products.csv and photos.csv")
-    parser.add_argument("--cache", type=Path, default=Path(".caslie/grocery"), help="keeps what was seen between runs")
-    parser.add_argument("--verbose", action="store_true", help="print every caption of the sample catalogue")
+    parser.add_argument(
+        "--cache", type=Path, default=Path(".caslie/grocery"), help="folder that caches image analyses between runs"
+    )
+    parser.add_argument("--verbose", action="store_true", help="print all captions of the sample catalogue")
     arguments = parser.parse_args()
     arguments.cache.mkdir(parents=True, exist_ok=True)
     asyncio.run(run(Bench(arguments.data, arguments.cache), arguments.verbose))

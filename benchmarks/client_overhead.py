@@ -1,4 +1,4 @@
-"""What our client adds to a judge's call, beside a bare HTTP client that sends the very same bytes."""
+"""Measures the time that our client adds to a judge's call, compared to a bare HTTP client with the same requests."""
 
 import asyncio
 import http.client
@@ -22,51 +22,52 @@ SERVER_REQUESTS = "vllm:e2e_request_latency_seconds_count"
 
 @dataclass
 class Timings:
-    """One number per call, in seconds."""
+    """Times of calls in seconds, one number per call."""
 
     wall: list[float] = field(default_factory=list)
+    """Elapsed time of the call."""
     server: list[float] = field(default_factory=list)
-    """As the server measures it, from a request's arrival to its last token."""
+    """Time that the server reports, from the arrival of a request to its last token."""
     processor: list[float] = field(default_factory=list)
-    """Of the client's process."""
+    """Processor time of the client's process."""
 
     @property
     def outside(self) -> list[float]:
-        """Spent outside of what the server measures: in the client, in sockets and in the server's HTTP layer."""
+        """Time outside the server's own measurement: in the client, in sockets and in the server's HTTP layer."""
         return [wall - server for wall, server in zip(self.wall, self.server, strict=True)]
 
 
 async def overhead(
     settings: EndpointJudgeSettings, requests: Sequence[JudgeRequest], *, warm_up: JudgeRequest, counters: Counters
 ) -> tuple[Timings, Timings]:
-    """Sends every other request through our client, the rest through the bare one, one at a time.
+    """Sends every other request through our client and the rest through the bare client, one request at a time.
 
-    No prompt is sent twice, so none is found whole in the prefix cache.
+    Each prompt is sent only once, so the prefix cache never contains a whole prompt.
 
     Returns:
-        Ours, and the bare client's.
+        The timings of our client and those of the bare client.
     """
     endpoint = Endpoint(settings)
     judge = ModelJudge(EndpointLanguageModel(endpoint))
     bare = BareClient(settings)
     bodies = await sent_bodies(settings, [*requests, warm_up])
-    ours, floor = Timings(), Timings()
+    ours, baseline = Timings(), Timings()
     try:
         await judge.ainvoke(warm_up)
         await bare.post(bodies[-1])
         for number, (request, body) in enumerate(zip(requests, bodies, strict=False)):
             if number % 2:
-                await _timed(lambda body=body: bare.post(body), floor, counters)  # type: ignore[misc]
+                await _timed(lambda body=body: bare.post(body), baseline, counters)  # type: ignore[misc]
             else:
                 await _timed(lambda request=request: judge.ainvoke(request), ours, counters)  # type: ignore[misc]
     finally:
         bare.close()
         await endpoint.aclose()
-    return ours, floor
+    return ours, baseline
 
 
 async def sent_bodies(settings: EndpointJudgeSettings, requests: Sequence[JudgeRequest]) -> list[bytes]:
-    """Returns the bodies that our judge sends, as a server that has no model receives them."""
+    """Returns the request bodies that our judge sends, recorded by a test server without a model."""
     async with FaultyServer(models={settings.model: settings.context_length}) as server:
         endpoint = Endpoint(settings.model_copy(update={"urls": (server.url,), "api_key": None}))
         judge = ModelJudge(EndpointLanguageModel(endpoint))
@@ -77,7 +78,7 @@ async def sent_bodies(settings: EndpointJudgeSettings, requests: Sequence[JudgeR
 
 
 class BareClient:
-    """The least there is: the standard library's client on one connection, the body made beforehand, no answer read."""
+    """A minimal client: the standard library's HTTP client on one connection. It does not parse the response."""
 
     def __init__(self, settings: EndpointJudgeSettings) -> None:
         parts = urlsplit(settings.urls[0])
@@ -88,7 +89,7 @@ class BareClient:
             self._headers["Authorization"] = f"Bearer {settings.api_key.get_secret_value()}"
 
     async def post(self, body: bytes) -> bytes:
-        """Sends one request; nothing else runs meanwhile, so it may as well block."""
+        """Sends one request. It blocks the event loop, which has no other work during the measurement."""
         self._connection.request("POST", self._path, body, self._headers)
         return self._connection.getresponse().read()
 
@@ -104,7 +105,9 @@ async def _timed(call: Callable[[], Awaitable[object]], timings: Timings, counte
     timings.wall.append(time.perf_counter() - started)
     timings.processor.append(time.process_time() - processor)
     after = counters()
-    while after[SERVER_REQUESTS] == before[SERVER_REQUESTS]:  # it counts a moment after it has answered
+    while (
+        after[SERVER_REQUESTS] == before[SERVER_REQUESTS]
+    ):  # the server updates its counters shortly after the response
         await asyncio.sleep(0.01)
         after = counters()
     timings.server.append(after[SERVER_SECONDS] - before[SERVER_SECONDS])

@@ -1,13 +1,17 @@
-"""How often the embedded default finds a product's category from a shelf photo alone.
+"""Measures how often the embedded profile finds the category of a product from a shelf photo alone.
 
-``python benchmarks/grocery.py DATA`` prints recall@1 of category_classification with the title withheld, on real photos
-(Grocery Store Dataset, Klasson et al., 2019; its training split): captioner, jury, fusion and predictor as in use.
-DATA holds products.csv and photos.csv. The photos of every product are split in two halves by a fixed seed. The
-numbers in use (temperature, belief, weights) come from the calibration half, ``--calibrate`` prints them; the report is
-on the other half. Which views and features to have at all was first explored on another random half, 119 of whose
-photos are in the report's, and the report was looked at before the numbers were fitted for the last time: expect it to
-be a little optimistic. Both halves come from the same shops, often from the same shelf: (c) is what a shop gets that
-has indexed photos of its own, not what an unseen shop gets.
+``python benchmarks/grocery.py DATA [--calibrate]``
+
+Prints recall@1 of category_classification without the title, on real photos (Grocery Store Dataset, Klasson et al.,
+2019; its training split), with the captioner, jury, fusion and predictor of the profile. DATA is a folder with
+products.csv and photos.csv.
+
+A fixed seed splits the photos of each product into two halves. The fitted numbers (temperature, logistic function and
+weights) come from the calibration half, and ``--calibrate`` prints them. The report uses the other half. The report is
+slightly optimistic: the choice of views and features was explored on a different random half, which shares 119 photos
+with the report, and the report was read before the numbers were fitted for the last time. Both halves come from the
+same shops, often from the same shelf. State (c) therefore shows the result for a shop that has indexed its own photos,
+not for an unseen shop.
 """
 
 import argparse
@@ -49,39 +53,39 @@ SPLIT_SEED = 1
 OPTIONS_SEED = 2
 BOOTSTRAP_SEED = 3
 OPTION_SETS = 5
-"""Sets of 19 wrong groups and the right one, drawn for every photo."""
+"""Sets of options per photo. Each set has 19 randomly drawn wrong groups and the correct group."""
 WRONG = 19
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo and the product it shows."""
+    """A photo with the product that it shows."""
 
     product: Product
     image: LoadedImage
 
 
-class RememberedPictures:
-    """Keeps picture vectors in a folder between runs."""
+class CachedEmbeddings:
+    """Caches image vectors in a folder between runs."""
 
-    def __init__(self, pictures: ImageClassifier, folder: Path) -> None:
-        self.pictures = pictures
-        self.folder = folder / pictures.identity
+    def __init__(self, classifier: ImageClassifier, folder: Path) -> None:
+        self.classifier = classifier
+        self.folder = folder / classifier.identity
         self.folder.mkdir(parents=True, exist_ok=True)
 
     @property
     def identity(self) -> str:
-        """The model's own."""
-        return self.pictures.identity
+        """The identity of the model."""
+        return self.classifier.identity
 
     def embed_images(self, images: Sequence[LoadedImage]) -> list[list[float]]:
-        """Returns the vectors, made or remembered."""
+        """Returns one unit vector per image."""
         return [self._embed(image) for image in images]
 
     def _embed(self, image: LoadedImage) -> list[float]:
         path = self.folder / f"{image.sha256}.npy"
         if not path.exists():
-            np.save(path, np.array(self.pictures.embed_images([image])[0]))
+            np.save(path, np.array(self.classifier.embed_images([image])[0]))
         vector: list[float] = np.load(path, allow_pickle=False).tolist()
         return vector
 
@@ -109,30 +113,30 @@ class Bench:
         self.calibration, self.report = split(photos)
         self.groups = sorted({product.category for product in self.products.values()})
         self.embeddings = MiniLMEmbeddings()
-        pictures = ImageClassifier()
-        self.pictures = RememberedPictures(pictures, cache)
-        seen = CaptionStore.open(cache / "perceptions", self.embeddings)
-        self.analyser = ImageAnalyser(pictures, TextReader(), seen)
+        classifier = ImageClassifier()
+        self.pictures = CachedEmbeddings(classifier, cache)
+        analyses = CaptionStore.open(cache / "perceptions", self.embeddings)
+        self.analyser = ImageAnalyser(classifier, TextReader(), analyses)
         self.task = get_task("category_classification")
         self._folder = tempfile.TemporaryDirectory()
 
     def store(self, *, packshots: bool, photos: Sequence[Photo] = ()) -> CaptionStore:
-        """Returns a new store of the catalogue with these pictures."""
+        """Returns a new store with the packshots and the given photos of the catalogue."""
         store = CaptionStore.open(tempfile.mkdtemp(dir=self._folder.name), self.embeddings, pictures=self.pictures)
         if packshots:
-            further = defaultdict(list)
+            additional = defaultdict(list)
             for photo in photos:
-                further[photo.product.id].append(photo.image)
+                additional[photo.product.id].append(photo.image)
             items = []
             for id_, product in self.products.items():
-                images = [self.packshots[id_], *further[id_]]
+                images = [self.packshots[id_], *additional[id_]]
                 refs = tuple(ImageRef(data=image.data) for image in images)
                 items.append((product.model_copy(update={"images": refs}), images))
             store.put_products(items)
         return store
 
     def instance(self, photo: Photo, wrong: Sequence[str]) -> Instance:
-        """Returns the question "which group?" with the title withheld, the right answer known."""
+        """Returns the instance that asks for the group of a photo without the title."""
         groups = sorted([photo.product.category, *wrong])
         options = [f"{chr(65 + index)}: {name(group)}" for index, group in enumerate(groups)]
         answer = chr(65 + groups.index(photo.product.category))
@@ -141,7 +145,7 @@ class Bench:
         )
 
     def option_sets(self, photos: Sequence[Photo], sets: int = OPTION_SETS) -> list[list[list[str]]]:
-        """Draws the wrong groups of every photo."""
+        """Draws sets of wrong groups for each photo."""
         draw = random.Random(OPTIONS_SEED)  # noqa: S311 (a repeatable draw, no secret)
         return [
             [
@@ -161,7 +165,7 @@ class Bench:
     async def recall(
         self, photos: Sequence[Photo], store: CaptionStore, *, gated: bool
     ) -> tuple[NDArray[np.float64], float]:
-        """Returns per photo the share of option sets answered rightly, and the share of captions kept."""
+        """Returns the share of correctly answered option sets per photo, and the share of kept captions."""
         cqe = CQE(embedded_jury(self.embeddings))
         unim3 = UniM3(EmbeddedPredictor(self.embeddings))
         right = []
@@ -181,12 +185,12 @@ class Bench:
         return np.array(right), kept / len(photos)
 
     def naive(self, photos: Sequence[Photo]) -> NDArray[np.float64]:
-        """The baseline: tags and words in one line, and the option whose embedding is nearest."""
+        """Returns the result of the baseline per photo: the option nearest to the photo's joined tags and words."""
         right = []
         for photo, sets in zip(photos, self.option_sets(photos), strict=True):
-            seen = self.analyser.analyse(photo.image)
-            tags = [tag.name for tag in seen.tags[:3] if tag.probability >= 0.1]
-            line = " ".join([*tags, *(text.text for text in seen.text)]) or "product"
+            analysis = self.analyser.analyse(photo.image)
+            tags = [tag.name for tag in analysis.tags[:3] if tag.probability >= 0.1]
+            line = " ".join([*tags, *(text.text for text in analysis.text)]) or "product"
             vector = self.embeddings.encode([line])[0]
             hits = 0
             for wrong in sets:
@@ -197,12 +201,12 @@ class Bench:
 
 
 def name(group: str) -> str:
-    """Returns a group's own name: ``Fruit > Apple`` is asked for as ``Apple``."""
+    """Returns the last part of a group, for example ``Apple`` for ``Fruit > Apple``."""
     return group.rsplit(" > ", 1)[-1]
 
 
 def split(photos: Sequence[Photo]) -> tuple[list[Photo], list[Photo]]:
-    """Splits every product's photos in two halves: for calibration, and for the report."""
+    """Splits the photos of each product into two halves: for calibration and for the report."""
     draw = random.Random(SPLIT_SEED)  # noqa: S311 (a repeatable split, no secret)
     by_product = defaultdict(list)
     for photo in photos:
@@ -217,7 +221,7 @@ def split(photos: Sequence[Photo]) -> tuple[list[Photo], list[Photo]]:
 
 
 def interval(right: NDArray[np.float64]) -> tuple[float, float]:
-    """Returns the 95% bootstrap interval of the mean, over photos."""
+    """Returns the 95% bootstrap interval of the mean over photos."""
     draw = np.random.default_rng(BOOTSTRAP_SEED)
     means = right[draw.integers(0, len(right), size=(2000, len(right)))].mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
@@ -225,7 +229,7 @@ def interval(right: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def calibrate_resemblance(bench: Bench, stores: Sequence[CaptionStore]) -> None:
-    """Prints what the vote of the nearest pictures is set by: recall of the group per temperature, and the belief."""
+    """Prints the recall of the group per vote temperature, and the fitted logistic function of the best cosine."""
     import torch
 
     photos = bench.calibration
@@ -264,13 +268,13 @@ def calibrate_resemblance(bench: Bench, stores: Sequence[CaptionStore]) -> None:
 
     optimiser.step(loss)
     slope, offset = line.detach().tolist()
-    print(f"belief in the nearest picture: slope {slope:.2f}, midpoint {-offset / slope:.3f}")
+    print(f"probability that the nearest image shows the group: slope {slope:.2f}, midpoint {-offset / slope:.3f}")
 
 
 async def calibrate(bench: Bench) -> None:
-    """Fits the weights of the options' features on the calibration half and prints them.
+    """Fits the weights of the option features on the calibration half and prints them.
 
-    A photo's own picture is never among its neighbours, so that half can be its own catalogue.
+    A photo is never its own neighbour, so the calibration half can also be the catalogue.
     """
     import torch
 
@@ -287,10 +291,10 @@ async def calibrate(bench: Bench) -> None:
         for photo, sets in zip(photos, bench.option_sets(photos, 3), strict=True):
             caption = await bench.caption(photo, store)
             for index, wrong in enumerate(sets):
-                # With the title now and then, so that it finds its place beside the picture.
+                # Some questions include the title, so that its weight is fitted together with those of the image.
                 title = photo.product.title if index == 0 else ""
-                clues = ProductEvidence.from_captions(title, [caption] if caption else [])
-                tables.append(scorer.features(clues, [name(group) for group in (photo.product.category, *wrong)]))
+                evidence = ProductEvidence.from_captions(title, [caption] if caption else [])
+                tables.append(scorer.features(evidence, [name(group) for group in (photo.product.category, *wrong)]))
     data = torch.tensor(np.stack(tables), dtype=torch.float64)
     weights = torch.zeros(len(FEATURES), dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS([weights], max_iter=500, line_search_fn="strong_wolfe")
@@ -307,11 +311,11 @@ async def calibrate(bench: Bench) -> None:
     print(f"log loss {float(loss().detach()):.3f} over {len(tables)} questions of {len(photos)} calibration photos")
     for label, store in zip(("empty", "packshots", "packshots and the other calibration photos"), stores, strict=True):
         right, _ = await bench.recall(photos, store, gated=False)
-        print(f"calibration half, with the weights in use, store {label}: {right.mean():.3f}")
+        print(f"calibration half, with the current weights, store {label}: {right.mean():.3f}")
 
 
 async def report(bench: Bench) -> None:
-    """Prints the table."""
+    """Prints the table of the report."""
     photos = bench.report
     rows = [("tags and words joined, nearest option (baseline)", bench.naive(photos), 1.0)]
     states = {
@@ -340,8 +344,12 @@ def main() -> None:
     """Runs the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder with products.csv and photos.csv")
-    parser.add_argument("--cache", type=Path, default=Path(".caslie/grocery"), help="keeps what was seen between runs")
-    parser.add_argument("--calibrate", action="store_true", help="fit the weights on the calibration half instead")
+    parser.add_argument(
+        "--cache", type=Path, default=Path(".caslie/grocery"), help="folder that caches image analyses between runs"
+    )
+    parser.add_argument(
+        "--calibrate", action="store_true", help="fit the weights on the calibration half instead of reporting"
+    )
     arguments = parser.parse_args()
     arguments.cache.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()

@@ -1,4 +1,4 @@
-"""Two ways to let models on endpoints judge captions: the reference's, and ours. Both through the same client."""
+"""Two strategies for judging captions with models on endpoints: the reference's and ours. Both use the same client."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,93 +21,94 @@ FREE_TOKENS = 16
 """Most tokens of a free response: enough for yes or no with a few words around it."""
 
 Counters = Callable[[], Mapping[str, float]]
-"""Reads the servers' own counters; empty where they have none."""
+"""Returns the servers' own counters. The mapping is empty if the servers have no counters."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Strategy:
-    """How a jury is asked."""
+    """A way of asking a jury."""
 
     name: str
     free: bool = False
-    """Every judge is asked and generates freely, in place of waves of constrained votes that stop early."""
+    """Whether all judges are asked and generate freely. If false, votes are constrained and asked in waves that stop
+    early."""
     captions: int
-    """Under way at once."""
+    """Number of captions that are judged at the same time."""
     votes: int
-    """Under way at once, over all captions."""
+    """Number of votes that are cast at the same time, over all captions."""
 
 
 REFERENCE = Strategy(name="reference", free=True, captions=1, votes=1)
-"""All judges, one after the other, one caption after the other, answers generated in full."""
+"""Asks all judges, one after another, one caption after another. Responses are generated freely."""
 
 
 @dataclass
 class Usage:
-    """What was asked of the servers, as their answers count it."""
+    """Number of calls and tokens, as reported in the servers' responses."""
 
     calls: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
 
-    def add(self, answer: Completion) -> None:
-        """Counts one answer."""
+    def add(self, completion: Completion) -> None:
+        """Adds one response."""
         self.calls += 1
-        self.prompt_tokens += answer.prompt_tokens or 0
-        self.cached_tokens += answer.cached_tokens or 0
-        self.completion_tokens += answer.completion_tokens or 0
+        self.prompt_tokens += completion.prompt_tokens or 0
+        self.cached_tokens += completion.cached_tokens or 0
+        self.completion_tokens += completion.completion_tokens or 0
 
 
 class MeteredEndpoint(Endpoint):
-    """An endpoint that adds up what its chats cost."""
+    """An endpoint that records its usage."""
 
     def __init__(self, settings: EndpointJudgeSettings) -> None:
         super().__init__(settings)
         self.usage = Usage()
 
     async def chat(self, *args: Any, **kwargs: Any) -> Completion:
-        """Asks, and counts."""
-        answer = await super().chat(*args, **kwargs)
-        self.usage.add(answer)
-        return answer
+        """Sends a chat request and records its usage."""
+        completion = await super().chat(*args, **kwargs)
+        self.usage.add(completion)
+        return completion
 
 
 def free_judge(endpoint: MeteredEndpoint, settings: EndpointJudgeSettings) -> Judge:
-    """Makes the reference's judge: it generates freely, and its words are read; neither yes nor no abstains.
+    """Returns the reference's judge, which generates freely. A response without yes or no is an abstention.
 
-    Where two of the reference's judges sample, all of these take the likeliest token, so that votes can be compared.
+    Two of the reference's judges sample. Here all judges use greedy decoding, so that votes can be compared.
     """
 
     async def vote(request: JudgeRequest) -> Vote:
         prompt = judge_prompt(request.context, request.caption)
-        answer = await endpoint.chat(text_message(prompt), max_tokens=FREE_TOKENS)
-        return Vote(judge=settings.name, verdict=parse_yes_no(answer.text) or "abstain", reason=answer.text)
+        completion = await endpoint.chat(text_message(prompt), max_tokens=FREE_TOKENS)
+        return Vote(judge=settings.name, verdict=parse_yes_no(completion.text) or "abstain", reason=completion.text)
 
     return RunnableLambda(vote, name=settings.name)
 
 
 def constrained_judge(endpoint: MeteredEndpoint, settings: EndpointJudgeSettings) -> Judge:
-    """Makes a judge as every profile of endpoints has it."""
+    """Returns a judge as profiles with endpoints use it."""
     return ModelJudge(EndpointLanguageModel(endpoint), name=settings.name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What came of a strategy."""
+    """The result of a strategy."""
 
     strategy: Strategy
     decisions: Sequence[GateDecision]
     usage: Usage
     seconds: float
     cache_lookups: int | None
-    """Prompt tokens the servers looked up in their prefix caches, and ``None`` where they do not tell."""
+    """Prompt tokens that the servers looked up in their prefix caches, or ``None`` if they do not report it."""
     cache_hits: int | None
-    """Those of them found there."""
+    """Prompt tokens that were in the prefix caches, or ``None`` if the servers do not report it."""
 
     @property
     def failed(self) -> int:
-        """Votes that failed, for example by running out of time."""
-        return sum(vote.reason.startswith("failed:") for one in self.decisions for vote in one.votes)
+        """Number of votes that failed, for example because of a timeout."""
+        return sum(vote.failure is not None for decision in self.decisions for vote in decision.votes)
 
 
 async def run(
@@ -118,7 +119,15 @@ async def run(
     warm_up: JudgeRequest,
     counters: Counters = dict,
 ) -> Run:
-    """Lets a jury decide about every caption, on connections that one other caption has opened."""
+    """Judges all captions.
+
+    Args:
+        strategy: The strategy.
+        jury: Settings of the judges.
+        requests: The captions.
+        warm_up: A further caption, which is judged first to open the connections. It is not measured.
+        counters: Returns the servers' own counters.
+    """
     endpoints = [MeteredEndpoint(settings) for settings in jury]
     make = free_judge if strategy.free else constrained_judge
     judges = [make(endpoint, settings) for endpoint, settings in zip(endpoints, jury, strict=True)]
@@ -137,7 +146,7 @@ async def run(
         for endpoint in endpoints:
             await endpoint.aclose()
 
-    def grown(name: str) -> int | None:
+    def increase(name: str) -> int | None:
         return round(after[name] - before[name]) if name in after else None
 
     return Run(
@@ -145,6 +154,6 @@ async def run(
         decisions=decisions,
         usage=usage,
         seconds=seconds,
-        cache_lookups=grown("vllm:prefix_cache_queries_total"),
-        cache_hits=grown("vllm:prefix_cache_hits_total"),
+        cache_lookups=increase("vllm:prefix_cache_queries_total"),
+        cache_hits=increase("vllm:prefix_cache_hits_total"),
     )

@@ -1,12 +1,14 @@
-"""Judging captions: the reference's strategy against ours, same prompts, same servers, in one run.
+"""Compares two strategies for judging captions: the reference's and ours, with the same prompts and servers in one run.
 
-``python benchmarks/judging.py [--simulated] [--real] [--captions N]``; both parts when neither is named.
+``python benchmarks/judging.py [--simulated] [--real] [--profile NAME] [--captions N]``
 
-The reference asks five judges one after the other, one caption after the other, and lets each generate up to 16
-tokens, which are then read. Ours constrains each vote to yes or no, asks in waves that stop early, and has several
-captions under way. Both use the same prompts and the same client, and take the likeliest token. ``--simulated`` runs on
-servers whose service time is stated (``simulated_fleet.py``), ``--real`` on a vLLM on the processor, with one tiny
-model under five names; ``--profile NAME`` in its place on the judges of a profile, on whatever serves them.
+The reference asks five judges one after another, one caption after another. Each judge generates up to 16 tokens, from
+which the vote is parsed. Our strategy constrains each vote to yes or no, asks in waves that stop early, and judges
+several captions at the same time. Both use the same prompts, the same client and greedy decoding.
+
+``--simulated`` runs on simulated servers with configured service times (``simulated_fleet.py``). ``--real`` runs on a
+vLLM server without a GPU, which serves one tiny model under five names. By default, both parts run. ``--profile NAME``
+runs on the judges of a profile instead.
 """
 
 import argparse
@@ -57,52 +59,67 @@ QUESTIONS = (
 
 
 def judge_requests(captions: int, seed: int) -> list[JudgeRequest]:
-    """Draws that many pairs of a sample picture's caption and a question, none of them twice, and one more."""
+    """Draws distinct pairs of a caption and a question: one pair for the warm-up, then ``captions`` pairs to measure.
+
+    The captions describe the images of the sample catalogue.
+    """
     products = [row for row in read_catalogue(catalogue_path()) if isinstance(row, Product)]
-    told = {drawing.file: (drawing.colour, ", ".join(drawing.facts) or "nothing") for drawing in DRAWINGS}
+    shown = {drawing.file: (drawing.colour, ", ".join(drawing.facts) or "nothing") for drawing in DRAWINGS}
     pairs = [
         JudgeRequest(
             context=PRODUCT_QA.places(product_question(question, [product]))[0].context,
-            caption=f"{product.title} in {told[image.label][0]}. The label says: {told[image.label][1]}.",
+            caption=f"{product.title} in {shown[image.label][0]}. The label says: {shown[image.label][1]}.",
         )
         for question in QUESTIONS
         for product in products
         for image in product.images
     ]
     if captions >= len(pairs):
-        raise SystemExit(f"there are {len(pairs) - 1} different pairs of caption and question; ask for at most those")
-    return random.Random(seed).sample(pairs, captions + 1)  # noqa: S311 (a choice that repeats, no secret)
+        raise SystemExit(
+            f"there are only {len(pairs) - 1} distinct pairs of a caption and a question; pass a smaller --captions"
+        )
+    return random.Random(seed).sample(pairs, captions + 1)  # noqa: S311 (a repeatable choice, no secret)
 
 
 async def compare_strategies(
-    where: str,
+    servers: str,
     jury: Sequence[EndpointJudgeSettings],
     requests: Sequence[JudgeRequest],
     strategies: Sequence[Strategy],
     *,
     counters: Counters = dict,
-    forget: Callable[[], Awaitable[None]] | None = None,
+    clear_cache: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Runs our strategies, then the reference's, and prints what came of each; ``forget`` empties prefix caches."""
+    """Runs our strategies and then the reference's, and prints the results.
+
+    Args:
+        servers: Description of the servers, for the title of the table.
+        jury: Settings of the judges.
+        requests: The captions. The first caption is the warm-up.
+        strategies: Our strategies.
+        counters: Returns the servers' own counters.
+        clear_cache: Clears the prefix caches between strategies.
+    """
     warm_up, *judged = requests
     runs: list[Run] = []
     for strategy in (*strategies, REFERENCE):
-        if runs and forget is not None:
-            await forget()
+        if runs and clear_cache is not None:
+            await clear_cache()
         runs.append(await run(strategy, jury, judged, warm_up=warm_up, counters=counters))
     *ours, reference = runs
-    print_runs(f"{len(judged)} captions judged on {where}", [reference, *ours])
-    for one in ours:
-        found = compare(reference.decisions, one.decisions)
+    print_runs(f"{len(judged)} captions judged on {servers}", [reference, *ours])
+    for result in ours:
+        found = compare(reference.decisions, result.decisions)
         console.print(
-            f"{_label(one)}: {reference.seconds / one.seconds:.1f} times the reference's throughput; verdicts equal in "
-            f"{found.same} of {found.captions}, {found.by_abstentions} differ only by abstentions, {found.by_votes} by "
-            f"a vote; of {found.votes} votes that a judge cast in both, {found.same_votes} are equal."
+            f"{_label(result)}: {reference.seconds / result.seconds:.1f} times the reference's throughput; verdicts "
+            f"equal in {found.same} of {found.captions}, {found.by_abstentions} differ only by abstentions, "
+            f"{found.by_votes} by a vote; of {found.votes} votes that a judge cast in both, {found.same_votes} are "
+            "equal."
         )
 
 
 def print_runs(title: str, runs: Sequence[Run]) -> None:
-    """Prints what the strategies cost."""
+    """Prints the cost of the strategies."""
     columns = (
         "seconds",
         "captions\na second",
@@ -143,7 +160,7 @@ def _label(one: Run) -> str:
 
 
 async def simulated(requests: Sequence[JudgeRequest], seed: int) -> None:
-    """Five servers that only take time."""
+    """Compares the strategies on five simulated servers."""
     service = Service(seed=seed)
     names = [f"judge-{number}" for number in range(1, 6)]
     with simulated_fleet(names, service) as urls:
@@ -158,16 +175,16 @@ async def simulated(requests: Sequence[JudgeRequest], seed: int) -> None:
 
 
 async def real(requests: Sequence[JudgeRequest]) -> None:
-    """A real vLLM on the processor, one tiny model under five names."""
+    """Compares the strategies on a vLLM server without a GPU, which serves one tiny model under five names."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from tests.vllm import environment, fleet
 
     if not environment.interpreter().is_file() or not environment.MODELS.is_dir():
-        console.print("No vLLM here to run the real part on: `make test-vllm` builds one.")
+        console.print("The real part is skipped because vLLM is not built. Run `make test-vllm` to build it.")
         return
     with fleet.text_server() as server:
 
-        async def forget() -> None:
+        async def clear_cache() -> None:
             await asyncio.to_thread(server.restart)
 
         jury = [
@@ -175,16 +192,18 @@ async def real(requests: Sequence[JudgeRequest]) -> None:
             for name in fleet.JUDGES
         ]
         await compare_strategies(
-            "a real vLLM", jury, requests, (ONE_BY_ONE, BY_DEFAULT), counters=server.metrics, forget=forget
+            "a real vLLM", jury, requests, (ONE_BY_ONE, BY_DEFAULT), counters=server.metrics, clear_cache=clear_cache
         )
-        console.print("The server is started anew before each strategy, so that none finds the other's prefixes.\n")
-        await forget()
+        console.print(
+            "The server is restarted before each strategy, so that no strategy finds the prefixes of another.\n"
+        )
+        await clear_cache()
         warm_up, *judged = requests
         print_overhead(*await overhead(jury[0], judged, warm_up=warm_up, counters=server.metrics))
 
 
 def print_overhead(ours: Timings, bare: Timings) -> None:
-    """Prints what our client adds to a call."""
+    """Prints the time that our client adds to a call."""
     columns = ("calls", "wall", "server's\nown", "outside\nof it", "share of\nserver's own", "client's\nprocessor")
     table = Table("ms per call, median", *columns, title="What the client adds, one call at a time")
     for name, timings in (("our judge", ours), ("bare client", bare)):
@@ -204,22 +223,24 @@ def print_overhead(ours: Timings, bare: Timings) -> None:
 
 
 async def profile(name: str, requests: Sequence[JudgeRequest]) -> None:
-    """The judges of a profile, wherever they are served."""
+    """Compares the strategies on the judges of a profile."""
     judges = load_profile_settings(name).judges
     jury = [judge for judge in judges if isinstance(judge, EndpointJudgeSettings) and not judge.sees_image]
     if not jury:
-        raise SystemExit(f"the profile {name} has no judge of texts on an endpoint")
+        raise SystemExit(f"the profile {name} has no judge on an endpoint that judges without the image")
     await compare_strategies(f"the judges of the profile {name}", jury, requests, (BY_DEFAULT, WIDE))
-    console.print("Nothing emptied the servers' prefix caches: the reference came last and gained most by them.\n")
+    console.print(
+        "The prefix caches of the servers were not cleared. The reference ran last and gained most from them.\n"
+    )
 
 
 async def main() -> None:
-    """Prints all of it."""
+    """Parses the command line and runs the selected parts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--simulated", action="store_true", help="only servers whose service time is stated")
-    parser.add_argument("--real", action="store_true", help="only a vLLM on the processor")
-    parser.add_argument("--profile", help="only the judges of this profile")
-    parser.add_argument("--captions", type=int, help="200, or 60 on real servers")
+    parser.add_argument("--simulated", action="store_true", help="run only the simulated part")
+    parser.add_argument("--real", action="store_true", help="run only the part on a vLLM server without a GPU")
+    parser.add_argument("--profile", help="run only on the judges of this profile")
+    parser.add_argument("--captions", type=int, help="number of captions; default 200, or 60 on real servers")
     parser.add_argument("--seed", type=int, default=20)
     arguments = parser.parse_args()
     everything = not (arguments.simulated or arguments.real or arguments.profile)

@@ -1,4 +1,4 @@
-"""Reading instruction data of MMECInstruct's size: seconds and memory, for a made-up file.
+"""Measures the time and memory for reading instruction data of the size of MMECInstruct, with a generated file.
 
 python benchmarks/large_data.py [--records 75000] [--characters 3500]
 """
@@ -23,7 +23,7 @@ from caslie_tools.data.statistics import data_statistics
 
 
 def write(path: Path, records: int, characters: int) -> None:
-    """Writes one JSON array of answerable questions with long documents."""
+    """Writes a JSON array of answerable questions with long documents."""
     with path.open("w", encoding="utf-8") as file:
         for index in range(records):
             document = [f"Review {index}: " + "it fits and it lasts, says somebody. " * (characters // 37)]
@@ -49,7 +49,7 @@ WORK: dict[str, Callable[[Path], object]] = {
 
 
 def measure(name: str, path: Path) -> None:
-    """Does one kind of work in this process and prints seconds and peak memory, as JSON."""
+    """Runs one kind of work in this process, and prints its seconds and peak memory as JSON."""
     started = time.perf_counter()
     WORK[name](path)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -57,10 +57,12 @@ def measure(name: str, path: Path) -> None:
 
 
 def main() -> None:
-    """Prints the table; every kind of work has a process of its own."""
+    """Prints the table. Each kind of work runs in a separate process."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=75_000)
-    parser.add_argument("--characters", type=int, default=3_500, help="of each record's document, about")
+    parser.add_argument(
+        "--characters", type=int, default=3_500, help="approximate length of the document in each record"
+    )
     parser.add_argument("--measure", nargs=2, metavar=("WORK", "FILE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -75,8 +77,8 @@ def main() -> None:
         )
         for name in WORK:
             command = [sys.executable, __file__, "--measure", name, str(path)]
-            told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)  # noqa: S603
-            table.add_row(name, f"{told['seconds']:.1f}", f"{told['mib']:.0f}")
+            measured = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)  # noqa: S603
+            table.add_row(name, f"{measured['seconds']:.1f}", f"{measured['mib']:.0f}")
     Console().print(table)
 
 

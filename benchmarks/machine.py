@@ -1,4 +1,4 @@
-"""What a figure has to say of itself: machine, command, date and versions."""
+"""Describes the origin of a figure: machine, command, date and versions."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def heading() -> str:
-    """Returns the line every benchmark prints first."""
+    """Returns the first line that a benchmark prints."""
     packages = ", ".join(f"{package} {version(package)}" for package in ("langgraph", "langchain-core", "faiss-cpu"))
     command = " ".join([Path(sys.executable).name, *sys.argv])
     return (

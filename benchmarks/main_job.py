@@ -1,4 +1,4 @@
-"""The main job in figures: latency per step, the graph's own overhead, judge calls saved, import time.
+"""Measures a whole question: latency per step, overhead of the graph, saved judge calls, and import time.
 
 python benchmarks/main_job.py [--profile embedded] [--requests 300]
 """
@@ -42,13 +42,13 @@ QUESTIONS = [
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Returns the value that a share of the values does not exceed (nearest rank)."""
+    """Returns a percentile by the nearest-rank method. ``share`` is between 0 and 1."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered)) - 1))]
 
 
 def latency_per_step(profile: str) -> None:
-    """Every question twice: first with nothing cached for it, then again."""
+    """Asks each question twice: first without cached captions for it, then with them."""
     with tempfile.TemporaryDirectory() as folder, Caslie.open(Path(folder) / "store", profile=profile) as caslie:
         report = caslie.index(catalogue_path())
         rows: dict[str, dict[str, list[float]]] = {"cold": defaultdict(list), "cached": defaultdict(list)}
@@ -70,14 +70,15 @@ def latency_per_step(profile: str) -> None:
         table.add_row(f"{state}, worst", *(f"{max(timings[step]):.1f}" for step in STEPS))
     console.print(table)
     console.print(
-        f"{len(QUESTIONS)} questions, {images} images looked at, {made} captions made when cold; caption and gate are "
-        f"summed over a question's images, which are worked on in parallel. Indexing {report.products} products with "
-        f"{report.images} images before that: {report.seconds:.1f} s, models loaded included.\n"
+        f"{len(QUESTIONS)} questions, {images} images, {made} captions generated when cold. The times of caption and "
+        "gate are summed over a question's images, which are processed in parallel. Indexing "
+        f"{report.products} products with {report.images} images before that took {report.seconds:.1f} s, including "
+        "the loading of the models.\n"
     )
 
 
 class BareState(TypedDict, total=False):
-    """As much state as a graph of the same shape needs."""
+    """The state of a graph of the same shape."""
 
     question: str
     image_results: Annotated[list[int], operator.add]
@@ -92,13 +93,13 @@ class BareImage(TypedDict, total=False):
 
 
 class BareOutput(TypedDict, total=False):
-    """What a branch hands back."""
+    """The result of a branch."""
 
     image_results: Annotated[list[int], operator.add]
 
 
 def bare_graph(branches: int) -> Any:
-    """Builds LangGraph's own cost for this shape: the same nodes and edges, doing nothing."""
+    """Returns a graph with the same nodes and edges as ours, whose nodes do nothing. It shows the cost of LangGraph."""
 
     async def nothing(state: Any) -> dict[str, Any]:
         return {"answer": "yes"}
@@ -106,12 +107,12 @@ def bare_graph(branches: int) -> Any:
     async def result(state: BareImage) -> BareImage:
         return {"index": state["index"]}
 
-    async def looked(state: BareImage) -> BareImage:
+    async def judged(state: BareImage) -> BareImage:
         return {"image_results": [state["index"]]}
 
     inner = StateGraph(BareImage, output_schema=BareOutput)
     inner.add_node("caption", result)
-    inner.add_node("gate", looked)
+    inner.add_node("gate", judged)
     inner.add_edge(START, "caption")
     inner.add_conditional_edges("caption", lambda state: "gate", ["gate", END])
     inner.add_edge("gate", END)
@@ -135,7 +136,7 @@ def bare_graph(branches: int) -> Any:
 
 
 def instant(answer: Any, name: str) -> RunnableLambda[Any, Any]:
-    """Builds a model that takes no time."""
+    """Returns a model that responds at once."""
 
     async def at_once(request: Any) -> Any:
         return answer
@@ -144,7 +145,7 @@ def instant(answer: Any, name: str) -> RunnableLambda[Any, Any]:
 
 
 def instant_profile() -> Profile:
-    """Models that take no time, so that what is left is ours."""
+    """Returns a profile of models that respond at once, so that only our own time is measured."""
     models = Models(
         captioners=[instant(CaptionDraft(text="A red mug of 350 ml."), "captioner")],
         judges=[instant(Vote(judge=f"judge-{number}", verdict="yes"), f"judge-{number}") for number in range(5)],
@@ -154,58 +155,58 @@ def instant_profile() -> Profile:
 
 
 async def timed(request: Callable[[], Awaitable[object]]) -> float:
-    """Returns how long a request took, in milliseconds."""
+    """Returns the time of a request in milliseconds."""
     started = time.perf_counter()
     await request()
     return (time.perf_counter() - started) * 1000
 
 
 async def overhead(requests: int) -> None:
-    """Our graph with instant models and a real store, beside LangGraph's own cost for the same shape."""
+    """Compares our graph, with instant models and a real store, to a bare LangGraph graph of the same shape."""
     with Caslie.open(tempfile.mkdtemp(), profile=instant_profile(), settings=Settings()) as caslie:
         await caslie.aindex(catalogue_path())
-        response = await caslie.aask("Which bottle holds 750 ml?")  # captions are made here, and found from now on
+        response = await caslie.aask("Which bottle holds 750 ml?")  # generates the captions; later requests reuse them
         branches = len(response.image_results)
         bare = bare_graph(branches)
         ours: list[float] = []
-        floor: list[float] = []
+        baseline: list[float] = []
         for number in range(requests + 20):
             pair = (
                 await timed(lambda: bare.ainvoke({"question": "?"})),
                 await timed(lambda: caslie.aask("Which bottle holds 750 ml?")),
             )
             if number >= 20:  # warm-up
-                floor.append(pair[0])
+                baseline.append(pair[0])
                 ours.append(pair[1])
     table = Table("milliseconds per request", "p50", "p99", title=f"Overhead without model time, {branches} images")
-    for name, values in (("bare LangGraph graph of the same shape", floor), ("caslie, captions cached", ours)):
+    for name, values in (("bare LangGraph graph of the same shape", baseline), ("caslie, captions cached", ours)):
         table.add_row(name, f"{percentile(values, 0.5):.2f}", f"{percentile(values, 0.99):.2f}")
     table.add_row(
         "difference",
-        f"{percentile(ours, 0.5) - percentile(floor, 0.5):.2f}",
-        f"{percentile(ours, 0.99) - percentile(floor, 0.99):.2f}",
+        f"{percentile(ours, 0.5) - percentile(baseline, 0.5):.2f}",
+        f"{percentile(ours, 0.99) - percentile(baseline, 0.99):.2f}",
     )
     console.print(table)
     console.print(
-        f"{requests} requests each, taken in turn; caslie's include the product search, the caption look-ups (SQLite), "
-        "the votes of instant judges, fusing and checking.\n"
+        f"{requests} requests each, alternating. The requests to caslie include the product search, the lookup of "
+        "captions (SQLite), the votes of instant judges, fusion and validation.\n"
     )
 
 
 class Jury:
-    """Five judges with given verdicts, by caption; counts the calls."""
+    """Five judges with given verdicts for each caption. Counts the calls."""
 
     def __init__(self, verdicts: Sequence[Sequence[Any]]) -> None:
         self.verdicts = verdicts
         self.calls = 0
 
     def vote(self, request: JudgeRequest, position: int) -> Vote:
-        """Votes as given on caption number ``request.caption``."""
+        """Returns the given verdict for a caption. The text of the caption is its number."""
         self.calls += 1
         return Vote(judge=str(position), verdict=self.verdicts[int(request.caption)][position])
 
     async def decide(self, *, early_stop: bool) -> list[bool]:
-        """Returns, by caption, whether it is kept."""
+        """Returns for each caption whether it is kept."""
         judges = [RunnableLambda(partial(self.vote, position=position), name=str(position)) for position in range(5)]
         gate = CQE(judges, early_stop=early_stop)
         context = QueryContext(task="product_qa")
@@ -214,7 +215,7 @@ class Jury:
 
 
 async def judge_calls(captions: int) -> None:
-    """Stopping early against asking everybody, same judges, same captions."""
+    """Compares stopping early with asking the full jury, for the same judges and captions."""
     table = Table(
         "judge agrees with",
         "calls, full jury",
@@ -243,18 +244,18 @@ async def judge_calls(captions: int) -> None:
 
 
 def expected_calls(agreement: float) -> float:
-    """Returns the exact expected number of votes until three of five agree."""
+    """Returns the expected number of votes until three of five judges agree."""
 
-    def more(yes: int, no: int) -> float:
+    def remaining(yes: int, no: int) -> float:
         if yes == 3 or no == 3:
             return 0.0
-        return 1 + agreement * more(yes + 1, no) + (1 - agreement) * more(yes, no + 1)
+        return 1 + agreement * remaining(yes + 1, no) + (1 - agreement) * remaining(yes, no + 1)
 
-    return more(0, 0)
+    return remaining(0, 0)
 
 
 def import_time() -> None:
-    """Importing, in a fresh interpreter each time."""
+    """Measures the time of imports, each in a new interpreter."""
     table = Table("milliseconds, best of 7", "import", title="Import time")
     statements = (
         "pass",
@@ -273,7 +274,7 @@ def import_time() -> None:
 
 
 def main() -> None:
-    """Prints all of it."""
+    """Parses the command line and runs all measurements."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--profile", default="embedded")
     parser.add_argument("--requests", type=int, default=300)

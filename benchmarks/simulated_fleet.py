@@ -1,11 +1,13 @@
-"""Five judges on five servers that only take time: a fleet whose service time, parallelism and votes are stated.
+"""A simulated fleet of judges: servers without a model, with configured service times, parallelism and votes.
 
-Each server listens on a port of its own, in one process beside ours, and speaks chat completions as vLLM does. A
-request waits until one of the server's places is free and holds it for its service time: so much for each token of the
-prompt and for each token generated. Tokens are words, and every answer is two: the word and the end of the turn.
+Each server listens on a separate port and implements the chat completions of vLLM. All servers run in one separate
+process. A request waits for a free place on the server and occupies it for its service time, which is a fixed time per
+token of the prompt and per generated token. A token is a word. Each response has two tokens: the word and the end of
+the turn.
 
-Votes are a function of seed, judge and prompt: whether a caption helps is even odds, and each judge agrees with that
-majority view with a given probability, independently. Asked freely or under a constraint, it says the same.
+Votes depend only on the seed, the judge and the prompt. A caption is helpful with probability 0.5, which is the
+majority view. Each judge agrees with the majority view with a given probability, independently of the other judges. A
+constraint on the response does not change the vote.
 """
 
 import asyncio
@@ -23,14 +25,16 @@ from caslie_tools.testing.openai_responses import build_response
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """What a simulated server does, and how long it takes."""
+    """Behaviour and service times of a simulated server."""
 
     prompt_token_seconds: float = 0.0001
+    """Service time per token of the prompt."""
     generated_token_seconds: float = 0.02
+    """Service time per generated token."""
     places: int = 8
-    """Requests it works on at once, each at full speed; more wait in line."""
+    """Number of requests that run at the same time, each at full speed. Further requests wait."""
     agreement: float = 0.8
-    """How likely a judge agrees with the majority view."""
+    """Probability that a judge agrees with the majority view."""
     seed: int = 20
 
     def votes_yes(self, judge: str, prompt: str) -> bool:
@@ -39,10 +43,10 @@ class Service:
         return helps if _draw(self.seed, judge, prompt) < self.agreement else not helps
 
     def answer(self, judge: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the JSON document that a judge answers a request with."""
+        """Returns the response of a judge as a JSON document."""
         yes = self.votes_yes(judge, json.dumps(body["messages"]))
         if choices := body.get("structured_outputs", {}).get("choice"):
-            # The first choice is the one that is taken.
+            # The generated response takes the first choice.
             body = {**body, "structured_outputs": {"choice": sorted(choices, reverse=yes)}}
         response = build_response(
             "/v1/chat/completions", body, models={judge: 4096}, respond=lambda _: "Yes" if yes else "No"
@@ -52,48 +56,48 @@ class Service:
         return response
 
     def seconds(self, usage: Mapping[str, int]) -> float:
-        """Returns how long a request takes once it has its place."""
+        """Returns the service time of a request, without the time that it waits for a place."""
         generated = usage["completion_tokens"] * self.generated_token_seconds
         return usage["prompt_tokens"] * self.prompt_token_seconds + generated
 
 
 def _draw(*key: object) -> float:
-    """Returns a number from 0 to below 1 that the key alone decides."""
+    """Returns a number in [0, 1) that depends only on the key."""
     digest = hashlib.sha256(json.dumps(key).encode()).digest()
     return int.from_bytes(digest[:8]) / 2**64
 
 
 @contextmanager
 def simulated_fleet(judges: Sequence[str], service: Service) -> Iterator[dict[str, str]]:
-    """Runs the servers in a process of their own; yields each judge's base URL."""
-    ours, theirs = multiprocessing.Pipe()
+    """Runs the servers in a separate process. Yields the base URL of each judge."""
+    receiver, sender = multiprocessing.Pipe()
     context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_run, args=(tuple(judges), service, theirs), daemon=True)
+    process = context.Process(target=_run, args=(tuple(judges), service, sender), daemon=True)
     process.start()
-    theirs.close()
+    sender.close()
     try:
-        ports: list[int] = ours.recv()
+        ports: list[int] = receiver.recv()
         yield {judge: f"http://127.0.0.1:{port}/v1" for judge, port in zip(judges, ports, strict=True)}
     finally:
         process.terminate()
         process.join()
 
 
-def _run(judges: Sequence[str], service: Service, told: Connection) -> None:
-    asyncio.run(_serve_all(judges, service, told))
+def _run(judges: Sequence[str], service: Service, sender: Connection) -> None:
+    asyncio.run(_serve_all(judges, service, sender))
 
 
-async def _serve_all(judges: Sequence[str], service: Service, told: Connection) -> None:
+async def _serve_all(judges: Sequence[str], service: Service, sender: Connection) -> None:
     listening = [await _listen(judge, service) for judge in judges]
-    told.send([server.sockets[0].getsockname()[1] for server in listening])
-    await asyncio.Event().wait()  # until the process is ended
+    sender.send([server.sockets[0].getsockname()[1] for server in listening])
+    await asyncio.Event().wait()  # until the process is terminated
 
 
 async def _listen(judge: str, service: Service) -> asyncio.Server:
     places = asyncio.Semaphore(service.places)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(EOFError, ConnectionError):  # the client has left
+        with suppress(EOFError, ConnectionError):  # the client has closed the connection
             while True:
                 made = service.answer(judge, await _receive(reader))
                 async with places:

@@ -1,13 +1,15 @@
-"""Tuning a small model on a shop's instruction data: held-out scores before and after, here and through an endpoint.
+"""Tunes a small model on a shop's instruction data, and scores it on the test split before and after.
 
-``python benchmarks/tune_smollm2.py DATA [--seeds 3] [--serve]``; DATA as ``caslie data build`` writes it, the base by
-default the SmolLM2-135M-Instruct that ``python -m tests.vllm.environment`` makes. The base and every seed's model
-answer the same drawn instances of the test split, by constrained choice; open questions have no metric and are not
-scored. The intervals are bootstraps over the instances, those of the gains over pairs. ``--serve`` puts the first
-seed's adapter on a real vLLM without a GPU and asks it the same.
+``python benchmarks/tune_smollm2.py DATA [--seeds 3] [--serve]``
 
-Not the paper's recipe, which takes a GPU: fewer instances, smaller batches, a higher learning rate, sequences packed
-up to 640 tokens, one epoch. What was run stands in the card of each adapter.
+DATA is a dataset of ``caslie data build``. The default base is the SmolLM2-135M-Instruct that
+``python -m tests.vllm.environment`` builds. The base and the tuned model of each seed answer the same drawn instances
+of the test split, by constrained choice. Open questions have no metric and are not scored. The intervals of the scores
+are bootstraps over the instances, and the intervals of the gains are bootstraps over pairs. ``--serve`` also runs the
+adapter of the first seed on a vLLM server without a GPU, with the same instances.
+
+This is not the paper's recipe, which needs a GPU. It has fewer instances, smaller batches, a higher learning rate,
+sequences packed up to 640 tokens and one epoch. The card of each adapter records its settings.
 """
 
 import argparse
@@ -41,13 +43,13 @@ from caslie_tools.tuning.settings import CaptionSelection, TuningSettings
 ROOT = Path(__file__).parents[1]
 BASE = ROOT / ".vllm" / "models" / "text"
 TEST_SEED = 0
-"""Of the drawn test instances: the same ones for the base and for every seed."""
+"""Seed that draws the test instances. The base and all seeds answer the same instances."""
 
 Answers = list[str | None]
 
 
 def answers_of(base: str, examples: Sequence[TrainingExample], adapter: Path | None = None) -> Answers:
-    """Returns the answers of a base, or of one with an adapter's weights added."""
+    """Returns the answers of a base model, with the weights of an adapter if one is given."""
     settings = TransformersSettings(model=base, device="cpu")
     loaded = load_language_model(settings) if adapter is None else load_tuned_model(base, adapter)
     return choose_answers(loaded.torch, loaded.model, loaded.tokenizer, examples, batch_size=4)
@@ -56,7 +58,7 @@ def answers_of(base: str, examples: Sequence[TrainingExample], adapter: Path | N
 def served_answers(
     adapter: Path, settings: TuningSettings, records: Sequence[Record], log: Path
 ) -> tuple[Answers, float]:
-    """Returns the adapter's answers through a vLLM server, and the seconds they took, the start left out."""
+    """Returns the adapter's answers through a vLLM server, and their time in seconds without the server start."""
     from tests.vllm.servers import API_KEY, VllmServer
 
     fused = [fused_record(record, captions=settings.captions, wire=settings.wire) for record in records]
@@ -85,7 +87,7 @@ def served_answers(
 
 
 def gains(examples: Sequence[TrainingExample], before: Answers, after: Answers) -> dict[str, tuple[float, Interval]]:
-    """Returns by task how much more the headline metric is after, with the interval over pairs."""
+    """Returns the gain of the headline metric per task, with its bootstrap interval over pairs."""
     gained = {}
     first, second = answers_by_task(examples, after), answers_by_task(examples, before)
     for name, tuned in first.items():
@@ -102,12 +104,12 @@ def show(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def with_interval(value: float, interval: Interval, *, sign: str = "") -> str:
-    """A figure with its 95% interval."""
+    """Formats a figure with its 95% interval."""
     return f"{value:{sign}.3f} ({interval.low:{sign}.3f} to {interval.high:{sign}.3f})"
 
 
 def show_scores(scores: Mapping[str, Mapping[str, TaskScore]]) -> None:
-    """Prints a row per task and the mean over them, a column per model."""
+    """Prints a table with a row per task, a row with their mean, and a column per model."""
     first = next(iter(scores.values()))
     rows = [
         [
@@ -126,16 +128,23 @@ def main() -> None:
     """Parses the command line, tunes and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="instruction data with the splits train and test")
-    parser.add_argument("--base", default=str(BASE), help="folder or hub name of the causal LM")
-    parser.add_argument("--out", type=Path, default=Path(".caslie/tuned"), help="a folder per seed is made in it")
-    parser.add_argument("--seeds", type=int, default=3, help="how many")
-    parser.add_argument("--instances", type=int, default=200, help="tuned on, drawn by each seed")
-    parser.add_argument("--test-instances", type=int, default=300, help="answered, drawn once")
+    parser.add_argument("--base", default=str(BASE), help="folder or hub name of the causal language model")
+    parser.add_argument(
+        "--out", type=Path, default=Path(".caslie/tuned"), help="folder for the adapters, with one folder per seed"
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
+    parser.add_argument("--instances", type=int, default=200, help="number of instances to tune on, drawn by each seed")
+    parser.add_argument("--test-instances", type=int, default=300, help="number of test instances, drawn once")
     parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--learning-rate", type=float, default=5e-4)
     parser.add_argument("--captions", choices=("kept", "all", "none"), default="kept")
-    parser.add_argument("--threads", type=int, default=1, help="of torch; more than idle cores are slower than one")
-    parser.add_argument("--serve", action="store_true", help="ask the first seed's adapter through a real vLLM, too")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        help="threads of torch; more threads than idle cores are slower than one thread",
+    )
+    parser.add_argument("--serve", action="store_true", help="also run the adapter of the first seed on a vLLM server")
     options = parser.parse_args()
 
     import torch
@@ -188,7 +197,7 @@ def main() -> None:
         tuned = scores[f"seed {seed}"]
         write_model_card(report, {task: (before, tuned[task]) for task, before in scores["base"].items()})
     gained = {name: gains(tested, answers["base"], given) for name, given in answers.items() if name != "base"}
-    print("Gain over the base, of pairs:\n")
+    print("Gain over the base, with intervals over pairs:\n")
     show(
         ["task", *gained],
         [[task, *(with_interval(*one[task], sign="+") for one in gained.values())] for task in scores["base"]],
@@ -198,7 +207,7 @@ def main() -> None:
         served, seconds = served_answers(reports[0].adapter, reports[0].settings, records, log)
         same = sum(one == other for one, other in zip(served, answers["seed 0"], strict=True))
         print(
-            f"Through vLLM with the adapter (--lora-modules): {same} of {len(served)} answers are the same, "
+            f"Through vLLM with the adapter (--lora-modules): {same} of {len(served)} answers are equal, "
             f"in {seconds:.0f} s\n"
         )
         show_scores(
@@ -207,7 +216,7 @@ def main() -> None:
 
 
 def read_test(settings: TuningSettings, count: int) -> tuple[list[TrainingExample], list[Record]]:
-    """Draws the closed instances of the test split that are answered, as examples and as records."""
+    """Draws test instances with a fixed set of answers, and returns them as examples and as records."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(settings.base)
@@ -223,7 +232,7 @@ def read_test(settings: TuningSettings, count: int) -> tuple[list[TrainingExampl
         print(f"{len(made.left_out)} test instances left out, the first: {made.left_out[0].reason}", flush=True)
     closed = [example for example in made.train if example.choices]
     if not closed:
-        sys.exit(f"{settings.data}: no closed instance in the split test")
+        sys.exit(f"{settings.data}: the test split has no instance with a fixed set of answers")
     drawn = sample_examples(closed, count, TEST_SEED)
     return drawn, [records[example.index] for example in drawn]
 

@@ -1,10 +1,10 @@
-"""An agent that looks at products: any chat model that calls tools, beside caslie's five.
+"""A shopping agent: a chat model that calls the tools of caslie-tools.
 
-    pip install langchain 'caslie-tools[embedded]' and your model's LangChain package
+    pip install langchain 'caslie-tools[embedded]'  # and the LangChain package of your model provider
     caslie index products.csv --store shop
     python examples/shopping_agent.py openai:YOUR-MODEL "Which bottle holds 750 ml?"
 
-The model is named as ``init_chat_model`` wants it (``provider:model``); a self-hosted one will do as well.
+Name the model as in ``init_chat_model`` (``provider:model``). Self-hosted models work too, if they can call tools.
 """
 
 import sys
@@ -15,13 +15,13 @@ from langchain.chat_models import init_chat_model
 from caslie_tools import Caslie
 
 INSTRUCTIONS = (
-    "You help shoppers. Look products up with the tools before you answer, name the product you mean, and say so when "
-    "the catalogue does not answer the question."
+    "You help shoppers. Look up products with the tools before you answer. Name the product in your answer. If the "
+    "catalogue does not answer the question, say so."
 )
 
 
 def main(model: str, question: str) -> None:
-    """Asks the agent one question and prints its answer."""
+    """Asks the agent a question and prints its answer."""
     with Caslie.open("shop") as caslie:
         agent = create_agent(init_chat_model(model), tools=caslie.tools(), system_prompt=INSTRUCTIONS)
         state = agent.invoke({"messages": [("user", question)]})
