@@ -139,7 +139,7 @@ def test_each_feature_has_a_weight() -> None:
 
 
 def task_with(**fields: Any) -> Task:
-    """A task of the user's own that asks about a product's title."""
+    """Returns a user-defined task whose input is the title of a product."""
     slot = ImageSlot(name="product", focus="{title}", known="{title}", aim="", question="Does it help?", key="image")
     defaults: dict[str, Any] = {"name": "own_task", "abbreviation": "own", "input": TypeAdapter(dict[str, str])}
     return Task(**(defaults | {"image_slots": (slot,)} | fields))
@@ -149,13 +149,13 @@ async def test_a_registered_task_with_options_is_a_choice(predictor: EmbeddedPre
     options = ("A: 30 degrees", "B: 60 degrees")
     metric = Metric(name="accuracy")
     task = task_with(instruction="Choose the temperature.", answers="letter", options=options, metric=metric)
-    seen = caption('It reads "WASH 60".', Evidence(kind="text", text="WASH 60 DEGREES", score=0.9))
+    kept = caption('It reads "WASH 60".', Evidence(kind="text", text="WASH 60 DEGREES", score=0.9))
     with register_task(task):
-        assert (await solve(predictor, "own_task", {"title": "Shirt"}, kept=seen)).text == "B"
+        assert (await solve(predictor, "own_task", {"title": "Shirt"}, kept=kept)).text == "B"
 
 
 @pytest.mark.parametrize(("title", "label"), [("Waterproof rain jacket", "yes"), ("Ceramic mug", "no")])
-async def test_a_registered_yes_no_task_asks_whether_the_texts_support_the_instruction(
+async def test_a_registered_yes_no_task_is_answered_by_the_support_for_its_instruction(
     predictor: EmbeddedPredictor, title: str, label: str
 ) -> None:
     metric = Metric(name="f1", positive="yes")
