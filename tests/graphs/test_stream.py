@@ -91,6 +91,6 @@ class TestPicture:
     def test_it_is_the_one_we_know(self, store: CaptionStore) -> None:
         assert self.drawn(store) == (HERE / "graph.mermaid").read_text("utf-8")
 
-    def test_the_readme_shows_it(self, store: CaptionStore) -> None:
-        readme = (ROOT / "README.md").read_text("utf-8")
-        assert self.drawn(store).strip() in readme
+    def test_the_page_on_agents_shows_it(self, store: CaptionStore) -> None:
+        page = (ROOT / "docs" / "agents.md").read_text("utf-8")
+        assert self.drawn(store).strip() in page

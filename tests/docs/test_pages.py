@@ -1,0 +1,81 @@
+"""The code of every page runs as it stands there. Pages with a test of their own are listed in ELSEWHERE."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.messages import ToolMessage
+
+from caslie_tools import Caslie
+from caslie_tools.sample import catalogue_path
+from tests.docs.examples import run_page, users_models
+from tests.paths import ROOT
+
+DOCS = ROOT / "docs"
+ELSEWHERE = {
+    "building-data.md",  # tests/data/building/test_docs.py
+    "adding-a-task.md",  # tests/tasks/test_adding_a_task.py
+}
+EMBEDDED = ("catalogue-and-store.md", "getting-started.md", "own-models.md")
+"""The pages that show answers of the embedded models. The others run on models that cost nothing."""
+LIGHT = [
+    page.name for page in sorted(DOCS.glob("*.md")) if page.name not in ELSEWHERE and page.name not in EMBEDDED
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's folder: a catalogue with its pictures, and the examples of the repository."""
+    for name in [name for name in os.environ if name.startswith("CASLIE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    # The store was made from the package's own pictures: with their paths nothing has to be indexed again.
+    pictures = catalogue_path().with_name("images")
+    catalogue = catalogue_path().read_text(encoding="utf-8").replace("images/", f"{pictures}/")
+    (tmp_path / "products.csv").write_text(catalogue, encoding="utf-8")
+    shutil.copytree(catalogue_path().with_name("images"), tmp_path / "images")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    return tmp_path
+
+
+@pytest.fixture
+def shop(folder: Path, sample_demo: tuple[Path, Any]) -> Path:
+    """The user's folder with the store of the demo, to save the time of indexing."""
+    shutil.copytree(sample_demo[0], folder / "shop")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def light_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample catalogue, indexed with models that cost nothing. Do not write to it: copy it."""
+    store = tmp_path_factory.mktemp("light") / "store"
+    with Caslie.open(store, profile="tests.doubles:light_profile") as caslie:
+        caslie.index(catalogue_path())
+    return store
+
+
+@pytest.fixture
+def light_shop(folder: Path, light_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(light_store, folder / "shop")
+    monkeypatch.setenv("CASLIE_PROFILE", "tests.doubles:light_profile")
+    return folder
+
+
+def test_the_code_of_the_readme_runs(shop: Path) -> None:
+    names = run_page(ROOT / "README.md", users_models()).namespace
+    assert names["response"].answer == 'Trail headlamp: It reads "WATERPROOF IP67".'
+    (called,) = (message for message in names["state"]["messages"] if isinstance(message, ToolMessage))
+    assert called.status == "success"
+    assert "kelp-bottle" in called.content
+
+
+@pytest.mark.parametrize("page", EMBEDDED)
+def test_the_code_of_a_page_on_the_embedded_models_runs(shop: Path, page: str) -> None:
+    run_page(DOCS / page, users_models())
+
+
+@pytest.mark.parametrize("page", LIGHT)
+def test_the_code_of_a_page_runs(light_shop: Path, page: str) -> None:
+    run_page(DOCS / page, users_models())
