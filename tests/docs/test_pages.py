@@ -20,9 +20,7 @@ ELSEWHERE = {
 }
 EMBEDDED = ("catalogue-and-store.md", "getting-started.md", "own-models.md")
 """The pages that show answers of the embedded models. The others run on models that cost nothing."""
-LIGHT = [
-    page.name for page in sorted(DOCS.glob("*.md")) if page.name not in ELSEWHERE and page.name not in EMBEDDED
-]
+LIGHT = [page.name for page in sorted(DOCS.glob("*.md")) if page.name not in ELSEWHERE and page.name not in EMBEDDED]
 
 
 @pytest.fixture
@@ -64,7 +62,7 @@ def light_shop(folder: Path, light_store: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_code_of_the_readme_runs(shop: Path) -> None:
-    names = run_page(ROOT / "README.md", users_models()).namespace
+    names = run_page(ROOT / "README.md", {**users_models(), "my_tools": []}).namespace
     assert names["response"].answer == 'Trail headlamp: It reads "WATERPROOF IP67".'
     (called,) = (message for message in names["state"]["messages"] if isinstance(message, ToolMessage))
     assert called.status == "success"
