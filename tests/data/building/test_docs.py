@@ -7,8 +7,8 @@ from sybil import Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 from tests.data.building.sample_shop import write_sample_shop
+from tests.docs.examples import run_commands
 from tests.paths import ROOT
-from tests.test_readme import run_commands
 
 PAGE = ROOT / "docs" / "building-data.md"
 
