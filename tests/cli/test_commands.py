@@ -57,7 +57,7 @@ class TestIndex:
         assert document["products"] == 1
         (failure,) = document["failed"]
         assert failure["item"] == "line 5"
-        assert "began on line 3" in failure["reason"]
+        assert "starts on line 3" in failure["reason"]
 
     def test_progress_lines_are_printed_on_standard_error(self, caslie: Command, shop: Path) -> None:
         result = caslie("index", shop, "--progress", "lines", "--json")
