@@ -1,4 +1,4 @@
-"""The page on the architecture agrees with the code: its layers, and the files that it names."""
+"""The pages for contributors agree with the code: its layers, and the files that they name."""
 
 import re
 import tomllib
@@ -7,7 +7,8 @@ import pytest
 
 from tests.paths import ROOT
 
-PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 _LAYER = re.compile(r'^    "(?P<names>[^"]+)", *# (?P<comment>.+)$', re.MULTILINE)
 
 
@@ -21,11 +22,11 @@ def test_the_layers_are_those_that_the_import_linter_enforces() -> None:
     listed = text[text.index("\nlayers = [") :]
     enforced = [(names, comment.replace("`", "")) for names, comment in _LAYER.findall(listed)]
     assert [names for names, _ in enforced] == contract["layers"], "every layer has a comment on its line"
-    table = PAGE.split("| layer | contents |\n|---|---|\n")[1].split("\n\n")[0]
+    table = ARCHITECTURE.split("| layer | contents |\n|---|---|\n")[1].split("\n\n")[0]
     shown = [tuple(map(_unmarked, row.strip("|").split(" | "))) for row in table.splitlines()]
     assert shown == enforced
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"`([\w/]+(?:\.py|/))`", PAGE))))
-def test_a_file_that_the_page_names_exists(path: str) -> None:
-    assert (ROOT / "caslie_tools" / path).exists() or (ROOT / path).exists()
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`([\w/]+(?:\.py|/))`", ARCHITECTURE + CONTRIBUTING))))
+def test_a_named_file_exists(path: str) -> None:
+    assert "NAME" in path or (ROOT / "caslie_tools" / path).exists() or (ROOT / path).exists()
