@@ -202,7 +202,7 @@ def best_threshold(values: Sequence[float], helps: Sequence[bool], weights: Sequ
     """Returns the threshold with the best balanced accuracy of weighted cases."""
     value, truth, weight = np.array(values), np.array(helps), np.array(weights)
     found = np.unique(value)
-    steps = [*((found[1:] + found[:-1]) / 2), found[0] - 0.01]
+    steps: list[float] = [*((found[1:] + found[:-1]) / 2).tolist(), float(found[0]) - 0.01]
 
     def accuracy(threshold: float) -> float:
         yes = value >= threshold
@@ -237,10 +237,10 @@ async def run(bench: Bench, verbose: bool) -> None:
         )
         print(f"\n{judge.name}: best threshold {threshold:.3f}, current {judge.threshold}")
         for source in share:
-            own = [(case, value) for case, value in measured if case.source == source]
-            if own:
-                yes = [value >= judge.threshold for _, value in own]
-                print(f"  {source}: {rates(yes, [case.helps for case, _ in own])}")
+            values = [(case, value) for case, value in measured if case.source == source]
+            if values:
+                yes = [value >= judge.threshold for _, value in values]
+                print(f"  {source}: {rates(yes, [case.helps for case, _ in values])}")
     cqe = CQE(jury, early_stop=False)
     decisions = [await cqe.ainvoke(case.request) for case in cases]
     print("\nthe jury")

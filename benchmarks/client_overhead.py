@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from judge_strategies import Counters
@@ -17,6 +18,7 @@ from caslie_tools.backends.endpoints.settings import EndpointJudgeSettings
 from caslie_tools.testing import FaultyServer
 
 SERVER_SECONDS = "vllm:e2e_request_latency_seconds_sum"
+_Request = TypeVar("_Request")
 SERVER_REQUESTS = "vllm:e2e_request_latency_seconds_count"
 
 
@@ -57,9 +59,9 @@ async def overhead(
         await bare.post(bodies[-1])
         for number, (request, body) in enumerate(zip(requests, bodies, strict=False)):
             if number % 2:
-                await _timed(lambda body=body: bare.post(body), baseline, counters)  # type: ignore[misc]
+                await _timed(bare.post, body, baseline, counters)
             else:
-                await _timed(lambda request=request: judge.ainvoke(request), ours, counters)  # type: ignore[misc]
+                await _timed(judge.ainvoke, request, ours, counters)
     finally:
         bare.close()
         await endpoint.aclose()
@@ -98,10 +100,12 @@ class BareClient:
         self._connection.close()
 
 
-async def _timed(call: Callable[[], Awaitable[object]], timings: Timings, counters: Counters) -> None:
+async def _timed(
+    send: Callable[[_Request], Awaitable[object]], request: _Request, timings: Timings, counters: Counters
+) -> None:
     before = counters()
     processor, started = time.process_time(), time.perf_counter()
-    await call()
+    await send(request)
     timings.wall.append(time.perf_counter() - started)
     timings.processor.append(time.process_time() - processor)
     after = counters()

@@ -35,8 +35,9 @@ from caslie_tools.evaluation.significance import Interval
 from caslie_tools.profiles.building import build_predictor
 from caslie_tools.tasks import get_task
 from caslie_tools.tuning.examples import TrainingExample, fused_record, make_examples, sample_examples
-from caslie_tools.tuning.model import TuningReport, load_tuned_model, tune_model
+from caslie_tools.tuning.model import load_tuned_model, tune_model
 from caslie_tools.tuning.model_card import write_model_card
+from caslie_tools.tuning.report import TuningReport
 from caslie_tools.tuning.scoring import TaskScore, answers_by_task, choose_answers, score_by_task
 from caslie_tools.tuning.settings import CaptionSelection, TuningSettings
 

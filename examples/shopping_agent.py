@@ -24,7 +24,7 @@ def main(model: str, question: str) -> None:
     """Asks the agent a question and prints its answer."""
     with Caslie.open("shop") as caslie:
         agent = create_agent(init_chat_model(model), tools=caslie.tools(), system_prompt=INSTRUCTIONS)
-        state = agent.invoke({"messages": [("user", question)]})
+        state = agent.invoke({"messages": [{"role": "user", "content": question}]})
         print(state["messages"][-1].text)
 
 

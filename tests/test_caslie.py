@@ -12,7 +12,7 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
 from caslie_tools.caslie import Caslie, ImageLike
-from caslie_tools.domain import ImageRef
+from caslie_tools.domain import ImageRef, Vote
 from caslie_tools.exceptions import (
     CaslieError,
     ImageError,
@@ -256,7 +256,7 @@ class TestOpening:
         with Caslie.open(tmp_path / "store", profile=profile, settings=Settings()) as caslie:
             caslie.index(light_products(tmp_path))
             caslie.ask(VOLUME, products=["mug"])
-        votes = []
+        votes: list[Vote] = []
         for limits in (ImageLimits(), ImageLimits(max_bytes=100)):  # the caption is cached: only the judge reads it
             with Caslie.open(tmp_path / "store", profile=profile, settings=Settings(images=limits)) as caslie:
                 (result,) = caslie.ask(VOLUME, products=["mug"]).image_results

@@ -289,16 +289,16 @@ async def test_no_more_pictures_are_captioned_at_once_than_set(shop: Shop, store
     met = asyncio.Event()
 
     async def caption(request: CaptionRequest) -> str:
-        if captioner.running == 2:
+        if counting.running == 2:
             met.set()
         await asyncio.wait_for(met.wait(), timeout=10)
         return "Fine."
 
     for number in range(8):
         shop.put(f"d{number}", shop.draw(f"d{number}.png", f"LABEL {number}"))
-    captioner = FunctionCaptioner(caption)
-    await index_catalogue(shop.path, pipeline_with(store, captioner))
-    assert captioner.peak == 2
+    counting = FunctionCaptioner(caption)
+    await index_catalogue(shop.path, pipeline_with(store, counting))
+    assert counting.peak == 2
 
 
 async def test_a_store_in_use_ends_the_run_and_the_next_one_goes_on(shop: Shop, pipeline: Pipeline) -> None:

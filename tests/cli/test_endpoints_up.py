@@ -29,7 +29,7 @@ def up(fake_servers: FakeServers) -> Iterator[Up]:
     running: list[subprocess.Popen[str]] = []
 
     def run(profile: Path, *options: str) -> "subprocess.Popen[str]":
-        command = ("endpoints", "up", profile, "--vllm", fake_servers.vllm, *options)
+        command: tuple[str | Path, ...] = ("endpoints", "up", profile, "--vllm", fake_servers.vllm, *options)
         running.append(start(*command, start_new_session=True))
         return running[-1]
 

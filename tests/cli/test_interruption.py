@@ -34,8 +34,9 @@ def clean(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store
 
 
-def start_index(shop: Shop, store: Path, **options: int) -> "subprocess.Popen[str]":
-    return start("index", shop.path, "--store", store, "--profile", PROFILE, "--progress", "lines", "--json", **options)
+def start_index(shop: Shop, store: Path, *, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[str]":
+    arguments = ("--profile", PROFILE, "--progress", "lines", "--json")
+    return start("index", shop.path, "--store", store, *arguments, stdin=stdin)
 
 
 def lines_of(process: "subprocess.Popen[str]") -> Iterator[str]:
@@ -81,7 +82,7 @@ def test_a_run_killed_20_times_ends_with_the_store_of_one_clean_run(shop: Shop, 
     chance = random.Random(20)  # noqa: S311 (a fixed seed, for similar points in each run)
     store = tmp_path / "store"
     acknowledged: dict[str, set[str]] = {"reading": set(), "captioning": set()}
-    phases = []
+    phases: list[str] = []
     for _ in range(KILLS):
         # Images are stored in batches, and captions one by one.
         most_steps = 0 if not phases else 24 if len(acknowledged["reading"]) < PRODUCTS else 6

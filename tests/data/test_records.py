@@ -131,11 +131,24 @@ class TestKey:
         return read_record(0, raw(**changes)).key
 
     def test_the_key_depends_on_the_question_and_the_answer(self) -> None:
-        for change in ({"output": "A"}, {"instruction": "Other."}, {"input": {"title": "Pot"}}, {"images": []}):
+        changes: list[dict[str, Any]] = [
+            {"output": "A"},
+            {"instruction": "Other."},
+            {"input": {"title": "Pot"}},
+            {"images": []},
+        ]
+        for change in changes:
             assert self.key(caption_info=None, **change) != self.key()
 
     def test_the_key_depends_on_nothing_else(self) -> None:
-        for change in ({"split": "train"}, {"id": "r9"}, {"caption_info": ["Other."]}, {"output": "b"}, {"extra": "x"}):
+        changes: list[dict[str, Any]] = [
+            {"split": "train"},
+            {"id": "r9"},
+            {"caption_info": ["Other."]},
+            {"output": "b"},
+            {"extra": "x"},
+        ]
+        for change in changes:
             assert self.key(**change) == self.key()
 
 

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from caslie_tools.exceptions import InputError
 from caslie_tools.tasks import get_task
 
 
-def answered(task: str, gold: list[str], answers: list[str | None]) -> TaskAnswers:
+def answered(task: str, gold: Sequence[str], answers: Sequence[str | None]) -> TaskAnswers:
     right = tuple(answer == true for answer, true in zip(answers, gold, strict=True))
     return TaskAnswers(task=get_task(task), gold=tuple(gold), answers=tuple(answers), right=right)
 

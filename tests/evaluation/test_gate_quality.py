@@ -84,7 +84,7 @@ def test_instances_without_a_caption_or_with_a_failure_are_counted_separately() 
 def test_several_captions_count_as_kept_if_one_is_kept() -> None:
     (one,) = instances(helpful=(1, 0))
     fused = {"none": 0, "every": 3, "gated": 2}
-    several = {name: one.treatments[name].model_copy(update={"fused": fused[name]}) for name in one.treatments}  # type: ignore[index]
+    several = {name: one.treatments[name].model_copy(update={"fused": fused[name]}) for name in one.treatments}
     (quality, _) = gate_quality(group_outcomes([one.model_copy(update={"treatments": several})]))
     assert (quality.several, quality.partly, quality.kept["helpful"]) == (1, 1, 1)
 

@@ -18,9 +18,9 @@ INSTANCES = 45
 KILLS = 5
 
 
-def start_run(data: Path, folder: Path, **options: int) -> "subprocess.Popen[str]":
+def start_run(data: Path, folder: Path, *, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[str]":
     arguments = ("--profile", "tests.cli.stepped_profile:profile", "--store", folder / "store", "--out", folder / "run")
-    return start("eval", data, *arguments, "--progress", "lines", "--json", **options)
+    return start("eval", data, *arguments, "--progress", "lines", "--json", stdin=stdin)
 
 
 def kill_somewhere(process: "subprocess.Popen[str]", chance: random.Random) -> set[int]:

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import JsonValue
 
-from caslie_tools.domain import Answer, ImageRef
+from caslie_tools.domain import Answer, ImageRef, Verdict
 from caslie_tools.evaluation.outcomes import TREATMENTS, Cost, Outcome
 from caslie_tools.evaluation.treatments import TreatmentRunner
 from caslie_tools.exceptions import EndpointUnavailableError, MissingExtraError, ModelError
@@ -26,9 +27,9 @@ async def run(folder: Path, record: dict[str, Any], treatments: Any = TREATMENTS
         return await TreatmentRunner(caslie.pipeline, treatments).run(read)
 
 
-def texts(predictor: FunctionPredictor) -> list[str | None]:
+def texts(predictor: FunctionPredictor) -> list[JsonValue]:
     """The captions in each instance that the predictor received."""
-    return [instance.input.get(KEY) for instance in predictor.requests if isinstance(instance.input, dict)]  # type: ignore[misc]
+    return [instance.input.get(KEY) for instance in predictor.requests if isinstance(instance.input, dict)]
 
 
 async def test_every_treatment_fuses_its_captions(tmp_path: Path) -> None:
@@ -81,15 +82,20 @@ async def test_plain_captions_are_made_for_the_product_and_not_for_the_task(tmp_
 
 @pytest.mark.parametrize(
     ("verdicts", "needed"),
-    [("yes yes yes no no", 3), ("no no no yes yes", 3), ("yes yes no yes no", 4), ("yes no yes no yes", 5)],
+    [
+        (["yes", "yes", "yes", "no", "no"], 3),
+        (["no", "no", "no", "yes", "yes"], 3),
+        (["yes", "yes", "no", "yes", "no"], 4),
+        (["yes", "no", "yes", "no", "yes"], 5),
+    ],
 )
 async def test_the_whole_jury_votes_but_only_votes_until_the_early_stop_are_costs(
-    tmp_path: Path, verdicts: str, needed: int
+    tmp_path: Path, verdicts: list[Verdict], needed: int
 ) -> None:
-    judges = jury(*verdicts.split())  # type: ignore[arg-type]
+    judges = jury(*verdicts)
     outcome = await run(tmp_path, MUG, ["gated"], judges=judges)
     gated = outcome.treatments["gated"]
-    assert [vote.verdict for vote in gated.captions[0].votes] == verdicts.split()
+    assert [vote.verdict for vote in gated.captions[0].votes] == verdicts
     assert [judge.calls for judge in judges] == [1, 1, 1, 1, 1]
     assert gated.cost.judge_calls == needed
 

@@ -143,8 +143,9 @@ async def test_a_question_is_not_behind_all_the_pictures_of_another(store: Capti
     def ask(title: str, pictures: int) -> asyncio.Task[Any]:
         images = [ImageRef(data=draw_picture(f"{title} {number}", size=(16, 16))) for number in range(pictures)]
         options = [f"{letter}: {title} {number}" for number, letter in enumerate("ABCDEFGH")]
-        request: Any = {"task": "sr", "record": {"input": ["1: mug"], "options": options[: pictures - 1]}}
-        return asyncio.create_task(graph.ainvoke({**request, "images": images}, context=Context()))
+        record = {"input": ["1: mug"], "options": options[: pictures - 1]}
+        request: Any = {"task": "sr", "record": record, "images": images}
+        return asyncio.create_task(graph.ainvoke(request, context=Context()))
 
     large = ask("large", 8)
     await started.wait()

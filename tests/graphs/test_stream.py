@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,8 @@ async def test_a_step_that_is_tried_again_is_announced_once(store: CaptionStore)
 
 
 def test_synchronously(store: CaptionStore) -> None:
-    stream = build_graph(pipeline_with(store)).stream(QUESTION, stream_mode="custom", subgraphs=True)
-    steps = [event["step"] for _, event in stream]  # type: ignore[index] # as above
+    stream: Iterator[Any] = build_graph(pipeline_with(store)).stream(QUESTION, stream_mode="custom", subgraphs=True)
+    steps = [event["step"] for _, event in stream]
     assert len(steps) == 11
     assert steps[-1] == "save_captions"
 

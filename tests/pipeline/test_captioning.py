@@ -74,7 +74,7 @@ def start(provider: CaptionProvider, *args: Any, **options: Any) -> "asyncio.Tas
 
 
 def text_of(result: CaptionResult) -> str | None:
-    return result.caption and result.caption.text
+    return None if result.caption is None else result.caption.text
 
 
 class TestFinding:
@@ -87,7 +87,8 @@ class TestFinding:
     @pytest.mark.parametrize("save", [True, False])
     async def test_a_new_caption_is_stored_only_on_request(self, store: CaptionStore, save: bool) -> None:
         result = await provider_with(store, FixedCaptioner("A red mug.")).get(image(), CONTEXT, save=save)
-        assert store.captions() == ([result.caption.model_copy(update={"source": "cache"})] if save else [])  # type: ignore[union-attr]
+        assert result.caption is not None
+        assert store.captions() == ([result.caption.model_copy(update={"source": "cache"})] if save else [])
 
     async def test_a_stored_caption_is_found_again(self, store: CaptionStore) -> None:
         captioner = FixedCaptioner("A red mug.")

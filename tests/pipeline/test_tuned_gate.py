@@ -57,7 +57,7 @@ class TestWeighing:
     def test_weights_as_large_as_may_be_overflow_nothing(self) -> None:
         gate = TaskGate(weights={"judge-1": 1e6}, bias=-1e6, threshold=0.5)
         for verdict, expected in (("yes", 1), ("no", 0)):
-            vote = Vote(judge="judge-1", verdict=verdict, probability=float(expected))  # type: ignore[arg-type]
+            vote = Vote(judge="judge-1", verdict=verdict, probability=float(expected))
             assert gate.probability([vote]) == expected
 
 

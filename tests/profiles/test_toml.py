@@ -52,11 +52,12 @@ class TestLoading:
         settings = load_profile_settings(minimal)
         assert settings.name == "mine"
         assert [judge.name for judge in settings.judges] == ["first", "second"]
-        assert [judge.timeout_seconds for judge in settings.judges] == [5, 2]
+        served = settings.served_roles
+        assert (served["judge 1"].timeout_seconds, served["judge 2"].timeout_seconds) == (5, 2)
         assert settings.predictor.layout == "mistral"
         assert settings.embeddings == "embedded"
-        assert list(settings.served_roles) == ["captioner", "judge 1", "judge 2", "predictor"]
-        assert {role.urls for role in settings.served_roles.values()} == {(URL,)}
+        assert list(served) == ["captioner", "judge 1", "judge 2", "predictor"]
+        assert {role.urls for role in served.values()} == {(URL,)}
 
     def test_the_environment_overrides_single_fields(self, minimal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CASLIE_CAPTIONER__URLS", "http://a:1/v1, http://b:2/v1/")
@@ -66,12 +67,13 @@ class TestLoading:
         monkeypatch.setenv("CASLIE_DEFAULTS__MAX_ATTEMPTS", "7")
         monkeypatch.setenv("CASLIE_EMBEDDINGS__MODEL", "vectors")
         settings = load_profile_settings(minimal)
-        assert settings.captioners[0].urls == ("http://a:1/v1", "http://b:2/v1")
+        served = settings.served_roles
+        assert served["captioner"].urls == ("http://a:1/v1", "http://b:2/v1")
         assert (settings.predictor.model, settings.predictor.layout) == ("other", "mistral")
         first, second = settings.judges
-        assert (first.urls, first.sees_image) == ((URL,), False)
-        assert (second.urls, second.sees_image, second.name) == (("http://c:3/v1",), True, "second")
-        assert {role.max_attempts for role in settings.served_roles.values()} == {7}
+        assert (served["judge 1"].urls, served["judge 2"].urls) == ((URL,), ("http://c:3/v1",))
+        assert (first.sees_image, second.sees_image, second.name) == (False, True, "second")
+        assert {role.max_attempts for role in served.values()} == {7}
         assert isinstance(settings.embeddings, EndpointEmbeddingsSettings)
         assert (settings.embeddings.model, settings.embeddings.timeout_seconds) == ("vectors", 5)
 

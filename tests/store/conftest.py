@@ -1,5 +1,6 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,11 +16,11 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def reopen(path: Path) -> Iterator[Callable[..., CaptionStore]]:
     """Opens the store of the test, as often as needed. All stores are closed at the end of the test."""
-    opened = []
+    opened: list[CaptionStore] = []
 
-    def open_store(**options: object) -> CaptionStore:
-        arguments = {"embeddings": HashEmbeddings(), "pictures": HashPictures()} | options
-        opened.append(CaptionStore.open(path, **arguments))  # type: ignore[arg-type]
+    def open_store(**options: Any) -> CaptionStore:
+        arguments: dict[str, Any] = {"embeddings": HashEmbeddings(), "pictures": HashPictures()}
+        opened.append(CaptionStore.open(path, **(arguments | options)))
         return opened[-1]
 
     yield open_store

@@ -67,8 +67,8 @@ def test_a_killed_writer_loses_no_acknowledged_write(tmp_path: Path) -> None:
         with _start(path, f"round{kill}-", 100_000) as writer:
             assert writer.stdout is not None
             for _ in range(chance.randint(1, 40)):
-                kind, name, revision = writer.stdout.readline().split()
-                (latest if kind == "product" else captioned)[name] = int(revision)
+                kind, name, written = writer.stdout.readline().split()
+                (latest if kind == "product" else captioned)[name] = int(written)
             writer.kill()
         assert writer.returncode == -9
         with _open(path) as store:

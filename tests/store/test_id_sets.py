@@ -1,6 +1,7 @@
 """The sets of entries that match a filter, and their cache."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ def test_an_earlier_transaction_neither_reads_nor_writes_newer_sets(store: Capti
 
 def test_the_cache_keeps_only_the_latest_sets(store: CaptionStore) -> None:
     cache = IdSetCache()
-    computed = []
+    computed: list[int] = []
 
     def compute(number: int) -> IdSet:
         computed.append(number)
@@ -67,7 +68,7 @@ def test_the_cache_keeps_only_the_latest_sets(store: CaptionStore) -> None:
 
     with store._database.read() as connection:
         for number in [*range(100), 99, 0]:
-            found = cache.get(connection, Condition(str(number)), "matching", lambda number=number: compute(number))  # type: ignore[misc]
+            found = cache.get(connection, Condition(str(number)), "matching", partial(compute, number))
             assert found.ids().tolist() == [number]
     assert computed == [*range(100), 0]
 

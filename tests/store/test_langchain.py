@@ -17,7 +17,7 @@ from tests.store.items import caption, picture, shown
 
 class TestVectorStore(VectorStoreIntegrationTests):
     @pytest.fixture
-    def vectorstore(self) -> Iterator[VectorStore]:  # type: ignore[override] # as in the template of LangChain
+    def vectorstore(self) -> Iterator[VectorStore]:
         with CaptionStore.in_memory(self.get_embeddings()) as store:
             yield store
 
@@ -176,7 +176,7 @@ def test_products_and_captions_are_documents(store: CaptionStore) -> None:
     described = caption(red, "A mug with a cork base", "what is the base made of")
     store.put_captions([described])
     store.add_texts(["mug rug"], [{"kind": "note"}], ids=["note"])
-    found = {document.id: document for document in store.similarity_search("cork mug", k=9)}
+    found = {str(document.id): document for document in store.similarity_search("cork mug", k=9)}
     assert set(found) == {"product:7", f"caption:{described.key}", "note"}
     product_metadata = {
         "title": "Mug",

@@ -161,12 +161,13 @@ def test_another_model_is_refused_when_the_store_is_opened(reopen: Reopen) -> No
 def test_another_model_with_the_same_identity_is_refused_at_its_first_use(reopen: Reopen) -> None:
     with reopen() as store:
         store.add_texts(["a"])
-    for use in (
+    uses: list[Callable[[CaptionStore], object]] = [
         lambda store: store.similarity_search("a"),
         lambda store: store.search_products("a"),
         lambda store: store.add_texts(["b"]),
         lambda store: store.put_products([shown(Product(id="1"))]),
-    ):
+    ]
+    for use in uses:
         with pytest.raises(StoreModelError, match="another model of the name 'hash-embeddings-256'"):
             use(reopen(embeddings=SameIdentity()))
     assert reopen().stats().text_vectors == 1
@@ -174,7 +175,7 @@ def test_another_model_with_the_same_identity_is_refused_at_its_first_use(reopen
 
 def test_a_model_with_vectors_of_another_length_is_refused(reopen: Reopen) -> None:
     class Shorter(HashEmbeddings):
-        identity = HashEmbeddings().identity  # type: ignore[assignment] # an attribute instead of a property
+        identity = HashEmbeddings().identity  # an attribute instead of a property
 
     with reopen() as store:
         store.add_texts(["a"])

@@ -22,10 +22,10 @@ def test_a_stored_product_is_returned_unchanged(store: CaptionStore) -> None:
         ImageRef(data=draw_picture("", "red")),
     )
     product = MUG.model_copy(update={"images": references, "description": "Größe\x00 \U0001f375"})
-    images = [None, picture("blue"), picture("red")]
-    store.put_products([(product, images)])
+    blue, red = picture("blue"), picture("red")
+    store.put_products([(product, [None, blue, red])])
     assert store.get_product("mug") == product
-    assert store.images_of("mug") == [None, images[1].sha256, images[2].sha256]  # type: ignore[union-attr]
+    assert store.images_of("mug") == [None, blue.sha256, red.sha256]
     assert store.product_digest("mug") == digest_product(product, store.images_of("mug"))
 
 

@@ -1,5 +1,8 @@
 """Searches for products by text, by image and by both, and for the nearest images."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,6 +10,7 @@ from caslie_tools.domain import Product
 from caslie_tools.exceptions import InputError, StoreError
 from caslie_tools.images.loading import LoadedImage
 from caslie_tools.store import CaptionStore
+from caslie_tools.store.results import ProductHit
 from tests.doubles import COLOURS, HashEmbeddings, HashPictures
 from tests.store.items import caption, picture, shown
 
@@ -27,7 +31,7 @@ def mugs(store: CaptionStore) -> CaptionStore:
     return store
 
 
-def _ids(hits: list) -> list[str]:  # type: ignore[type-arg] # hits of either kind
+def _ids(hits: Sequence[ProductHit]) -> list[str]:
     return [hit.product.id for hit in hits]
 
 
@@ -94,9 +98,9 @@ def test_a_filter_applies_to_products_and_not_to_images(mugs: CaptionStore) -> N
 
 
 @pytest.mark.parametrize("options", [{}, {"text": ""}, {"text": "  \n"}])
-def test_a_search_without_text_and_image_is_refused(mugs: CaptionStore, options: dict[str, str]) -> None:
+def test_a_search_without_text_and_image_is_refused(mugs: CaptionStore, options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="nothing to search for"):
-        mugs.search_products(**options)  # type: ignore[arg-type]
+        mugs.search_products(**options)
 
 
 @pytest.mark.parametrize("weight", [-0.1, 1.1, float("nan")])
@@ -153,9 +157,9 @@ def test_the_nearest_images_can_be_found_by_vector(mugs: CaptionStore, kind: typ
         mugs.nearest_pictures(kind([1.0, 2.0, 3.0]), k=2)
 
 
-def _images(store: CaptionStore, like: LoadedImage, **options: object) -> list[str]:
+def _images(store: CaptionStore, like: LoadedImage, **options: Any) -> list[str]:
     names = {image.sha256: colour for colour, image in PICTURES.items()}
-    return [names[hit.image] for hit in store.nearest_pictures(like, k=9, **options)]  # type: ignore[arg-type]
+    return [names[hit.image] for hit in store.nearest_pictures(like, k=9, **options)]
 
 
 def test_images_and_products_can_be_excluded(mugs: CaptionStore) -> None:

@@ -46,13 +46,13 @@ def _nearest(vectors: Vectors, query: Vector, count: int, among: np.ndarray) -> 
 @pytest.mark.parametrize("count", [1, 10, 150, COUNT, COUNT + 1])
 @pytest.mark.parametrize("selection", ["all", "allowed", "excluded", "both"])
 def test_a_search_returns_the_nearest_entries(index: VectorIndex, vectors: Vectors, count: int, selection: str) -> None:
-    among, options = np.arange(COUNT), {}
-    if selection in ("allowed", "both"):
-        among, options = CHOSEN, {"allowed": IdSet(CHOSEN + 1)}
-    if selection in ("excluded", "both"):
-        among, options = np.setdiff1d(among, CHOSEN[::2]), options | {"excluded": CHOSEN[::2] + 1}
+    among = CHOSEN if selection in ("allowed", "both") else np.arange(COUNT)
+    allowed = IdSet(CHOSEN + 1) if selection in ("allowed", "both") else None
+    excluded = CHOSEN[::2] + 1 if selection in ("excluded", "both") else None
+    if excluded is not None:
+        among = np.setdiff1d(among, CHOSEN[::2])
     for query in unit_vectors(np.random.default_rng(count).standard_normal((5, DIMENSION)), 5):
-        hits = index.search(query, count, **options)
+        hits = index.search(query, count, allowed=allowed, excluded=excluded)
         assert [entry for entry, _ in hits] == _nearest(vectors, query, count, among)
         assert [score for _, score in hits] == pytest.approx(
             [float(vectors[entry - 1] @ query) for entry, _ in hits], abs=1e-6

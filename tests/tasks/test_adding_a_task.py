@@ -100,7 +100,7 @@ class TestTools:
 
     def test_the_description_and_the_arguments_name_the_task(self, caslie: Caslie) -> None:
         tool = self.tool(caslie)
-        arguments = tool.get_input_schema().model_json_schema()["properties"]
+        arguments = tool.get_input_jsonschema()["properties"]
         assert "care_label" in tool.description
         assert "care_label" in arguments["task"]["enum"]
         assert "category_classification, care_label: {'title'}" in arguments["input"]["description"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
+from sybil.typing import Parser
 
 from caslie_tools.exceptions import UnknownTaskError
 from caslie_tools.tasks import unregister_task
@@ -48,7 +49,11 @@ def test_its_code_and_its_commands_run(folder: Path, capsys: pytest.CaptureFixtu
             assert ended.code == 0, (line, ended)
             printed.append(ended.out)
 
-    parsers = [PythonCodeBlockParser(), CodeBlockParser("json", write_records), CodeBlockParser("sh", run_commands)]
+    parsers: list[Parser] = [
+        PythonCodeBlockParser(),
+        CodeBlockParser("json", write_records),
+        CodeBlockParser("sh", run_commands),
+    ]
     document = Sybil(parsers).parse(PAGE)
     definition, use, *others = document.examples()
     (folder / "care_label.py").write_text(definition.parsed.text, encoding="utf-8")

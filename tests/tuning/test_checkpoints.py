@@ -54,18 +54,17 @@ def test_a_folder_that_is_not_empty_is_used_only_to_resume(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("changed", "message"),
+    ("rank", "data", "processes", "message"),
     [
-        ({"settings": {"rank": 2}}, r"started with another rank \(16, now 2\); restore it to resume the run"),
-        ({"data": "other"}, "started with another data; restore it"),
-        ({"processes": 3}, r"started with another processes \(1, now 3\)"),
+        (2, "hash", 1, r"started with another rank \(16, now 2\); restore it to resume the run"),
+        (16, "other", 1, "started with another data; restore it"),
+        (16, "hash", 3, r"started with another processes \(1, now 3\)"),
     ],
 )
-def test_another_recipe_is_refused(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
-    prepare_run(settings_of(tmp_path), data="hash", processes=1, resume=False)
-    settings = settings_of(tmp_path, **changed.pop("settings", {}))
+def test_another_recipe_is_refused(tmp_path: Path, rank: int, data: str, processes: int, message: str) -> None:
+    prepare_run(settings_of(tmp_path, rank=16), data="hash", processes=1, resume=False)
     with pytest.raises(SettingsError, match=message):
-        prepare_run(settings, **{"data": "hash", "processes": 1} | changed, resume=True)
+        prepare_run(settings_of(tmp_path, rank=rank), data=data, processes=processes, resume=True)
 
 
 def test_checkpoints_without_a_readable_recipe_are_refused(tmp_path: Path) -> None:

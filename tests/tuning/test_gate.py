@@ -60,6 +60,7 @@ def test_a_good_judge_among_random_ones_is_found_and_beats_the_majority(tmp_path
     assert (found.count, found.helpful, found.misleading) == (300, 75, 75)
     assert found.none == found.every == 0.5
     assert found.tuned is not None
+    assert found.gain is not None
     assert found.interval is not None
     assert 0.68 < found.tuned < 0.74  # the optimum is 0.75; nine of ten of the 150 decisive captions give 0.70
     assert found.gain == pytest.approx(found.tuned - found.majority)

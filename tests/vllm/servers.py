@@ -176,7 +176,7 @@ def server_environment() -> dict[str, str]:
 
 def _append(output: IO[bytes], log: Path) -> None:
     with output, log.open("ab", buffering=0) as file:
-        while piece := output.read1(65536):  # type: ignore[attr-defined]
+        while piece := os.read(output.fileno(), 65536):
             file.write(piece)
 
 

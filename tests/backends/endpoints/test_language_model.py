@@ -73,7 +73,8 @@ class TestCaptioner:
 class TestJudge:
     async def test_one_call_gives_a_vote_and_its_probability(self, server: FaultyServer) -> None:
         vote = await build_judge(EndpointJudgeSettings(**where(server), name="one")).ainvoke(request())
-        assert (vote.judge, vote.verdict, vote.probability) == ("one", "yes", pytest.approx(0.75 + 0.25 / 3))
+        assert (vote.judge, vote.verdict) == ("one", "yes")
+        assert vote.probability == pytest.approx(0.75 + 0.25 / 3)
         (received,) = server.requests
         # Both spellings: a model that cannot write its own spelling of an answer may write the other answer.
         assert received.body["structured_outputs"] == {"choice": ["Yes", "yes", "No", "no"]}

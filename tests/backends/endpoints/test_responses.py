@@ -26,8 +26,8 @@ def completion(text: str, finish_reason: str = "stop") -> Completion:
 
 def test_a_minimal_chat_response_is_enough() -> None:
     read = read_chat(chat())
-    assert read.text == "yes"
-    assert read.finish_reason is read.prompt_tokens is read.completion_tokens is read.cached_tokens is None
+    assert (read.text, read.finish_reason) == ("yes", None)
+    assert (read.prompt_tokens, read.completion_tokens, read.cached_tokens) == (None, None, None)
     assert read.top_logprobs == ()
 
 

@@ -69,13 +69,13 @@ class TestEndpointSettings:
             endpoint.model = "other"  # type: ignore[misc]
 
     def test_the_key_is_in_no_text_form(self) -> None:
-        endpoint = EndpointJudgeSettings(urls=(URL,), model="tiny", api_key=SECRET)  # type: ignore[arg-type]
+        endpoint = EndpointJudgeSettings(urls=(URL,), model="tiny", api_key=SECRET)
         assert SECRET not in f"{endpoint!r} {endpoint} {endpoint.model_dump()} {endpoint.model_dump_json()}"
         assert endpoint.api_key is not None
         assert endpoint.api_key.get_secret_value() == SECRET
 
     def test_a_blank_key_is_none(self) -> None:
-        assert EndpointSettings(urls=(URL,), model="tiny", api_key=" ").api_key is None  # type: ignore[arg-type]
+        assert EndpointSettings(urls=(URL,), model="tiny", api_key=" ").api_key is None
 
 
 class TestRoleSettings:
@@ -89,4 +89,4 @@ class TestRoleSettings:
 
     def test_an_unknown_layout_is_refused(self) -> None:
         with pytest.raises(ValidationError):
-            EndpointPredictorSettings(urls=(URL,), model="tiny", layout="chatml")  # type: ignore[arg-type]
+            EndpointPredictorSettings(urls=(URL,), model="tiny", layout="chatml")

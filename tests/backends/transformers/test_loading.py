@@ -117,8 +117,12 @@ class TestHub:
 
 def test_loading_prints_nothing(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:
     records: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = records.append  # type: ignore[method-assign]
+
+    class Recorder(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record)
+
+    handler = Recorder()
     logging.getLogger("transformers").addHandler(handler)  # it does not propagate its records
     try:
         load(tiny / "vision")

@@ -17,7 +17,6 @@ from caslie_tools.settings import Settings
 from tests.backends.transformers.conftest import PROFILE
 from tests.paths import INSTANCES
 
-INSTANCES = sorted(INSTANCES.glob("*.json"))
 QUESTION = "Is the Trail headlamp waterproof?"
 
 
@@ -59,7 +58,7 @@ def test_a_question_is_answered_by_all_roles(caslie: Caslie) -> None:
     assert again.image_results[0].caption.source == "cache"
 
 
-@pytest.mark.parametrize("path", INSTANCES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(INSTANCES.glob("*.json")), ids=lambda path: path.stem)
 def test_every_task_answers_one_of_its_labels(caslie: Caslie, path: Path) -> None:
     record = json.loads(path.read_text(encoding="utf-8"))
     record["images"] = [str(path.parent / image) for image in record["images"]]

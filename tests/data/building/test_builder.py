@@ -282,7 +282,7 @@ class TestFaults:
         report = build_dataset(
             write_catalogue(tmp_path), tmp_path / "out", logs=logs, options=BuildOptions(tasks=("sa",))
         )
-        answers = {record.instance.input["review"]: record.output for record in records_of(tmp_path / "out")}  # type: ignore[call-overload]
+        answers = {json.loads(row["input"])["review"]: row["output"] for row in rows_of(tmp_path / "out")}
         assert answers == {"same": "A", "alone": "C"}
         assert report.left_out["sentiment_analysis"] == {
             "duplicate question": 2,
@@ -323,15 +323,7 @@ class TestCaptions:
     def test_a_resumed_build_makes_no_caption_twice(self, tmp_path: Path) -> None:
         captioners = [light_models().captioners[0] for _ in range(2)]
         for captioner in captioners:
-            models = light_models()
-            profile = Profile(
-                name="light",
-                embeddings=HashEmbeddings(),
-                models=lambda store, c=captioner, m=models: Models(  # type: ignore[misc]
-                    captioners=[c], judges=m.judges, predictor=m.predictor
-                ),
-            )
-            with Caslie.open(tmp_path / "store", profile=profile) as caslie:
+            with Caslie.open(tmp_path / "store", profile=_profile(captioner=captioner)) as caslie:
                 self._build(tmp_path, caslie)
         first, second = captioners
         assert isinstance(first, FunctionCaptioner)

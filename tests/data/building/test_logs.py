@@ -12,7 +12,7 @@ PRODUCTS = {"mug", "lamp"}
 
 
 def test_a_search_has_a_judgement_or_counts(tmp_path: Path) -> None:
-    rows = [
+    rows: list[dict[str, object]] = [
         {
             "query": " red  mug ",
             "product": "mug",

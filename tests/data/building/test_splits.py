@@ -1,7 +1,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -21,10 +21,10 @@ CATEGORIES = ("Home > Mugs", "Home > Lamps", "Food > Tea", "Food", "")
 JUDGEMENTS: tuple[Literal["exact", "substitute", "irrelevant"], ...] = ("exact", "substitute", "irrelevant")
 
 
-def shop_of(count: int, **logs: object) -> ShopData:
+def shop_of(count: int, **logs: Any) -> ShopData:
     """A shop with `count` products without pictures."""
     products = {f"p{number}": Product(id=f"p{number}", title=f"Title {number}") for number in range(count)}
-    return ShopData(products=products, **logs)  # type: ignore[arg-type]  # each test passes other logs
+    return ShopData(products=products, **logs)
 
 
 @st.composite
@@ -243,10 +243,11 @@ def test_by_time_an_answer_has_the_time_of_the_latest_row_that_determines_it() -
 def test_a_late_row_of_an_early_split_is_counted() -> None:
     shop, options = shop_of(2), BuildOptions(split_by="time")
     old, new = START, START + timedelta(days=9)
-    rows = {"input": {}, "output": "A", "products": ("p0",)}
-    placed = [
-        PlacedDraft(draft=Draft(task="product_qa", times=(old, new), **rows), split="train"),
-        PlacedDraft(draft=Draft(task="product_qa", times=(None, new), **rows), split="test"),
-    ]
-    (late,) = (check for check in check_leaks(placed, shop, Splitter(shop, options), options) if "older" in check.what)
+
+    def placed(split: Split, *times: datetime | None) -> PlacedDraft:
+        draft = Draft(task="product_qa", times=times, input={}, output="A", products=("p0",))
+        return PlacedDraft(draft=draft, split=split)
+
+    drafts = [placed("train", old, new), placed("test", None, new)]
+    (late,) = (check for check in check_leaks(drafts, shop, Splitter(shop, options), options) if "older" in check.what)
     assert (late.in_common, late.kept) == (1, False)

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from caslie_tools.data.records import BadRecord, read_record
+from caslie_tools.data.records import BadRecord, Record, read_record
 from caslie_tools.exceptions import InstanceError
 from caslie_tools.tasks.layouts import Layout, render
 from caslie_tools.tuning.examples import IGNORED, fused_record, make_example, make_examples, sample_examples
@@ -13,7 +13,8 @@ CAPTION = "product information extracted from image"
 
 
 def text_with_loss(tokenizer: Any, example: Any) -> str:
-    return tokenizer.decode([token for token, label in zip(example.tokens, example.labels, strict=True) if label >= 0])
+    tokens = [token for token, label in zip(example.tokens, example.labels, strict=True) if label >= 0]
+    return str(tokenizer.decode(tokens))
 
 
 @pytest.mark.parametrize("layout", ["alpaca", "mistral", "llama-2", "llama-3"])
@@ -92,7 +93,7 @@ def test_unusable_records_are_reported_by_index_and_the_others_are_used(tokenize
     long = substitute(3, input={"query": "mug " * 400, "product title": "mug"})
     with_bos = substitute(5, instruction=f"Say yes. {BOS} Say no.")
     ending = {"task": "pqa", "split": "train", "input": {"question": "?", "products": []}, "output": f"a{EOS}b"}
-    records = [
+    records: list[Record | BadRecord] = [
         read_record(0, substitute(1)),
         BadRecord(index=1, reason="the record is not a JSON object"),
         read_record(2, long),
