@@ -73,8 +73,10 @@ class EndpointSettings(ModelSettings):
     """Sent as a bearer token. Set it in the environment, not in a file."""
     context_length: int = Field(default=4096, ge=1)
     """Context length that the role needs, in tokens, prompt and response together. The server must provide it."""
-    timeout_seconds: float = Field(default=60.0, gt=0, allow_inf_nan=False)
-    """Deadline of one call, including retries."""
+    timeout_seconds: float = Field(default=50.0, gt=0, allow_inf_nan=False)
+    """Deadline of one call, including retries and other replicas. It must be shorter than the time limit of the role,
+    such as ``CASLIE_PREDICTOR_TIMEOUT_SECONDS``. Otherwise that limit cancels the call before a server that hangs counts
+    as failed."""
     constraint: Literal["structured_outputs", "guided_choice"] = "structured_outputs"
     """The field of a request that constrains the response to choices. ``structured_outputs`` needs vLLM 0.11 or later.
     ``guided_choice`` is for earlier versions; vLLM 0.12 and later ignore it without an error."""
@@ -103,6 +105,8 @@ class EndpointJudgeSettings(JudgeSettings, EndpointSettings):
     """A judge on a server."""
 
     context_length: int = Field(default=2048, ge=1)
+    timeout_seconds: float = Field(default=25.0, gt=0, allow_inf_nan=False)
+    """Deadline of one vote, shorter than ``CASLIE_JUDGE_TIMEOUT_SECONDS``."""
 
 
 class EndpointPredictorSettings(PredictorSettings, EndpointSettings):

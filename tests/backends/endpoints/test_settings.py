@@ -2,10 +2,12 @@ import pytest
 from pydantic import ValidationError
 
 from caslie_tools.backends.endpoints.settings import (
+    EndpointCaptionerSettings,
     EndpointJudgeSettings,
     EndpointPredictorSettings,
     EndpointSettings,
 )
+from caslie_tools.settings import Settings
 
 SECRET = "sk-never-to-be-seen"
 URL = "http://127.0.0.1:8000/v1"
@@ -14,9 +16,21 @@ URL = "http://127.0.0.1:8000/v1"
 class TestEndpointSettings:
     def test_the_defaults_are_the_documented_ones(self) -> None:
         endpoint = EndpointSettings(urls=(URL,), model="tiny")
-        assert (endpoint.timeout_seconds, endpoint.max_concurrency, endpoint.max_attempts) == (60, 8, 3)
+        assert (endpoint.timeout_seconds, endpoint.max_concurrency, endpoint.max_attempts) == (50, 8, 3)
         assert (endpoint.max_response_bytes, endpoint.breaker_failures, endpoint.breaker_seconds) == (4 * 2**20, 5, 30)
         assert endpoint.loaded_from == "tiny"
+
+    @pytest.mark.parametrize(
+        ("role", "limit"),
+        [
+            (EndpointCaptionerSettings, "captioner_timeout_seconds"),
+            (EndpointJudgeSettings, "judge_timeout_seconds"),
+            (EndpointPredictorSettings, "predictor_timeout_seconds"),
+        ],
+    )
+    def test_a_call_ends_before_the_time_limit_of_its_role(self, role: type[EndpointSettings], limit: str) -> None:
+        # Otherwise the limit cancels the call, and a server that hangs never counts as failed.
+        assert role.model_fields["timeout_seconds"].default < Settings.model_fields[limit].default
 
     @pytest.mark.parametrize(
         "url",
