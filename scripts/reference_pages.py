@@ -1,4 +1,4 @@
-"""Writes the pages of the reference that are generated: the command line, the settings and the errors.
+"""Writes the pages of the reference that are generated: the command line, the settings and the profile files.
 
 ::
 
@@ -7,21 +7,39 @@
 A test compares the pages with what this module generates.
 """
 
+import functools
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from types import NoneType
-from typing import Any, Final, Literal, get_args, get_origin
+from types import MappingProxyType, NoneType
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_args, get_origin
 
 import griffe
 import typer
 import typer.cli
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
 from typer.main import get_command
 
+from caslie_tools.backends.endpoints.settings import (
+    EndpointCaptionerSettings,
+    EndpointEmbeddingsSettings,
+    EndpointJudgeSettings,
+    EndpointPredictorSettings,
+    EndpointSettings,
+)
+from caslie_tools.backends.transformers.settings import (
+    TransformersCaptionerSettings,
+    TransformersEmbeddingsSettings,
+    TransformersJudgeSettings,
+    TransformersPredictorSettings,
+    TransformersSettings,
+)
 from caslie_tools.cli.app import app
-from caslie_tools.settings import Settings
+from caslie_tools.profiles.settings import ProfileSettings
+from caslie_tools.roles.settings import CaptionerSettings, EmbeddingsSettings, JudgeSettings, PredictorSettings
+from caslie_tools.settings import PipelineDefaults, Settings
 
 PAGES: Final = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -34,12 +52,14 @@ def cli_page() -> str:
     command = get_command(app)
     context = typer.Context(command, info_name="caslie")
     text = typer.cli.get_docs_for_click(obj=command, ctx=context, name="caslie", title="The command `caslie`")
-    return _GENERATED + _CUT_SUMMARY.sub(lambda match: _whole_summary(text, match["name"]), text).strip() + "\n"
+    return _GENERATED + _CUT_SUMMARY.sub(_whole_summary, text).strip() + "\n"
 
 
-def _whole_summary(page: str, name: str) -> str:
+def _whole_summary(entry: re.Match[str]) -> str:
     """Returns the entry of a command in a list of commands, with the whole first sentence of its help."""
-    found = re.search(rf"^#+ `caslie (?:[\w-]+ )?{re.escape(name)}`\n\n(.+?\.)(?:\s|$)", page, re.MULTILINE)
+    name = entry["name"]
+    section = re.compile(rf"^#+ `caslie (?:[\w-]+ )?{re.escape(name)}`\n\n(.+?\.)(?:\s|$)", re.MULTILINE)
+    found = section.search(entry.string, entry.end())  # the sections of a group's commands follow its list
     if found is None:
         raise ValueError(f"the page has no section for the command {name}")
     return f"* `{name}`: {found[1]}"
@@ -47,34 +67,132 @@ def _whole_summary(page: str, name: str) -> str:
 
 def settings_page() -> str:
     """Returns the reference of the settings: one row for each environment variable."""
-    loader = griffe.GriffeLoader(search_paths=[PAGES.parents[1]])
-    rows = [
-        "| variable | value | default | meaning |",
-        "|---|---|---|---|",
-        *(_row(*setting) for setting in _settings(Settings, "CASLIE_", loader)),
-    ]
     return (
         _GENERATED
         + "# Settings\n\n"
         + "Every setting is an environment variable. They are read once, when a store is opened, and validated\n"
         + "together. In Python, the same settings are the fields of [`Settings`][caslie_tools.Settings].\n\n"
-        + "\n".join(rows)
-        + "\n"
+        + _table("variable", _fields(Settings, prefix="CASLIE_"))
     )
 
 
-def _settings(model: type[BaseModel], prefix: str, loader: griffe.GriffeLoader) -> list[tuple[str, str, Any, str]]:
-    documented = loader.load(f"{model.__module__}.{model.__name__}")
-    settings = []
+_PROFILES_INTRODUCTION: Final = """\
+# Profile files
+
+A profile file is a TOML file that says which model has which role: see
+[A profile file](../own-models.md#a-profile-file) for an example. This page lists all fields.
+
+The tables `[captioner]` (or several `[[captioners]]`), `[[judges]]` and `[predictor]` are required. Without
+`[embeddings]`, the small models of the extra `embedded` compute the vectors. `[defaults]` holds values that all roles
+share.
+
+The environment overrides the file. `CASLIE_PREDICTOR__MODEL` sets `model` of the predictor, `CASLIE_JUDGES__0__URLS`
+sets `urls` of the first judge, and `CASLIE_DEFAULTS__MAX_CONCURRENCY` sets a shared value. `CASLIE_API_KEY` sets the
+key of every role that has no key of its own. `{host}` in a URL stands for `CASLIE_HOST`, by default `127.0.0.1`.
+"""
+_ROLES: Final = ("captioners", "judges", "predictor", "embeddings")
+
+
+def profiles_page() -> str:
+    """Returns the reference of profile files: the fields of the file, of each role, and of each backend."""
+    on_servers: dict[str, type[BaseModel]] = {
+        "captioner": EndpointCaptionerSettings,
+        "judges": EndpointJudgeSettings,
+        "predictor": EndpointPredictorSettings,
+        "embeddings": EndpointEmbeddingsSettings,
+    }
+    in_process: dict[str, type[BaseModel]] = {
+        "captioner": TransformersCaptionerSettings,
+        "judges": TransformersJudgeSettings,
+        "predictor": TransformersPredictorSettings,
+        "embeddings": TransformersEmbeddingsSettings,
+    }
+    sections = [
+        _PROFILES_INTRODUCTION,
+        "## The file\n",
+        _table("field", _fields(ProfileSettings, leave_out=("name", *_ROLES, "pipeline"))),
+        "`[pipeline]` sets defaults for these [settings](settings.md), which apply if the user sets none:\n",
+        ", ".join(f"`{name}`" for name in PipelineDefaults.model_fields) + ".\n",
+        "## A role on a server\n",
+        'Without `backend`, or with `backend = "endpoint"`. Needs the extra `endpoints`.\n',
+        _table("field", _fields(EndpointSettings, leave_out=("backend",), roles=on_servers)),
+        "## A role in this process\n",
+        'With `backend = "transformers"`. Needs the extra `local`.\n',
+        _table("field", _fields(TransformersSettings, leave_out=("backend",), roles=in_process)),
+        "## Captioner\n",
+        _table("field", _fields(CaptionerSettings, leave_out=("model",))),
+        "## Judges\n",
+        _table("field", _fields(JudgeSettings, leave_out=("model",))),
+        "## Predictor\n",
+        _table("field", _fields(PredictorSettings, leave_out=("model",))),
+        "## Embeddings\n",
+        _table("field", _fields(EmbeddingsSettings, leave_out=("model",))),
+    ]
+    return _GENERATED + "\n".join(sections)
+
+
+class _Field(NamedTuple):
+    name: str
+    values: str
+    default: str
+    meaning: str
+
+
+def _table(name: str, fields: Iterable[_Field]) -> str:
+    rows = [f"| {name} | value | default | meaning |", "|---|---|---|---|"]
+    rows += [f"| `{field.name}` | {field.values} | {field.default} | {field.meaning} |" for field in fields]
+    return "\n".join(rows) + "\n"
+
+
+def _fields(
+    model: type[BaseModel],
+    *,
+    prefix: str = "",
+    leave_out: Collection[str] = (),
+    roles: Mapping[str, type[BaseModel]] = MappingProxyType({}),
+) -> Iterator[_Field]:
+    """Yields the fields of a model. The fields of a nested model get its name as a prefix.
+
+    Args:
+        model: The model.
+        prefix: Written before each name, which is then in capitals.
+        leave_out: Names of fields that are not listed.
+        roles: Models of roles, by name: a default that differs in one of them is added to the meaning.
+    """
     for name, field in model.model_fields.items():
-        default = field.get_default(call_default_factory=True)
-        if isinstance(default, BaseModel):
-            settings += _settings(type(default), f"{prefix}{name.upper()}__", loader)
+        default = None if _has_no_default(field) else field.get_default(call_default_factory=True)
+        if name in leave_out:
             continue
-        member = documented.members[name]
-        docstring = member.docstring.value if member.docstring else ""
-        settings.append((prefix + name.upper(), _values(field.annotation), default, docstring))
-    return settings
+        if isinstance(default, BaseModel):
+            yield from _fields(type(default), prefix=f"{prefix}{name.upper()}__")
+            continue
+        others = {role: other.model_fields[name].default for role, other in roles.items()}
+        differing = [f"For {role}: `{_shown(value)}`." for role, value in others.items() if value != field.default]
+        yield _Field(
+            name=prefix + name.upper() if prefix else name,
+            values=_values(field.annotation),
+            default="required" if field.is_required() else "" if default in (None, "", ()) else f"`{_shown(default)}`",
+            meaning=" ".join([*_docstring(model, name).replace("``", "`").split(), *differing]),
+        )
+
+
+def _has_no_default(field: FieldInfo) -> bool:
+    return field.is_required() or bool(field.default_factory_takes_validated_data)
+
+
+def _docstring(model: type[BaseModel], name: str) -> str:
+    owner = next(base for base in model.__mro__ if name in vars(base).get("__annotations__", {}))
+    member = _documented(owner.__module__).members[owner.__name__].members[name]
+    return member.docstring.value if member.docstring else ""
+
+
+@functools.cache
+def _documented(module: str) -> griffe.Object | griffe.Alias:
+    return griffe.GriffeLoader(search_paths=[PAGES.parents[1]]).load(module)
+
+
+def _shown(default: object) -> str:
+    return json.dumps(default, default=str).strip('"')
 
 
 def _values(annotation: Any) -> str:
@@ -82,16 +200,22 @@ def _values(annotation: Any) -> str:
     arguments = [argument for argument in get_args(annotation) if argument is not NoneType]
     if get_origin(annotation) is Literal:
         return " or ".join(f"`{word}`" for word in arguments)
-    return " or ".join(map(_values, arguments)) if arguments else str(annotation.__name__).lower()
+    if get_origin(annotation) is Annotated:
+        return _values(arguments[0])
+    if get_origin(annotation) is tuple:
+        return f"list of {_values(arguments[0])}"
+    if arguments:
+        return " or ".join(map(_values, arguments))
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "table"
+    return "str" if annotation is SecretStr else str(annotation.__name__).lower()
 
 
-def _row(variable: str, values: str, default: object, meaning: str) -> str:
-    shown = "" if default is None else f"`{json.dumps(default, default=str).strip(chr(34))}`"
-    text = " ".join(meaning.replace("``", "`").split())
-    return f"| `{variable}` | {values} | {shown} | {text} |"
-
-
-GENERATED_PAGES: Final[dict[str, Callable[[], str]]] = {"cli.md": cli_page, "settings.md": settings_page}
+GENERATED_PAGES: Final[dict[str, Callable[[], str]]] = {
+    "cli.md": cli_page,
+    "settings.md": settings_page,
+    "profiles.md": profiles_page,
+}
 """The generated pages by file name."""
 
 

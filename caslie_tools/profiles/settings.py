@@ -88,6 +88,7 @@ class ProfileSettings(FrozenModel):
 
     name: str = Field(min_length=1)
     description: str = ""
+    """What the profile is for, and what it needs."""
     captioners: Annotated[tuple[AnyCaptionerSettings, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
     """In order of preference: if a captioner fails, the next one is tried."""
     judges: Annotated[

@@ -29,7 +29,9 @@ class CaptionerSettings(ModelSettings):
     max_side: int = Field(default=1024, ge=28)
     """Longest side, in pixels, of the image that the model gets. Smaller images are not enlarged."""
     max_tokens: int = Field(default=128, ge=1)
+    """Most tokens of a caption."""
     temperature: float = Field(default=0.0, ge=0, le=2)
+    """Sampling temperature; 0 always takes the most likely token."""
 
 
 def _default_name(data: dict[str, Any]) -> str:
@@ -42,8 +44,8 @@ class JudgeSettings(ModelSettings):
     name: str = Field(default_factory=_default_name, min_length=1)
     """The judge's name in votes and traces, unique in a jury; by default the model's name."""
     sees_image: bool = False
-    """``False``: vote on whether the caption helps. ``True``: get the image as well, and vote on whether the caption is
-    true to it."""
+    """Whether the judge gets the image as well, and votes on whether the caption is true to it. Otherwise it votes on
+    whether the caption helps."""
     max_side: int = Field(default=1024, ge=28)
     """Longest side, in pixels, of the image that the model gets. Smaller images are not enlarged."""
 

@@ -75,8 +75,8 @@ class EndpointSettings(ModelSettings):
     """Context length that the role needs, in tokens, prompt and response together. The server must provide it."""
     timeout_seconds: float = Field(default=50.0, gt=0, allow_inf_nan=False)
     """Deadline of one call, including retries and other replicas. It must be shorter than the time limit of the role,
-    such as ``CASLIE_PREDICTOR_TIMEOUT_SECONDS``. Otherwise that limit cancels the call before a server that hangs counts
-    as failed."""
+    such as ``CASLIE_PREDICTOR_TIMEOUT_SECONDS``. Otherwise that limit cancels the call before a server that hangs
+    counts as failed."""
     constraint: Literal["structured_outputs", "guided_choice"] = "structured_outputs"
     """The field of a request that constrains the response to choices. ``structured_outputs`` needs vLLM 0.11 or later.
     ``guided_choice`` is for earlier versions; vLLM 0.12 and later ignore it without an error."""

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from caslie_tools.roles.settings import (
+    NAME_PATTERN,
     CaptionerSettings,
     EmbeddingsSettings,
     JudgeSettings,
@@ -21,6 +22,8 @@ class TransformersSettings(ModelSettings):
 
     backend: Literal["transformers"] = "transformers"
     """Distinguishes these settings from those of a model on a server."""
+    model: str = Field(pattern=NAME_PATTERN)
+    """A name on the Hugging Face Hub, or a folder."""
     revision: str | None = Field(default=None, min_length=1)
     """Branch, tag or commit on the hub; by default the newest."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
