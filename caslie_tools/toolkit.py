@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SkipValidation, create_model
 
 from caslie_tools._concurrency import run_sync
 from caslie_tools.domain import Caption, Citation, GateDecision, ImageRef, Product, QueryContext
-from caslie_tools.exceptions import CaslieError, InputError, StoreError
+from caslie_tools.exceptions import CaslieError, InputError, ModelError, StoreError
 from caslie_tools.graphs import Input
 from caslie_tools.graphs.run import CaslieGraph, run_graph
 from caslie_tools.pipeline.pipeline import ImageResult, Pipeline
@@ -148,7 +148,7 @@ class CaptionProductImage(_PipelineTool):
             ref=product.images[image_number - 1], place=0, product=product.id, sha256=hashes[image_number - 1]
         )
         caption = await self.pipeline.caption(image, _context(question, product))
-        with suppress(StoreError):  # the caption is returned even if the store is busy
+        with suppress(StoreError, ModelError):  # the caption is returned even if it cannot be stored
             await self.pipeline.save_captions([ImageResult(index=0, image=image, caption=caption)])
         return caption
 

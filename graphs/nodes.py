@@ -183,10 +183,10 @@ class Nodes:
         return {"prediction": prediction, "image_results": Overwrite(image_results), "warnings": warnings}
 
     async def save_captions(self, state: State) -> Update:
-        """Stores the new captions. If the store cannot be written, the answer is still returned, with a warning."""
+        """Stores the new captions. If that fails, the answer is still returned, with a warning."""
         try:
             await self.pipeline.save_captions(state.get("image_results", []))
-        except StoreError as error:
+        except (StoreError, ModelError) as error:  # a caption is stored with vectors, which a model computes
             return {"warnings": [f"the new captions were not stored: {error}"]}
         return {}
 

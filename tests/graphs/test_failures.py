@@ -226,6 +226,27 @@ class TestStore:
         assert "in use by another writer" in warning
         assert impatient.captions() == []
 
+    async def test_an_answer_is_not_lost_because_the_embeddings_are_down(
+        self, tmp_path: Path, products: list[Product]
+    ) -> None:
+        class Embeddings(HashEmbeddings):
+            is_down = False
+
+            def embed_query(self, text: str) -> list[float]:
+                if self.is_down:
+                    raise EndpointUnavailableError("model 'e' at a:1 cannot be used")
+                return super().embed_query(text)
+
+        embeddings = Embeddings()
+        with CaptionStore.open(tmp_path / "store", embeddings) as store:
+            put(store, products)
+            embeddings.is_down = True
+            state = await build_graph(pipeline_with(store), retry=AT_ONCE).ainvoke(
+                {"question": WHITE, "products": ["lamp"]}
+            )
+        assert "white" in state["prediction"].text
+        assert state["warnings"] == ["the new captions were not stored: model 'e' at a:1 cannot be used"]
+
     async def test_what_was_not_kept_is_remembered_too(self, store: CaptionStore) -> None:
         await build_graph(pipeline_with(store, judges=jury("no"))).ainvoke({"question": WHITE, "products": ["lamp"]})
         assert [caption.context.focus for caption in store.captions("lamp")] == [WHITE]
