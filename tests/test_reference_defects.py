@@ -46,6 +46,7 @@ from tests.doubles import (
 from tests.paths import INSTANCES
 from tests.tasks.test_tasks import RECORDS, REFS
 from tests.test_concurrency import settle
+from tests.time_limits import HANG_SECONDS
 
 EXAMPLES = INSTANCES
 
@@ -184,7 +185,7 @@ class Test4FailedDownloadsAreJudgedOrCrash:
 
     @staticmethod
     async def run(
-        folder: Path, url: str, *, timeout_seconds: float = 5
+        folder: Path, url: str, *, timeout_seconds: float = HANG_SECONDS
     ) -> tuple[Response, list[CaptionRequest], list[JudgeRequest]]:
         captioner, judge = FixedCaptioner("A red mug."), FixedJudge("yes")
         limits = {"allow_private_addresses": True, "timeout_seconds": timeout_seconds}
@@ -221,6 +222,7 @@ class Test4FailedDownloadsAreJudgedOrCrash:
         async with self.server(answer) as url:
             self.check(*await self.run(tmp_path, url))
 
+    @pytest.mark.virtual_time
     async def test_a_server_that_never_answers_runs_out_of_time(self, tmp_path: Path) -> None:
         async with self.server(None) as url:
             self.check(*await self.run(tmp_path, url, timeout_seconds=0.1))
@@ -337,6 +339,7 @@ class Test8ItOnlyRunsOnTheDatasetsTestSplit:
 
 
 class Test9OneRequestAtATimeAndNobodyLooks:
+    @pytest.mark.virtual_time
     async def test_pictures_are_captioned_at_once(self, tmp_path: Path) -> None:
         meeting = asyncio.Barrier(3)
 

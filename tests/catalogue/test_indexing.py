@@ -17,6 +17,7 @@ from caslie_tools.settings import Settings
 from caslie_tools.store import CaptionStore
 from tests.doubles import FunctionCaptioner, HashEmbeddings, HashPictures, draw_picture, light_captioner, light_models
 from tests.shop import DATABASE, PictureServer, Shop, content_of, picture_server
+from tests.time_limits import HANG_SECONDS
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def pipeline_with(store: CaptionStore, captioner: FunctionCaptioner) -> Pipeline
     light = light_models()
     models = Models(captioners=[captioner], judges=light.judges, predictor=light.predictor)
     settings = Settings(
-        images=ImageLimits(allow_private_addresses=True, timeout_seconds=2), max_parallel_images=2, quorum=1
+        images=ImageLimits(allow_private_addresses=True, timeout_seconds=HANG_SECONDS), max_parallel_images=2, quorum=1
     )
     return Pipeline(store, models, settings)
 
@@ -291,7 +292,7 @@ async def test_no_more_pictures_are_captioned_at_once_than_set(shop: Shop, store
     async def caption(request: CaptionRequest) -> str:
         if counting.running == 2:
             met.set()
-        await asyncio.wait_for(met.wait(), timeout=10)
+        await asyncio.wait_for(met.wait(), HANG_SECONDS)
         return "Fine."
 
     for number in range(8):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.paths import ROOT
+from tests.time_limits import HANG_SECONDS
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def start(
 
 def finish(process: "subprocess.Popen[str]") -> Result:
     """Waits for the end of a command."""
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=HANG_SECONDS)
     return Result(process.returncode, out or "", err or "")
 
 

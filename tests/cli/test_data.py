@@ -14,6 +14,7 @@ from tests.data.raw_records import raw, write_lines
 from tests.doubles import draw_picture
 from tests.paths import ROOT
 from tests.shop import PictureServer, picture_server
+from tests.time_limits import HANG_SECONDS
 
 FAULTS = ROOT / "tests" / "data" / "faults.jsonl"
 
@@ -188,7 +189,7 @@ class TestFetchImages:
         assert process.stderr is not None
         first = [process.stderr.readline() for _ in range(lines)]
         process.send_signal(SIGKILL)
-        _, rest = process.communicate(timeout=60)
+        _, rest = process.communicate(timeout=HANG_SECONDS)
         assert process.returncode == -SIGKILL
         whole = first + [line for line in rest.splitlines(keepends=True) if line.endswith("\n")]
         return {"/" + line.strip().rpartition("/")[2] for line in whole}

@@ -122,8 +122,8 @@ VOTED = {"judge 1": "constraint", "judge 2": "constraint", "predictor": "constra
         (Fault.HTTP_500, SERVED, "failed (500): 'EngineDeadError'"),
         (Fault.HTTP_503, SERVED, "failed (503): 'loading'"),
         (Fault.REDIRECT, SERVED, "redirects to another address (307)"),
-        (Fault.HANG, SERVED, "did not finish within 1 s"),
-        (Fault.DRIP, SERVED, "did not finish within 1 s"),
+        (Fault.HANG, SERVED, "did not finish within 0.2 s"),
+        (Fault.DRIP, SERVED, "did not finish within 0.2 s"),
         (Fault.RESET, SERVED, "the connection to 127.0.0.1"),
         (Fault.TRUNCATED, SERVED, "the connection to 127.0.0.1"),
         (Fault.NO_RESPONSE, SERVED, "the connection to 127.0.0.1"),
@@ -147,7 +147,7 @@ def test_a_check_names_the_fault(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if fault in {Fault.HANG, Fault.DRIP}:
-        monkeypatch.setenv("CASLIE_DEFAULTS__TIMEOUT_SECONDS", "1")
+        monkeypatch.setenv("CASLIE_DEFAULTS__TIMEOUT_SECONDS", "0.2")
     server.default_fault = fault
     result = caslie("endpoints", "check", "mine.toml", "--json")
     assert result.code == 1

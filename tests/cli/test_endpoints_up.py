@@ -19,6 +19,7 @@ from tests.serving.fake_servers import (
     read_until_up,
     wait_for_exit,
 )
+from tests.time_limits import HANG_SECONDS
 
 Up = Callable[..., "subprocess.Popen[str]"]
 
@@ -130,7 +131,7 @@ def test_a_closed_standard_output_ends_the_command(fake_servers: FakeServers, up
     assert process.stdout is not None
     process.stdout.close()
     fake_servers.release()
-    assert process.wait(60) == 1
+    assert process.wait(HANG_SECONDS) == 1
     fake_servers.events_until_exit()
 
 

@@ -13,6 +13,7 @@ import pytest
 from tests.cli.commands import Command, finish, start
 from tests.cli.stepped_profile import WAITING
 from tests.shop import DATABASE, Shop, captioned_products, content_of, stocked
+from tests.time_limits import HANG_SECONDS, PATIENT
 
 PRODUCTS = 40
 KILLS = 20
@@ -36,7 +37,7 @@ def clean(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def start_index(shop: Shop, store: Path, *, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[str]":
     arguments = ("--profile", PROFILE, "--progress", "lines", "--json")
-    return start("index", shop.path, "--store", store, *arguments, stdin=stdin)
+    return start("index", shop.path, "--store", store, *arguments, stdin=stdin, environment=PATIENT)
 
 
 def lines_of(process: "subprocess.Popen[str]") -> Iterator[str]:
@@ -73,7 +74,7 @@ def kill_somewhere(process: "subprocess.Popen[str]", chance: random.Random, most
         if counted > last or waiting > steps:
             break
     process.send_signal(SIGKILL)
-    _, rest = process.communicate(timeout=60)
+    _, rest = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == -SIGKILL
     return lines + rest.splitlines()[:-1]  # the last line may be cut off
 

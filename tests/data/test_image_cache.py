@@ -13,8 +13,9 @@ from caslie_tools.images.loading import ImageLimits, ImageLoader
 from tests.data.raw_records import URL, raw, read, write_lines
 from tests.doubles import draw_picture
 from tests.shop import PictureServer, picture_server
+from tests.time_limits import HANG_SECONDS
 
-LOADER = ImageLoader(ImageLimits(allow_private_addresses=True, max_bytes=50_000, timeout_seconds=5))
+LOADER = ImageLoader(ImageLimits(allow_private_addresses=True, max_bytes=50_000, timeout_seconds=HANG_SECONDS))
 
 
 @pytest.fixture

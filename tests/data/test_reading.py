@@ -4,10 +4,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from caslie_tools.data.json_files import MAX_VALUE_BYTES, UnreadableValue, read_json_values
@@ -17,6 +18,7 @@ from caslie_tools.exceptions import DataError, UnknownTaskError
 from tests.data.hub_server import hub
 from tests.data.raw_records import raw, read, write_lines
 from tests.paths import ROOT
+from tests.time_limits import HANG_SECONDS
 
 GOOD = json.dumps(raw())
 
@@ -220,31 +222,31 @@ class TestBadArrays:
 
 
 _finite = st.floats(allow_nan=False, allow_infinity=False)
+_text = st.text(st.characters(codec="utf-8"), max_size=20)
 _json = st.recursive(
-    st.none() | st.booleans() | st.integers(1 - 2**63, 2**63 - 1) | _finite | st.text(st.characters(codec="utf-8")),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=3)
-    ),
+    st.none() | st.booleans() | st.integers(1 - 2**63, 2**63 - 1) | _finite | _text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_text, inner, max_size=3),
     max_leaves=8,
 )
-_reused_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 class TestAnyFile:
-    @_reused_folder
     @given(values=st.lists(_json, max_size=5))
-    def test_values_are_those_of_the_json(self, tmp_path: Path, values: list[Any]) -> None:
-        (tmp_path / "a.json").write_text(json.dumps(values))
-        write_lines(tmp_path / "a.jsonl", *map(json.dumps, values))
-        assert list(read_json_values(tmp_path / "a.json")) == list(read_json_values(tmp_path / "a.jsonl")) == values
+    def test_values_are_those_of_the_json(self, values: list[Any]) -> None:
+        with TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / "a.json").write_text(json.dumps(values))
+            write_lines(folder / "a.jsonl", *map(json.dumps, values))
+            assert list(read_json_values(folder / "a.json")) == values
+            assert list(read_json_values(folder / "a.jsonl")) == values
 
-    @_reused_folder
     @given(data=st.binary(max_size=40), cut=st.integers(0, 400))
-    def test_arbitrary_bytes_are_read_or_refused(self, tmp_path: Path, data: bytes, cut: int) -> None:
-        for suffix in (".json", ".jsonl"):
-            path = tmp_path / f"a{suffix}"
-            path.write_bytes((f"[{GOOD}, ".encode() if suffix == ".json" else b"")[:cut] + data)
-            results(read_records(path))
+    def test_arbitrary_bytes_are_read_or_refused(self, data: bytes, cut: int) -> None:
+        with TemporaryDirectory() as folder:
+            for suffix in (".json", ".jsonl"):
+                path = Path(folder) / f"a{suffix}"
+                path.write_bytes((f"[{GOOD}, ".encode() if suffix == ".json" else b"")[:cut] + data)
+                results(read_records(path))
 
 
 def test_an_unreadable_value_differs_from_a_string(tmp_path: Path) -> None:
@@ -264,7 +266,7 @@ def test_a_large_file_is_read_as_a_stream(tmp_path: Path) -> None:
     )
     ended = subprocess.run(
         [sys.executable, "-c", measure, str(tmp_path / "a.json")],
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True, timeout=120,
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True, timeout=HANG_SECONDS,
     )  # fmt: skip
     count, kilobytes = map(int, ended.stdout.split())
     assert count == 3_000
@@ -290,7 +292,7 @@ class TestHub:
             own = {"HF_HOME": str(tmp_path / "hf"), "PYTHONPATH": str(ROOT), "NO_PROXY": "*"}
             ended = subprocess.run(
                 [sys.executable, "-c", program, dataset],
-                env=os.environ | own | environment, capture_output=True, text=True, check=False, timeout=120,
+                env=os.environ | own | environment, capture_output=True, text=True, check=False, timeout=HANG_SECONDS,
             )  # fmt: skip
             assert ended.returncode == 0, ended.stderr
             return ended.stdout.splitlines()

@@ -12,6 +12,7 @@ from caslie_tools import Caslie
 from caslie_tools.sample import catalogue_path
 from tests.docs.examples import run_page, users_models
 from tests.paths import ROOT
+from tests.time_limits import PATIENT
 
 DOCS = ROOT / "docs"
 ELSEWHERE = {
@@ -28,6 +29,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The user's folder: a catalogue with its pictures, and the examples of the repository."""
     for name in [name for name in os.environ if name.startswith("CASLIE_")]:
         monkeypatch.delenv(name)
+    for name, value in PATIENT.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     # The store was made from the package's own pictures: with their paths nothing has to be indexed again.
     pictures = catalogue_path().with_name("images")

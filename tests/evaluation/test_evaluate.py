@@ -25,6 +25,7 @@ from caslie_tools.tasks import FusedInstance, get_task
 from caslie_tools.testing import Fault, FaultyServer
 from tests.doubles import FunctionCaptioner, light_captioner, raising
 from tests.evaluation.cases import RED_MUG, comparable, many, opened, predicting, raw, relevance, write_data
+from tests.time_limits import HANG_SECONDS
 
 MPC = "multiclass_product_classification"
 
@@ -124,7 +125,7 @@ async def test_several_instances_run_in_parallel_within_the_limit(tmp_path: Path
     meet = asyncio.Barrier(3)
 
     async def caption(request: Any) -> str:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG_SECONDS):
             await meet.wait()
         return "A picture."
 
@@ -343,7 +344,7 @@ async def test_an_unreachable_endpoint_stops_the_run_which_can_be_resumed(tmp_pa
     options = {"treatments": ["none"]}
     async with FaultyServer() as server:
         settings = EndpointPredictorSettings(
-            urls=(server.url,), model="model", prompt="chat", max_attempts=1, breaker_seconds=0.001, timeout_seconds=20
+            urls=(server.url,), model="model", prompt="chat", max_attempts=1, breaker_seconds=0.001
         )
         server.faults = [Fault.HTTP_500] * 1000
         with pytest.raises(

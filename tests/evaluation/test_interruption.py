@@ -13,6 +13,7 @@ from caslie_tools.evaluation.reading import read_outcomes
 from tests.cli.commands import finish, start
 from tests.cli.stepped_profile import WAITING
 from tests.evaluation.cases import comparable, many, write_data
+from tests.time_limits import HANG_SECONDS
 
 INSTANCES = 45
 KILLS = 5
@@ -39,7 +40,7 @@ def kill_somewhere(process: "subprocess.Popen[str]", chance: random.Random) -> s
         if asked > last:
             break
     process.send_signal(SIGKILL)
-    _, rest = process.communicate(timeout=60)
+    _, rest = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == -SIGKILL, rest
     return done
 

@@ -22,6 +22,7 @@ from caslie_tools.tasks import FusedInstance
 from tests.doubles import FunctionPredictor, draw_picture, light_captioner
 from tests.graphs.conftest import AT_ONCE, THREAD, pipeline_with
 from tests.paths import ROOT
+from tests.time_limits import HANG_SECONDS
 
 QUESTION: Any = {"question": "Which mug holds 350 ml?", "products": ["mug", "jacket"]}
 
@@ -185,7 +186,7 @@ class Shopper:
             env=os.environ | {"LANGGRAPH_STRICT_MSGPACK": "true"},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=HANG_SECONDS,
             check=False,
         )
 

@@ -84,6 +84,7 @@ class TestCaptioners:
         assert (captioner.calls, spare.calls) == (1, 1)
         assert state["image_results"][0].caption.captioner == spare.name
 
+    @pytest.mark.virtual_time
     async def test_one_that_hangs_runs_out_of_time(self, store: CaptionStore) -> None:
         async def hang(request: object) -> str:
             await asyncio.Event().wait()

@@ -9,6 +9,7 @@ import httpx
 
 from caslie_tools.images.addresses import Resolver
 from caslie_tools.images.fetching import fetch
+from tests.time_limits import HANG_SECONDS
 
 PUBLIC = "93.184.216.34"
 
@@ -77,7 +78,9 @@ async def serving(responses: dict[str, bytes | Handler], tls: ssl.SSLContext | N
         await server.stop()
 
 
-async def get(url: str, *, max_bytes: int = 1000, timeout_seconds: float = 20, max_redirects: int = 5) -> bytes:
+async def get(
+    url: str, *, max_bytes: int = 1000, timeout_seconds: float = HANG_SECONDS, max_redirects: int = 5
+) -> bytes:
     """Fetches from a server on this machine."""
     return await fetch(
         url,
@@ -111,7 +114,7 @@ class Network:
 
     async def fetch(self, url: str, resolve: Resolver) -> bytes:
         """Fetches a URL through this network."""
-        return await fetch(url, max_bytes=9, timeout_seconds=20, resolve=resolve, transport=self.transport)
+        return await fetch(url, max_bytes=9, timeout_seconds=HANG_SECONDS, resolve=resolve, transport=self.transport)
 
     def _handle(self, request: httpx.Request) -> httpx.Response:
         self.connected.append(request.url.host)

@@ -10,6 +10,7 @@ from PIL import features
 
 from caslie_tools.images.decoding import supported_formats
 from tests.paths import ROOT
+from tests.time_limits import HANG_SECONDS
 
 
 def test_the_supported_formats_depend_on_the_libraries_of_pillow() -> None:
@@ -57,7 +58,7 @@ def run_without(module: str, script: str) -> None:
     """
     finished = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(prelude) + textwrap.dedent(script)],
-        capture_output=True, text=True, timeout=120, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=HANG_SECONDS, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert (finished.returncode, finished.stderr) == (0, "")
 

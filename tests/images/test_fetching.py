@@ -96,6 +96,7 @@ async def test_the_error_states_whether_it_is_transient(status: int, transient: 
     assert caught.value.transient is True
 
 
+@pytest.mark.virtual_time
 async def test_a_slow_body_is_refused_at_the_deadline_of_the_whole_fetch() -> None:
     async def drip(writer: asyncio.StreamWriter, request: str) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
@@ -110,6 +111,7 @@ async def test_a_slow_body_is_refused_at_the_deadline_of_the_whole_fetch() -> No
     assert isinstance(caught.value.__cause__, TimeoutError)
 
 
+@pytest.mark.virtual_time
 async def test_a_name_server_without_response_is_refused_at_the_deadline() -> None:
     async def silent(host: str, port: int) -> Sequence[str]:
         await asyncio.Event().wait()

@@ -12,6 +12,7 @@ import pytest
 from caslie_tools.exceptions import ImageFetchError
 from caslie_tools.images.fetching import fetch
 from tests.images.http_server import PUBLIC, NameServer, Network, http, serving
+from tests.time_limits import HANG_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ async def test_a_redirect_from_a_public_to_a_private_address_is_refused(target: 
 async def test_no_notation_of_the_loopback_address_reaches_this_machine(host: str) -> None:
     async with serving({"/": http(body=b"secret")}) as server:
         with pytest.raises(ImageFetchError, match=r"public internet|cannot be resolved"):
-            await fetch(server.url("/", host), max_bytes=1000, timeout_seconds=20)
+            await fetch(server.url("/", host), max_bytes=1000, timeout_seconds=HANG_SECONDS)
     assert server.requests == []
 
 
@@ -85,7 +86,7 @@ async def test_a_name_is_resolved_by_the_resolver_and_sent_as_the_host() -> None
     names = NameServer(["127.0.0.1"])
     async with serving({"/": http(body=b"image")}) as server:
         url = server.url("/", "no-such-host.example")
-        body = await fetch(url, max_bytes=9, timeout_seconds=20, allow_private_addresses=True, resolve=names)
+        body = await fetch(url, max_bytes=9, timeout_seconds=HANG_SECONDS, allow_private_addresses=True, resolve=names)
     assert body == b"image"
     assert f"\r\nhost: no-such-host.example:{server.port}\r\n" in server.requests[0].lower()
 
@@ -96,7 +97,7 @@ async def test_a_name_without_addresses_is_an_error_that_names_it() -> None:
 
     for resolve in (unknown, NameServer([])):
         with pytest.raises(ImageFetchError, match=r"'nowhere\.example' cannot be resolved"):
-            await fetch("http://nowhere.example/", max_bytes=9, timeout_seconds=20, resolve=resolve)
+            await fetch("http://nowhere.example/", max_bytes=9, timeout_seconds=HANG_SECONDS, resolve=resolve)
 
 
 @pytest.mark.parametrize(("error", "transient"), [(socket.EAI_AGAIN, True), (socket.EAI_NONAME, False)])
@@ -105,7 +106,7 @@ async def test_an_unreachable_name_server_is_a_transient_error(error: int, trans
         raise socket.gaierror(error, "no such name")
 
     with pytest.raises(ImageFetchError, match="cannot be resolved") as caught:
-        await fetch("http://shop.example/", max_bytes=10, timeout_seconds=5, resolve=unknown)
+        await fetch("http://shop.example/", max_bytes=10, timeout_seconds=HANG_SECONDS, resolve=unknown)
     assert caught.value.transient is transient
 
 
@@ -121,7 +122,7 @@ async def test_the_certificate_must_match_the_name_and_not_the_address(tmp_path:
         return await fetch(
             f"https://{host}:{server.port}/",
             max_bytes=100,
-            timeout_seconds=20,
+            timeout_seconds=HANG_SECONDS,
             allow_private_addresses=True,
             resolve=NameServer(["127.0.0.1"]),
             transport=httpx.AsyncHTTPTransport(verify=trust) if trust else None,

@@ -138,6 +138,7 @@ class TestAbstaining:
         )
         assert "hunter2" not in decision.model_dump_json()
 
+    @pytest.mark.virtual_time
     async def test_a_judge_that_hangs_abstains(self) -> None:
         async def hang(request: JudgeRequest) -> Verdict:
             await asyncio.Event().wait()
@@ -251,6 +252,7 @@ class TestVotes:
 
 
 class TestParallelism:
+    @pytest.mark.virtual_time
     async def test_a_wave_is_asked_at_once_and_the_next_one_after_it(self) -> None:
         meeting = asyncio.Barrier(3)
 

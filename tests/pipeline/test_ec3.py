@@ -86,6 +86,7 @@ class TestFallback:
         assert caption is not None
         assert caption.captioner == "fixed-captioner"
 
+    @pytest.mark.virtual_time
     async def test_a_captioner_that_hangs_is_cancelled_at_its_time_limit(self) -> None:
         held = HeldCaptioner()
         caption = await EC3([held, FixedCaptioner("A red mug.")], timeout_seconds=0.01).ainvoke(caption_request())

@@ -110,6 +110,7 @@ class TestFailure:
             await UniM3(FunctionPredictor(raising(error))).ainvoke(QUESTION)
         assert caught.value is error
 
+    @pytest.mark.virtual_time
     async def test_a_predictor_that_hangs_runs_out_of_time(self) -> None:
         async def hang(instance: FusedInstance) -> str:
             await asyncio.Event().wait()

@@ -18,6 +18,8 @@ from caslie_tools.profiles.settings import ProfileSettings
 from caslie_tools.testing import Fault, FaultyServer
 from caslie_tools.testing.openai_responses import images
 
+pytestmark = pytest.mark.virtual_time
+
 
 def describe(body: Any) -> str:
     """Returns a different text for every image."""
@@ -31,7 +33,7 @@ async def server() -> AsyncIterator[FaultyServer]:
 
 
 def role(server: FaultyServer, **fields: Any) -> dict[str, Any]:
-    return {"urls": (server.url,), "model": "model", "timeout_seconds": 2.0, "max_attempts": 1} | fields
+    return {"urls": (server.url,), "model": "model", "max_attempts": 1} | fields
 
 
 def failed(report: RoleReport) -> dict[str, str]:

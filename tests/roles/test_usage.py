@@ -71,7 +71,7 @@ def test_a_call_that_counts_no_tokens_is_not_counted() -> None:
 
 async def test_an_endpoint_records_the_tokens_of_successful_calls() -> None:
     async with FaultyServer() as server:
-        endpoint = Endpoint(EndpointSettings(urls=(server.url,), model="model", timeout_seconds=20, max_attempts=2))
+        endpoint = Endpoint(EndpointSettings(urls=(server.url,), model="model", max_attempts=2))
         server.faults = [Fault.RESET]
         with track_usage() as usage:
             chat = await endpoint.chat([{"role": "user", "content": "How many words?"}], max_tokens=5)

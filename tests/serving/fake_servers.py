@@ -14,10 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.time_limits import HANG_SECONDS
+
 FAKE_VLLM_SERVER = Path(__file__).with_name("fake_vllm_server.py")
 SECRET = "sk-never-to-be-seen"
-TIMEOUT_SECONDS = 60.0
-"""How long to wait for something that must happen."""
 
 
 class FakeServers:
@@ -83,7 +83,7 @@ class FakeServers:
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Yields events until all processes of all servers have ended."""
-        deadline = time.monotonic() + TIMEOUT_SECONDS
+        deadline = time.monotonic() + HANG_SECONDS
         while True:
             line, found, rest = self._buffer.partition(b"\n")
             if found:
@@ -143,7 +143,7 @@ def wait_for_exit(process: int) -> None:
     except ProcessLookupError:
         return
     try:
-        ready, _, _ = select.select([watched], [], [], TIMEOUT_SECONDS)
+        ready, _, _ = select.select([watched], [], [], HANG_SECONDS)
         assert ready, f"process {process} is still running"
     finally:
         os.close(watched)

@@ -10,6 +10,7 @@ from typing import IO
 import pytest
 
 from caslie_tools.serving import process_guard
+from tests.time_limits import HANG_SECONDS
 
 RUN_FOREVER = "print('up', flush=True); import signal; signal.pause()"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {RUN_FOREVER}"
@@ -39,7 +40,7 @@ def python(code: str) -> tuple[str, ...]:
 def exit_code(process: "subprocess.Popen[str]") -> int:
     # The pipe closes when the last process of the command has ended.
     assert stream(process.stdout).read() == ""
-    return process.wait(60)
+    return process.wait(HANG_SECONDS)
 
 
 def stream(pipe: IO[str] | None) -> IO[str]:
@@ -61,7 +62,7 @@ def test_the_exit_code_is_that_of_the_command() -> None:
 def test_a_command_that_cannot_be_started_is_reported() -> None:
     with guarded("/nowhere/vllm", "serve") as process:
         assert stream(process.stdout).read() == "/nowhere/vllm cannot be started: No such file or directory\n"
-        assert process.wait(60) == process_guard.NOT_STARTED
+        assert process.wait(HANG_SECONDS) == process_guard.NOT_STARTED
 
 
 def test_closing_the_pipe_ends_the_command() -> None:
@@ -74,7 +75,7 @@ def test_closing_the_pipe_ends_the_command() -> None:
 def test_a_pipe_closed_before_the_start_ends_the_command() -> None:
     with guarded(*python(STUBBORN), grace=0) as process:
         stream(process.stdin).close()
-        assert process.wait(60) in (128 + signal.SIGTERM, 128 + signal.SIGKILL)
+        assert process.wait(HANG_SECONDS) in (128 + signal.SIGTERM, 128 + signal.SIGKILL)
 
 
 def test_a_command_that_ignores_sigterm_is_killed_after_the_grace_period() -> None:

@@ -1,5 +1,6 @@
 """Killed processes and concurrent processes: acknowledged writes are complete, and no other write is incomplete."""
 
+import itertools
 import random
 import sqlite3
 import subprocess
@@ -16,15 +17,18 @@ from tests.doubles import HashEmbeddings, HashPictures
 from tests.paths import ROOT
 from tests.store.items import shown
 from tests.store.writer_process import pictures, product
+from tests.time_limits import HANG_SECONDS
 
 
 def _start(path: Path, prefix: str, count: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tests.store.writer_process", str(path), prefix, str(count)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def _open(path: Path) -> CaptionStore:
-    return CaptionStore.open(path, HashEmbeddings(16), pictures=HashPictures(), busy_timeout_seconds=60)
+    return CaptionStore.open(path, HashEmbeddings(16), pictures=HashPictures(), busy_timeout_seconds=HANG_SECONDS)
 
 
 def _check_consistent(store: CaptionStore, path: Path) -> None:
@@ -89,19 +93,27 @@ def test_processes_can_write_and_read_concurrently(tmp_path: Path) -> None:
     path = tmp_path / "store"
     writers = [_start(path, prefix, 30) for prefix in ("left", "right")]  # both try to create the store
     with _open(path) as store:
-        found = set()
-        step = 0
-        while any(writer.poll() is None for writer in writers):
+
+        def write_and_search(step: int) -> set[str]:
             store.put_products([shown(Product(id=f"here{step % 3}", title=f"here {step}", attributes={"revision": 0}))])
             hits = store.search_products("revision5", k=30)
-            assert len({hit.product.id for hit in hits}) == len(hits)
-            found |= {hit.product.id for hit in hits}
-            step += 1
+            found = {hit.product.id for hit in hits}
+            assert len(found) == len(hits)
+            return found
+
+        step = itertools.count()
+        while not write_and_search(next(step)) & {f"left{number}" for number in range(7)}:
+            assert all(writer.poll() is None for writer in writers)
+        for writer in writers:  # they wait in the middle of their work
+            assert writer.stdin is not None
+            writer.stdin.write("\n")
+            writer.stdin.flush()
+        while any(writer.poll() is None for writer in writers):
+            write_and_search(next(step))
         for writer in writers:
             output, _ = writer.communicate()
             assert writer.returncode == 0, output
             assert [line.split()[0] for line in output.splitlines()] == ["product", "caption"] * 30
-        assert found & {f"left{number}" for number in range(7)}  # found while the other processes were writing
         store.delete_products([f"here{number}" for number in range(3)])
         _check_consistent(store, path)
         names = [f"{prefix}{number}" for prefix in ("left", "right") for number in range(7)]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caslie_tools.domain import Product
@@ -261,7 +261,7 @@ def _names(where: Any) -> Iterator[str]:
 
 
 @given(FILTERS)
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300)
 def test_a_generated_filter_matches_as_expected_or_is_refused(catalogue: CaptionStore, where: dict[str, Any]) -> None:
     before = catalogue.stats()
     try:
@@ -280,7 +280,7 @@ def test_a_generated_filter_matches_as_expected_or_is_refused(catalogue: Caption
 
 
 @given(st.text(st.sampled_from("price<>=!'\"();-%?:,.$x1 andorlikebetwinulselct*/\n\x00"), max_size=40))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300)
 def test_a_generated_text_is_parsed_or_refused(catalogue: CaptionStore, text: str) -> None:
     try:
         found = catalogue.product_ids(text)
@@ -309,7 +309,7 @@ def mixed() -> Iterator[CaptionStore]:
 
 
 @given(FILTERS)
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200)
 def test_a_filter_has_the_same_meaning_for_all_kinds_of_entries(mixed: CaptionStore, where: dict[str, Any]) -> None:
     if "$like" in _names(where):
         return

@@ -18,6 +18,7 @@ from caslie_tools.exceptions import (
 from caslie_tools.store import CaptionStore
 from tests.doubles import HashEmbeddings, HashPictures
 from tests.store.items import caption, picture, shown
+from tests.time_limits import HANG_SECONDS
 
 Reopen = Callable[..., CaptionStore]
 
@@ -268,7 +269,8 @@ def test_a_thread_waits_for_another_thread_that_writes(reopen: Reopen) -> None:
     assert len(failed) == 1
 
 
-def test_threads_can_write_and_search_concurrently(store: CaptionStore) -> None:
+def test_threads_can_write_and_search_concurrently(reopen: Reopen) -> None:
+    store = reopen(busy_timeout_seconds=HANG_SECONDS)
     failed: list[BaseException] = []
 
     def work(number: int) -> None:

@@ -1,6 +1,7 @@
 """A process that writes products to a store, and prints a line after each write that was committed.
 
-Usage: ``python -m tests.store.writer_process DIRECTORY PREFIX COUNT``.
+Usage: ``python -m tests.store.writer_process DIRECTORY PREFIX COUNT``. In the middle, the process waits for a line
+or the end of its standard input.
 """
 
 import sys
@@ -11,6 +12,7 @@ from caslie_tools.images.loading import LoadedImage
 from caslie_tools.store import CaptionStore
 from tests.doubles import HashEmbeddings, HashPictures
 from tests.store.items import caption, picture, shown
+from tests.time_limits import HANG_SECONDS
 
 
 def product(name: str, revision: int, images: Sequence[LoadedImage]) -> tuple[Product, list[LoadedImage | None]]:
@@ -30,8 +32,12 @@ def steps(prefix: str, count: int) -> Iterator[tuple[str, int]]:
 
 
 def main(directory: str, prefix: str, count: str) -> None:
-    with CaptionStore.open(directory, HashEmbeddings(16), pictures=HashPictures(), busy_timeout_seconds=60) as store:
+    with CaptionStore.open(
+        directory, HashEmbeddings(16), pictures=HashPictures(), busy_timeout_seconds=HANG_SECONDS
+    ) as store:
         for name, revision in steps(prefix, int(count)):
+            if revision == int(count) // 2:
+                sys.stdin.readline()
             images = pictures(name, revision)
             store.put_products([product(name, revision, images)])
             print("product", name, revision, flush=True)  # noqa: T201 (the acknowledgement of the write)

@@ -9,6 +9,7 @@ import pytest
 from caslie_tools.backends.embedded.packaged_models import require, verified_file
 from caslie_tools.exceptions import MissingExtraError, ModelError
 from tests.paths import ROOT
+from tests.time_limits import HANG_SECONDS
 
 
 def test_a_changed_or_missing_model_file_is_refused(tmp_path: Path) -> None:
@@ -44,7 +45,7 @@ def test_importing_loads_no_large_package_and_using_prints_nothing() -> None:
     )
     finished = subprocess.run(
         [sys.executable, "-W", "error", "-c", script],
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=HANG_SECONDS, check=False,
         env=os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
     )  # fmt: skip
 

@@ -7,9 +7,7 @@ import pytest
 from caslie_tools.backends.endpoints.endpoint import Endpoint
 from caslie_tools.backends.endpoints.settings import EndpointSettings
 from caslie_tools.testing import FaultyServer
-
-LONG_SECONDS = 20.0
-"""A deadline that no test reaches unless something hangs."""
+from tests.time_limits import HANG_SECONDS
 
 
 class RecordedSleep:
@@ -32,7 +30,7 @@ class Connect(Protocol):
 
 @pytest.fixture
 async def server() -> AsyncIterator[FaultyServer]:
-    async with FaultyServer() as server, asyncio.timeout(LONG_SECONDS):
+    async with FaultyServer() as server, asyncio.timeout(HANG_SECONDS):
         yield server
 
 
@@ -46,7 +44,7 @@ async def connect(sleep: RecordedSleep) -> AsyncIterator[Connect]:
     endpoints: list[Endpoint] = []
 
     def connect(*servers: FaultyServer, clock: Callable[[], float] | None = None, **settings: Any) -> Endpoint:
-        settings = {"model": "model", "timeout_seconds": LONG_SECONDS} | settings
+        settings = {"model": "model", "timeout_seconds": HANG_SECONDS} | settings
         urls = tuple(server.url for server in servers)
         clocks: dict[str, Any] = {} if clock is None else {"clock": clock}
         endpoints.append(Endpoint(EndpointSettings(urls=urls, **settings), sleep=sleep, **clocks))
@@ -55,10 +53,3 @@ async def connect(sleep: RecordedSleep) -> AsyncIterator[Connect]:
     yield connect
     for endpoint in endpoints:
         await endpoint.aclose()
-
-
-@pytest.fixture
-async def warm(connect: Connect) -> None:
-    """Makes one call: the HTTP library imports parts of itself with its first call, which must not count as slow."""
-    async with FaultyServer() as server:
-        await connect(server).models()

@@ -6,9 +6,10 @@ from pydantic import SecretStr
 
 from caslie_tools.exceptions import EndpointError, EndpointRefusedError
 from caslie_tools.testing import Fault, FaultyServer
+from tests.time_limits import HANG_SECONDS
 
 from .calls import SHORT_SECONDS, ask
-from .conftest import LONG_SECONDS, Connect
+from .conftest import Connect
 
 SECRET = "sk-do-not-tell-4711"
 HARMLESS = {Fault.OK, Fault.NO_LOGPROBS, Fault.IMAGES_DROPPED, Fault.DOUBLE_BOS}
@@ -23,13 +24,13 @@ async def test_the_key_is_sent(connect: Connect) -> None:
             await ask(connect(server))
 
 
-@pytest.mark.usefixtures("warm")
+@pytest.mark.virtual_time
 @pytest.mark.parametrize("fault", [each for each in Fault if each not in HARMLESS])
 async def test_the_key_is_in_no_error_log_or_repr(
     server: FaultyServer, connect: Connect, fault: Fault, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    seconds = SHORT_SECONDS if fault in {Fault.HANG, Fault.DRIP} else LONG_SECONDS
+    seconds = SHORT_SECONDS if fault in {Fault.HANG, Fault.DRIP} else HANG_SECONDS
     endpoint = connect(server, api_key=SecretStr(SECRET), timeout_seconds=seconds, max_attempts=1)
     server.default_fault = fault
     with pytest.raises(EndpointError) as caught:

@@ -32,7 +32,7 @@ async def server() -> AsyncIterator[FaultyServer]:
 
 
 def where(server: FaultyServer) -> dict[str, Any]:
-    return {"urls": (server.url,), "model": "model", "timeout_seconds": 5.0, "max_attempts": 1}
+    return {"urls": (server.url,), "model": "model", "max_attempts": 1}
 
 
 def fused(task: str, record: dict[str, Any]) -> FusedInstance:

@@ -66,7 +66,7 @@ async def test_a_cancelled_trial_allows_another_trial(server: FaultyServer, conn
     assert await ask(endpoint) == "a free answer"
 
 
-@pytest.mark.usefixtures("warm")
+@pytest.mark.virtual_time
 async def test_a_server_that_hangs_opens_the_breaker(server: FaultyServer, connect: Connect) -> None:
     endpoint = connect(server, timeout_seconds=SHORT_SECONDS, breaker_failures=1)
     server.faults = [Fault.HANG]
@@ -127,7 +127,7 @@ async def test_replicas_share_the_load(server: FaultyServer, connect: Connect) -
         assert len(server.requests) == len(other.requests) == 3
 
 
-@pytest.mark.usefixtures("warm")
+@pytest.mark.virtual_time
 async def test_a_replica_that_hangs_leaves_time_for_the_other_one(server: FaultyServer, connect: Connect) -> None:
     async with FaultyServer() as other:
         endpoint = connect(server, other, timeout_seconds=1.0, max_attempts=1, breaker_failures=1)
@@ -137,7 +137,7 @@ async def test_a_replica_that_hangs_leaves_time_for_the_other_one(server: Faulty
         assert len(server.requests) == 1  # after that its breaker is open
 
 
-@pytest.mark.usefixtures("warm")
+@pytest.mark.virtual_time
 async def test_a_call_ends_at_the_deadline_if_all_replicas_hang(server: FaultyServer, connect: Connect) -> None:
     async with FaultyServer() as other:
         endpoint = connect(server, other, timeout_seconds=SHORT_SECONDS)

@@ -30,6 +30,7 @@ from caslie_tools.tasks import FusedInstance, get_task
 from caslie_tools.tasks.fusion import fuse
 from caslie_tools.tasks.layouts import render
 from tests.doubles import caption_request, draw_picture
+from tests.time_limits import HANG_SECONDS
 
 from .tiny_models import BOS, CONTEXT_LENGTH
 
@@ -240,7 +241,7 @@ class TestSharing:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):
                 await endless.ainvoke(fused("pqa", QUESTION))
-        async with asyncio.timeout(5):  # it would write for minutes
+        async with asyncio.timeout(HANG_SECONDS):  # it would write for minutes
             assert (await role.ainvoke(request())).verdict != "abstain"
 
     async def test_a_waiting_call_can_be_cancelled(self, tiny: Path) -> None:

@@ -34,6 +34,7 @@ from tests.doubles import (
     write_catalogue,
 )
 from tests.paths import ROOT
+from tests.time_limits import HANG_SECONDS
 
 HALVES = BuildOptions(proportions=(0.5, 0.25, 0.25), hold_out_categories=("Shelf 3",), options=6)
 
@@ -146,7 +147,7 @@ class TestRepeatability:
             [sys.executable, "-c", script, json.dumps([*asked, HALVES.model_dump(mode="json")])],
             env=os.environ | {"PYTHONHASHSEED": "77", "PYTHONPATH": str(ROOT)},
             check=True,
-            timeout=120,
+            timeout=HANG_SECONDS,
         )
         assert (tmp_path / "out" / "dataset.jsonl").read_bytes() == (out / "dataset.jsonl").read_bytes()
         assert self._without_sources(tmp_path / "out") == self._without_sources(out)

@@ -23,6 +23,7 @@ from caslie_tools.tuning.scoring import choose_answers
 from caslie_tools.tuning.settings import load_settings
 from tests.cli.commands import Command, finish, start
 from tests.paths import ROOT
+from tests.time_limits import HANG_SECONDS
 from tests.tuning.model.conftest import Make, substitute, write
 
 OPTIONS = [
@@ -230,7 +231,7 @@ def test_two_processes_tune_one_model(make: Make, data: Path, tmp_path: Path) ->
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=HANG_SECONDS,
     )
     assert ended.returncode == 0, ended.stderr
     report = json.loads(ended.stdout)  # only the main process prints a document
