@@ -2,11 +2,14 @@
 
 import os
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.messages import ToolMessage
+from PIL import Image
 
 from caslie_tools import Caslie
 from caslie_tools.sample import catalogue_path
@@ -21,7 +24,8 @@ ELSEWHERE = {
 }
 EMBEDDED = ("catalogue-and-store.md", "getting-started.md", "own-models.md")
 """The pages that show answers of the embedded models. The others run on models that cost nothing."""
-LIGHT = [page.name for page in sorted(DOCS.glob("*.md")) if page.name not in ELSEWHERE and page.name not in EMBEDDED]
+TROUBLESHOOTING = "troubleshooting.md"
+LIGHT = sorted({page.name for page in DOCS.glob("*.md")} - {*ELSEWHERE, *EMBEDDED, TROUBLESHOOTING})
 
 
 @pytest.fixture
@@ -39,6 +43,29 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(catalogue_path().with_name("images"), tmp_path / "images")
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     return tmp_path
+
+
+@pytest.fixture
+def broken_folder(light_shop: Path) -> Path:
+    """The user's folder with the faulty files of the page on troubleshooting."""
+    files = {
+        "sku.csv": "sku,title\n1,Mug\n",
+        "rows.csv": 'id,title,price\nm1,Mug,9.50\nm2,Cup,"9,50"\nm1,Mug,1\nm3,Red, round,1\n',
+        "pictures.csv": "id,image\na,images/gone.png\nb,images/text.png\nc,images/cut.png\nd,images/large.png\n"
+        "e,http://127.0.0.1/a.png\n",
+        "images/text.png": "not an image",
+    }
+    for name, text in files.items():
+        (light_shop / name).write_text(text, encoding="utf-8")
+    images = light_shop / "images"
+    (images / "cut.png").write_bytes((images / "kelp-bottle.png").read_bytes()[:100])
+    Image.new("1", (9000, 6000)).save(images / "large.png")
+    shutil.copytree(light_shop / "shop", light_shop / "old-shop")
+    with closing(sqlite3.connect(light_shop / "old-shop" / "store.sqlite")) as database:
+        database.execute("PRAGMA user_version = 0")
+    (light_shop / "damaged-shop").mkdir()
+    (light_shop / "damaged-shop" / "store.sqlite").write_text("not a database, " * 100, encoding="utf-8")
+    return light_shop
 
 
 @pytest.fixture
@@ -80,3 +107,7 @@ def test_the_code_of_a_page_on_the_embedded_models_runs(shop: Path, page: str) -
 @pytest.mark.parametrize("page", LIGHT)
 def test_the_code_of_a_page_runs(light_shop: Path, page: str) -> None:
     run_page(DOCS / page, users_models())
+
+
+def test_the_messages_on_the_page_on_troubleshooting_are_the_real_ones(broken_folder: Path) -> None:
+    run_page(DOCS / TROUBLESHOOTING, users_models())
