@@ -7,7 +7,7 @@
         ...  # send requests to server.url
 
 It has the paths ``/v1/chat/completions``, ``/v1/completions``, ``/v1/embeddings``, ``/v1/models`` and ``/health``. It
-has no model: it returns a text that the test chooses, or the first of the choices if it is constrained.
+has no model: it returns a text that the test chooses.
 """
 
 import asyncio
@@ -102,6 +102,8 @@ class FaultyServer:
         api_key: Requests without this key are refused; ``None`` accepts all requests.
         respond: Returns the text of an unconstrained response, from the body of the request; by default
             ``"a free answer"``.
+        choose: Returns the text of a constrained response, from the body of the request and the choices; by default the
+            first choice.
         retry_after: The value of the header ``Retry-After`` of a 429 or 503.
         guided_choice: Whether the field of a constraint is ``guided_choice``, as in vLLM before 0.11.
     """
@@ -112,6 +114,7 @@ class FaultyServer:
         models: Mapping[str, int] | None = None,
         api_key: str | None = None,
         respond: Callable[[Mapping[str, Any]], str] | None = None,
+        choose: Callable[[Mapping[str, Any], Sequence[str]], str] | None = None,
         retry_after: str = "0",
         guided_choice: bool = False,
     ) -> None:
@@ -130,6 +133,7 @@ class FaultyServer:
         self._api_key = api_key
         self._guided_choice = guided_choice
         self._respond_freely = respond or (lambda _body: "a free answer")
+        self._choose = choose or (lambda _body, choices: choices[0])
         self._in_flight = 0
         self._request_received = asyncio.Condition()
         self._released = asyncio.Event()
@@ -284,6 +288,7 @@ class FaultyServer:
             received.body or {},
             models=self.models,
             respond=self._respond_freely,
+            choose=self._choose,
             constrained=fault is not Fault.UNCONSTRAINED,
             guided_choice=self._guided_choice,
             logprobs=fault is not Fault.NO_LOGPROBS,

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 _VECTOR_LENGTH: Final = 8
@@ -18,6 +18,7 @@ def build_response(
     *,
     models: Mapping[str, int],
     respond: Callable[[Mapping[str, Any]], str],
+    choose: Callable[[Mapping[str, Any], Sequence[str]], str],
     constrained: bool = True,
     guided_choice: bool = False,
     logprobs: bool = True,
@@ -35,6 +36,7 @@ def build_response(
         body: The JSON document of the request.
         models: Names of the models and their context lengths.
         respond: Returns the text of an unconstrained response, from the part of the request that reaches the model.
+        choose: Returns the text of a constrained response, from the request and the choices.
         constrained: Whether constraints have an effect.
         guided_choice: Whether the field of a constraint is ``guided_choice``, as in vLLM before 0.11.
         logprobs: Whether log-probabilities are returned on request.
@@ -59,7 +61,7 @@ def build_response(
         body.get("guided_choice", []) if guided_choice else body.get("structured_outputs", {}).get("choice", [])
     )
     choices = constraint if constrained else []
-    text = choices[0] if choices else respond(_without_images(body) if images_dropped else body)
+    text = choose(body, choices) if choices else respond(_without_images(body) if images_dropped else body)
     count = int(body.get("top_logprobs") or 0) if "messages" in body else int(body.get("logprobs") or 0)
     tokens = _first_token(text, choices, count) if logprobs and count else None
     choice: dict[str, Any] = {"index": 0, "finish_reason": "stop", "logprobs": None}
