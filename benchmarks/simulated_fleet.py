@@ -45,11 +45,12 @@ class Service:
     def answer(self, judge: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the response of a judge as a JSON document."""
         yes = self.votes_yes(judge, json.dumps(body["messages"]))
-        if choices := body.get("structured_outputs", {}).get("choice"):
-            # The generated response takes the first choice.
-            body = {**body, "structured_outputs": {"choice": sorted(choices, reverse=yes)}}
         response = build_response(
-            "/v1/chat/completions", body, models={judge: 4096}, respond=lambda _: "Yes" if yes else "No"
+            "/v1/chat/completions",
+            body,
+            models={judge: 4096},
+            respond=lambda _: "Yes" if yes else "No",
+            choose=lambda _, choices: sorted(choices, reverse=yes)[0],
         )
         assert isinstance(response, dict), response
         response["usage"]["completion_tokens"] += 1

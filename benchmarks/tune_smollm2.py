@@ -73,7 +73,6 @@ def served_answers(
                 urls=(f"{server.url}/v1",),
                 api_key=SecretStr(API_KEY),
                 layout=settings.layout,
-                wire=settings.wire,
                 context_length=2048,
                 timeout_seconds=600,
                 max_concurrency=8,

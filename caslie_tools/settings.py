@@ -10,7 +10,7 @@ from pydantic_settings.exceptions import SettingsError as UnreadableError
 from caslie_tools.domain import FrozenModel
 from caslie_tools.exceptions import SettingsError
 from caslie_tools.images.loading import ImageLimits
-from caslie_tools.tasks.fusion import WireFormat
+from caslie_tools.tasks.instances import WireFormat
 
 
 class PipelineDefaults(FrozenModel):
@@ -37,8 +37,8 @@ class Settings(BaseSettings):
     store: Path = Path(".caslie/store")
     """The folder of the caption store."""
     wire_format: WireFormat = "corrected"
-    """Form of the fused text. ``paper``: byte for byte what the published models were tuned on, with a ``null`` for a
-    rejected caption. ``corrected``: a rejected caption leaves no trace."""
+    """Form of the predictor's text. ``paper``: byte for byte what the published models were tuned on, with a ``null``
+    for a rejected caption. ``corrected``: a rejected caption leaves no trace."""
     check_models: bool = True
     """Whether opening a store fails if a model server cannot be reached or does not serve its model."""
     allow_local_paths: bool = True
@@ -49,8 +49,9 @@ class Settings(BaseSettings):
     reuse_threshold: float = Field(default=0.86, ge=0, le=1)
     """Minimum cosine similarity of two contexts at which a caption that was made for one is reused for the other. 1
     reuses a caption only in the exact context it was made for."""
-    max_images: int = Field(default=32, ge=1)
-    """Images used for one request. The others are left out, with a warning."""
+    max_images: int = Field(default=64, ge=1)
+    """Images used for one request. Of a question's images, the others are left out, with a warning. An instance of a
+    task with more images is refused. An evaluation has no such limit."""
     max_parallel_images: int = Field(default=4, ge=1)
     """Images that are loaded and captioned at the same time, over all requests of a pipeline on one event loop."""
     max_parallel_votes: int = Field(default=16, ge=1)

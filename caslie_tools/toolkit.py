@@ -228,9 +228,14 @@ class PredictProductTask(_GraphTool):
         **_: Any,
     ) -> tuple[str, Response]:
         images: list[Any] = [_web_image(url) for url in image_urls or []]
-        return await self._respond(
-            {"task": task, "record": {"input": input, "options": options or []}, "images": images}
-        )
+        definition = get_task(task)
+        # A model knows no dataset's wording, so the tool sends the task's own.
+        record = {
+            "input": input,
+            "options": options or list(definition.fixed_options),
+            "instruction": definition.instruction,
+        }
+        return await self._respond({"task": task, "record": record, "images": images})
 
 
 class CaslieToolkit(BaseToolkit):

@@ -107,9 +107,16 @@ class Nodes:
             instance = await self.pipeline.retrieve(state["request"])
             if isinstance(instance.input, dict) and instance.input.get("products") == []:
                 warnings.append("no product in the store matches; index a catalogue or widen the filter")
-        left_out = len(instance.images) - self.pipeline.settings.max_images
+        existing = sum(image.ref is not None for image in instance.images)
+        used = len(self.pipeline.used_images(instance))
+        if used < existing:
+            warnings.append(
+                f"{existing - used} of {existing} images were left out: the wire format 'paper' uses only the first "
+                "image of a text"
+            )
+        left_out = used - self.pipeline.settings.max_images
         if left_out > 0:
-            warnings.append(f"{left_out} of {len(instance.images)} images were left out (CASLIE_MAX_IMAGES)")
+            warnings.append(f"{left_out} of {used} images were left out (CASLIE_MAX_IMAGES)")
         return {"instance": instance, "warnings": warnings}
 
     def fan_out(self, state: State) -> list[Send] | str:
@@ -119,10 +126,10 @@ class Nodes:
             return "predict"
         instance = state["instance"]
         places = get_task(instance.task).places(instance)
+        contexts = [places[image.place].context for image in instance.images]
         sends = [
-            Send("image", ImageState(index=index, image=image, context=places[image.place].context))
-            for index, image in enumerate(instance.images[: self.pipeline.settings.max_images])
-            if image.ref is not None
+            Send("image", ImageState(index=index, image=instance.images[index], context=contexts[index]))
+            for index in self.pipeline.used_images(instance)[: self.pipeline.settings.max_images]
         ]
         return sends or "predict"
 

@@ -229,7 +229,7 @@ class TestOpening:
         [
             (
                 "nonsense",
-                "choose one of embedded, caslie-m, caslie-s-24gb, local-hf, paper, "
+                "choose one of embedded, caslie-l, caslie-m, caslie-s-24gb, local-hf, paper, "
                 "the path of a .toml file, or module:function",
             ),
             ("no.such.module:profile", "cannot be imported"),

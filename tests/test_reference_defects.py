@@ -44,7 +44,7 @@ from tests.doubles import (
     raising,
 )
 from tests.paths import INSTANCES
-from tests.tasks.test_tasks import RECORDS, REFS
+from tests.tasks.test_tasks import COMPLETE, RECORDS, REFS
 from tests.test_concurrency import settle
 from tests.time_limits import HANG_SECONDS
 
@@ -249,9 +249,10 @@ class Test5RejectedCaptionsAndMissingOptionsLeaveTraces:
 
     @pytest.mark.parametrize("short", ["ap", "psi"])
     def test_a_task_without_options_gets_no_options_block(self, short: str) -> None:
-        fused = fuse(get_task(short), get_task(short).read(RECORDS[short]), [])
-        assert "Options" not in render(fused)
-        assert "### Options:\n[]\n" in render(fused, wire="paper")
+        task = get_task(short)
+        instance = task.read(COMPLETE[short])
+        assert "Options" not in render(fuse(task, instance, []))
+        assert "### Options:\n[]\n" in render(fuse(task, instance, [], wire="paper"))
 
 
 class Test6UnparsableAnswersAreDroppedFromTheScores:

@@ -163,6 +163,13 @@ class TestWhatTheyAnswer:
         )
         assert json.loads(str(message.content)) == {"answer": "A"}
 
+    async def test_a_task_in_the_wire_format_of_the_published_models(self, tmp_path: Path) -> None:
+        settings = Settings(wire_format="paper")
+        with Caslie.open(tmp_path / "store", profile=light_profile(), settings=settings) as caslie:
+            tools = {tool.name: tool for tool in caslie.tools()}
+            message = await use(tools["predict_product_task"], **EXAMPLES["predict_product_task"])
+        assert message.status == "success"
+
 
 class TestErrors:
     """What a model can mend is told to it; nothing ends the run."""

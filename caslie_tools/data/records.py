@@ -42,7 +42,8 @@ class Record(FrozenModel):
     instance: Instance
     """The instance, with its images. ``output`` is the right answer: a label, or a text for an open question."""
     captions: tuple[str | None, ...] | None = None
-    """One caption per image. A missing caption is ``None``. ``None`` if the record has no captions at all."""
+    """One caption per image, word for word. A missing caption is ``None``. ``None`` if the record has no captions at
+    all."""
     kept: tuple[bool | None, ...] | None = None
     """Whether the jury keeps each caption (field ``votes``). A missing verdict is ``None``. ``None`` if the record has
     no verdicts at all."""
@@ -213,8 +214,8 @@ def _captions(raw: Mapping[str, Any]) -> tuple[str | None, ...] | None:
         return None
     if any(not isinstance(caption, str | None) for caption in given):
         raise InstanceError("caption_info has an element that is not a string")
-    texts = [(caption or "").strip() for caption in given]
-    return tuple(None if text.lower() in _NO_CAPTION else text for text in texts)
+    texts = [caption or "" for caption in given]
+    return tuple(None if text.strip().lower() in _NO_CAPTION else text for text in texts)
 
 
 def _kept(raw: Mapping[str, Any]) -> tuple[bool | None, ...] | None:

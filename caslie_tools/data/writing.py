@@ -49,6 +49,8 @@ def write_records(records: Iterable[Record], path: Path) -> int:
 def record_fields(record: Record, base: Path) -> dict[str, str]:
     """Returns a record's fields in MMECInstruct's form. ``products`` and ``votes`` are added if the record has them.
 
+    An instruction or options that the record lacks stay missing.
+
     Args:
         record: The record.
         base: Folder that image paths are to be relative to.
@@ -56,9 +58,9 @@ def record_fields(record: Record, base: Path) -> dict[str, str]:
     instance = record.instance
     products = [image.product for image in instance.images]
     fields = {
-        "instruction": instance.instruction,
+        "instruction": "" if "instruction" in instance.filled_in else instance.instruction,
         "input": _json(instance.input),
-        "options": _json(instance.options),
+        "options": _json(() if "options" in instance.filled_in else instance.options),
         "output": record.output,
         "task": record.task,
         "split": record.split,

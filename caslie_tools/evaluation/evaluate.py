@@ -93,6 +93,7 @@ async def evaluate(
         splits=tuple(splits),
         limit=limit,
         trust_paths=trust_paths,
+        wire_format=caslie.pipeline.settings.wire_format,
     )
     runner = TreatmentRunner(caslie.pipeline, wanted, await asyncio.to_thread(_image_resolver, images))
     run, bad = await asyncio.to_thread(describe_run, selection, caslie, treatments=runner.treatments, images=images)

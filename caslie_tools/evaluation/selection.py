@@ -6,6 +6,10 @@ from pathlib import Path
 
 from caslie_tools.data.reading import read_records
 from caslie_tools.data.records import BadRecord, Record
+from caslie_tools.exceptions import InstanceError
+from caslie_tools.tasks import get_task
+from caslie_tools.tasks.fusion import require_complete
+from caslie_tools.tasks.instances import WireFormat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +21,8 @@ class RecordSelection:
     splits: tuple[str, ...]
     limit: int | None
     trust_paths: bool
+    wire_format: WireFormat
+    """A record that lacks a text which this format needs is a bad record."""
 
     @property
     def description(self) -> str:
@@ -32,8 +38,17 @@ class RecordSelection:
                 yield record
             elif record.key in first:
                 yield BadRecord(index=record.index, reason=f"equal to record {first[record.key]}")
+            elif problem := self._problem(record):
+                yield BadRecord(index=record.index, reason=problem)
             else:
                 first[record.key] = record.index
                 yield record
                 if len(first) == self.limit:
                     return
+
+    def _problem(self, record: Record) -> str:
+        try:
+            require_complete(get_task(record.task), record.instance, self.wire_format)
+        except InstanceError as error:
+            return str(error)
+        return ""

@@ -21,7 +21,7 @@ from caslie_tools.roles.availability import raise_if_judge_unavailable, raise_if
 from caslie_tools.roles.interfaces import Models
 from caslie_tools.roles.usage import Usage, record_seconds, track_usage
 from caslie_tools.tasks import FusedInstance, PlacedImage, get_task
-from caslie_tools.tasks.fusion import fuse
+from caslie_tools.tasks.fusion import fuse, used_images
 
 ImageResolver: TypeAlias = Callable[[ImageRef], ImageRef | None]
 """Returns the reference to load for an image, such as a file that was fetched before. ``None`` if there is no image."""
@@ -115,8 +115,9 @@ class TreatmentRunner:
             placed = zip(conditioned, record.instance.images, strict=True)
             found["gated"] = await run_together(self._gate(result, image, contexts) for result, image in placed)
         if record.captions is not None:
+            used = self._used_images(record)
             found["given"] = [
-                _given(index, text, contexts[image.place])
+                _given(index, text, contexts[image.place]) if index in used else _unused(index)
                 for index, (text, image) in enumerate(zip(record.captions, record.instance.images, strict=True))
             ]
         return {treatment: found[treatment] for treatment in self.treatments if treatment in found}
@@ -124,17 +125,21 @@ class TreatmentRunner:
     async def _caption_all(self, record: Record, contexts: Sequence[QueryContext] | None) -> list[_ImageResult]:
         if contexts is None:
             return []
-        images = record.instance.images
+        used = self._used_images(record)
         return await run_together(
-            self._caption(index, image, contexts[image.place]) for index, image in enumerate(images)
+            self._caption(index, image, contexts[image.place] if index in used else None)
+            for index, image in enumerate(record.instance.images)
         )
 
-    async def _caption(self, index: int, image: PlacedImage, context: QueryContext) -> _ImageResult:
+    def _used_images(self, record: Record) -> set[int]:
+        return set(used_images(get_task(record.task), record.instance, self.pipeline.settings.wire_format))
+
+    async def _caption(self, index: int, image: PlacedImage, context: QueryContext | None) -> _ImageResult:
         def without(reason: str, **calls: int) -> _ImageResult:
             return _ImageResult(outcome=CaptionOutcome(image=index, error=reason), cost=Cost(**calls))
 
-        if index >= self.pipeline.settings.max_images:
-            return without(f"the instance has more than {self.pipeline.settings.max_images} images (CASLIE_MAX_IMAGES)")
+        if context is None:
+            return _unused(index)
         try:
             result = await self.pipeline.captions.get(self._resolved(image), context, save=True)
         except ImageError as error:
@@ -205,6 +210,11 @@ def _timed_pipeline(pipeline: Pipeline) -> Pipeline:
     )
     settings = pipeline.settings.model_copy(update={"early_stop": True})
     return Pipeline(pipeline.store, models, settings)
+
+
+def _unused(index: int) -> _ImageResult:
+    reason = "the wire format 'paper' uses only the first image of a text"
+    return _ImageResult(outcome=CaptionOutcome(image=index, error=reason))
 
 
 def _given(index: int, text: str | None, context: QueryContext) -> _ImageResult:

@@ -67,7 +67,8 @@ class EC3(AsyncRunnable[CaptionRequest, Caption | None]):
 
 
 def _caption(request: CaptionRequest, captioner: str, draft: CaptionDraft) -> Caption | None:
-    text = " ".join(draft.text.split())[:MAX_CAPTION_CHARACTERS].rstrip()
+    # As in the reference: a blank line becomes two spaces, which the wire format `paper` keeps.
+    text = draft.text.replace("\n", " ").replace("\t", " ").strip()[:MAX_CAPTION_CHARACTERS].rstrip()
     if len(text) < 2:
         return None
     return Caption(

@@ -24,7 +24,7 @@ from caslie_tools.settings import Settings
 from caslie_tools.store import CaptionStore
 from caslie_tools.tasks import PRODUCT_QA, Instance, PlacedImage, Task, get_task
 from caslie_tools.tasks.definition import QuestionForm
-from caslie_tools.tasks.fusion import fuse
+from caslie_tools.tasks.fusion import fuse, require_complete, used_images
 
 MAX_QUESTION_CHARACTERS = 4000
 
@@ -109,13 +109,21 @@ class Pipeline:
             The instance of the request, or ``None`` for a question: :meth:`retrieve` builds its instance.
 
         Raises:
-            InputError: If the question is empty or too long, the instance does not fit its task, or a path is not
-                allowed.
+            InputError: If the question is empty or too long, the instance does not fit its task or has too many images,
+                a path is not allowed, or the wire format is ``paper`` and the instance lacks its instruction or its
+                options.
         """
         task = get_task(request.task)
         if request.record is not None:
             record: Any = request.record
             instance = task.read(record if isinstance(record, dict) else {"input": record}, request.images)
+            require_complete(task, instance, self.settings.wire_format)
+            # Without its last images, an instance such as a list of candidates would get a biased answer.
+            if (count := len(self.used_images(instance))) > self.settings.max_images:
+                raise InputError(
+                    f"{task.name}: the instance has {count} images, more than {self.settings.max_images}; raise "
+                    "CASLIE_MAX_IMAGES"
+                )
             self._check_paths(image.ref for image in instance.images)
             return instance
         _question_form(task)
@@ -134,6 +142,14 @@ class Pipeline:
             raise InputError(
                 "paths of images are not allowed here; send a URL or bytes, or set CASLIE_ALLOW_LOCAL_PATHS=true"
             )
+
+    def used_images(self, instance: Instance) -> tuple[int, ...]:
+        """Returns the positions of the images that can be captioned and fused: all that exist, with one exception.
+
+        In the wire format ``paper``, a task of the published models uses only the first image of each text.
+        """
+        used = used_images(get_task(instance.task), instance, self.settings.wire_format)
+        return tuple(index for index in used if instance.images[index].ref is not None)
 
     async def retrieve(self, request: Request) -> Instance:
         """Retrieves the products that a question is about and builds the instance.

@@ -85,7 +85,6 @@ def build_predictor(settings: AnyPredictorSettings) -> ModelPredictor:
     return ModelPredictor(
         _language_model(settings),
         layout=settings.layout if settings.prompt == "completion" else None,
-        wire=settings.wire,
         max_tokens=settings.max_tokens,
         temperature=settings.temperature,
         top_p=settings.top_p,

@@ -23,6 +23,7 @@ def _self_hosted(name_or_path: str) -> Profile:
 
 PROFILES: dict[str, Callable[[], Profile]] = {
     "embedded": _embedded,
+    "caslie-l": partial(_self_hosted, "caslie-l"),
     "caslie-m": partial(_self_hosted, "caslie-m"),
     "caslie-s-24gb": partial(_self_hosted, "caslie-s-24gb"),
     "local-hf": partial(_self_hosted, "local-hf"),

@@ -13,7 +13,6 @@ from caslie_tools.roles.language_model import Prompt
 from caslie_tools.roles.prompts import NOT_ANSWERABLE, prediction_prompt, question_prompt
 from caslie_tools.tasks import FusedInstance, get_task
 from caslie_tools.tasks.evidence import evidence
-from caslie_tools.tasks.fusion import WireFormat
 from caslie_tools.tasks.layouts import Layout, render
 
 _CITATION: Final = re.compile(r"\[(\d{1,4}(?:\s*,\s*\d{1,4})*)\]")
@@ -31,7 +30,6 @@ class ModelPredictor(AsyncRunnable[FusedInstance, Answer]):
         layout: The layout that the model was tuned on: the prompt is raw text in it, for the model to continue.
             ``None`` sends a message with instructions instead, as any instruct model takes it; a LangChain LLM,
             which takes no messages, then gets the layout ``alpaca``.
-        wire: The format of the fused text inside the layout; ``paper`` is what the published weights were tuned on.
         name: The predictor's name in traces; by default the model's name.
         max_tokens: Most tokens of an answer to an open question. LangChain models use their own decoding settings.
         temperature: Sampling temperature of open answers. The defaults are the paper's (implementation details).
@@ -46,7 +44,6 @@ class ModelPredictor(AsyncRunnable[FusedInstance, Answer]):
         model: AnyModel,
         *,
         layout: Layout | None = None,
-        wire: WireFormat = "paper",
         name: str | None = None,
         max_tokens: int = 100,
         temperature: float = 0.15,
@@ -62,7 +59,6 @@ class ModelPredictor(AsyncRunnable[FusedInstance, Answer]):
         if layout is None and isinstance(self.model, CompletionLanguageModel):
             layout = "alpaca"
         self.layout: Layout | None = layout
-        self.wire: WireFormat = wire
         self.max_tokens = max_tokens
         self.temperature = temperature
         self.top_p = top_p
@@ -82,7 +78,7 @@ class ModelPredictor(AsyncRunnable[FusedInstance, Answer]):
 
     def _prompt(self, instance: FusedInstance, labels: tuple[str, ...]) -> Prompt:
         if self.layout is not None:
-            return Prompt(text=render(instance, self.layout, wire=self.wire), raw=True)
+            return Prompt(text=render(instance, self.layout), raw=True)
         return Prompt(text=prediction_prompt(instance, labels) if labels else question_prompt(instance))
 
 

@@ -9,7 +9,6 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from caslie_tools.domain import FrozenModel
-from caslie_tools.tasks.fusion import WireFormat
 from caslie_tools.tasks.layouts import Layout
 
 NAME_PATTERN: Final = r"^[^-\s]"
@@ -57,9 +56,6 @@ class PredictorSettings(ModelSettings):
     """``completion``: raw text in ``layout``, for tuned models. ``chat``: a message, for any instruct model."""
     layout: Layout = "alpaca"
     """The layout of the raw text; not used with ``prompt = "chat"``."""
-    wire: WireFormat = "paper"
-    """The format of the fused text inside the layout. ``paper``: the format that the published weights were tuned
-    on."""
     max_tokens: int = Field(default=100, ge=1)
     """Most tokens of an answer to an open question."""
     temperature: float = Field(default=0.15, ge=0, le=2)

@@ -72,6 +72,9 @@ class Task:
     """``None`` for an open question: its score is the share of right answers."""
     decision: Decision = "choice"
     """What a closed answer decides."""
+    published: bool = False
+    """Whether the published CASLIE models were tuned on this task. The wire format ``paper`` then follows the reference
+    implementation in every detail: see :func:`caslie_tools.tasks.fusion.fuse`."""
     input_description: str = ""
     """Describes the input to an agent that calls the tool ``predict_product_task``. If it is empty, the names of the
     fields are listed."""
@@ -94,7 +97,12 @@ class Task:
         """The labels that all instances share; empty if every instance has its own options, or the question is open."""
         if self.answers == "yes_no":
             return ("yes", "no")
-        return _labels(self.options) if self.answers == "letter" and self.options != "given" else ()
+        return _labels(self.fixed_options) if self.answers == "letter" else ()
+
+    @property
+    def fixed_options(self) -> tuple[str, ...]:
+        """The options that all instances share; empty if there are none, or every instance has its own."""
+        return () if self.options == "given" else self.options
 
     def check(self, instance: Instance) -> Instance:
         """Validates an instance.
@@ -110,13 +118,22 @@ class Task:
             self.input.validate_python(instance.input)
         except ValidationError as error:
             raise InstanceError(f"{self.name}: {_reason(error)}") from error
-        options = instance.options or (self.options if self.options != "given" else ())
+        options = instance.options or self.fixed_options
         if self.options == "given" and not options:
             raise InstanceError(f"{self.name}: options are missing; give them as a list such as ['A: ...', 'B: ...']")
         if self.answers == "letter" and not _are_lettered(options):
             raise InstanceError(f"{self.name}: every option must start with its own letter, such as 'A: ...'")
+        filled_in = {*instance.filled_in}
+        if not instance.instruction:
+            filled_in.add("instruction")
+        if options and not instance.options:
+            filled_in.add("options")
         checked = instance.model_copy(
-            update={"options": tuple(options), "instruction": instance.instruction or self.instruction}
+            update={
+                "options": tuple(options),
+                "instruction": instance.instruction or self.instruction,
+                "filled_in": tuple(sorted(filled_in)),
+            }
         )
         places = len(self.places(checked))
         for image in checked.images:

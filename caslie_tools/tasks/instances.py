@@ -1,11 +1,14 @@
 """Task instances: the input, options and images of one question, before and after captions are fused into its text."""
 
 import json
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from pydantic import Field, JsonValue, field_validator
 
 from caslie_tools.domain import Caption, FrozenModel, ImageRef
+
+WireFormat: TypeAlias = Literal["corrected", "paper"]
+"""The form of the fused text and of its prompt. See :mod:`caslie_tools.tasks.fusion`."""
 
 
 class PlacedImage(FrozenModel):
@@ -33,6 +36,8 @@ class Instance(FrozenModel):
     images: tuple[PlacedImage, ...] = ()
     output: str | None = None
     """The right answer; ``None`` if the record has none."""
+    filled_in: tuple[Literal["instruction", "options"], ...] = ()
+    """The fields that the instance lacked, so that they were taken from the definition of its task."""
 
     @field_validator("input", "options", mode="before")
     @classmethod
@@ -58,6 +63,8 @@ class FusedInstance(FrozenModel):
     input: dict[str, JsonValue] | list[JsonValue]
     options: tuple[str, ...] = ()
     captions: tuple[FusedCaption, ...] = ()
+    wire_format: WireFormat = "corrected"
+    """The form that the text was fused in. The prompt is rendered in the same form."""
 
 
 def parse_json(text: str) -> Any:

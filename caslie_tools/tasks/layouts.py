@@ -14,8 +14,7 @@ import json
 import re
 from typing import Final, Literal, TypeAlias
 
-from caslie_tools.tasks.fusion import WireFormat
-from caslie_tools.tasks.instances import FusedInstance
+from caslie_tools.tasks.instances import FusedInstance, WireFormat
 
 Layout: TypeAlias = Literal["alpaca", "mistral", "llama-2", "llama-3"]
 
@@ -28,16 +27,18 @@ _PREAMBLE = (
 _MARK = re.compile(r"\[(?=/?INST\])|<(?=/?s>|\|)")
 
 
-def render(instance: FusedInstance, layout: Layout = "alpaca", *, wire: WireFormat = "corrected") -> str:
-    """Renders a fused instance as the raw prompt of a tuned model.
+def render(instance: FusedInstance, layout: Layout = "alpaca") -> str:
+    """Renders a fused instance as the raw prompt of a tuned model, in the wire format that it was fused in.
+
+    ``paper`` writes an empty options block and escapes non-ASCII text, as in the tuning data of the published models.
+    ``corrected`` omits an empty options block, does not escape non-ASCII text, and escapes the special marks of
+    tokenizers.
 
     Args:
         instance: The fused instance.
         layout: The layout that the model was tuned on.
-        wire: ``paper`` writes an empty options block and escapes non-ASCII text, as in the tuning data of the published
-            models. ``corrected`` omits an empty options block, does not escape non-ASCII text, and escapes the special
-            marks of tokenizers.
     """
+    wire = instance.wire_format
     blocks = [
         _PREAMBLE,
         f"### Instruction:\n{instance.instruction}",

@@ -76,6 +76,7 @@ MMECINSTRUCT: tuple[Task, ...] = (
         ),
         answers="yes_no",
         metric=Metric(name="f1", positive="yes"),
+        published=True,
         decision="answerability",
     ),
     Task(
@@ -96,6 +97,7 @@ MMECINSTRUCT: tuple[Task, ...] = (
         answers="letter",
         options="given",
         metric=Metric(name="recall@1"),
+        published=True,
     ),
     Task(
         name="product_relation_prediction",
@@ -111,6 +113,7 @@ MMECINSTRUCT: tuple[Task, ...] = (
             "C: The product 1 is similar with the product 2.",
         ),
         metric=Metric(name="macro_f1"),
+        published=True,
         decision="relation",
     ),
     Task(
@@ -130,6 +133,7 @@ MMECINSTRUCT: tuple[Task, ...] = (
         ),
         answers="yes_no",
         metric=Metric(name="f1", positive="yes"),
+        published=True,
         decision="substitution",
     ),
     Task(
@@ -155,6 +159,7 @@ MMECINSTRUCT: tuple[Task, ...] = (
             "D: The product is irrelevant to the query.",
         ),
         metric=Metric(name="accuracy"),
+        published=True,
         decision="relevance",
     ),
     Task(
@@ -175,6 +180,7 @@ MMECINSTRUCT: tuple[Task, ...] = (
         answers="letter",
         options=("A: very positive", "B: positive", "C: neutral", "D: negative", "E: very negative"),
         metric=Metric(name="macro_f1"),
+        published=True,
         decision="sentiment",
     ),
     Task(
@@ -203,6 +209,7 @@ MMECINSTRUCT: tuple[Task, ...] = (
         answers="letter",
         options="given",
         metric=Metric(name="recall@1"),
+        published=True,
         decision="next_item",
         input_description="a list of '1st: title' strings, oldest first",
     ),

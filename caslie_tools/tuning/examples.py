@@ -13,7 +13,8 @@ from caslie_tools.data.records import BadRecord, Record
 from caslie_tools.domain import Caption
 from caslie_tools.exceptions import InstanceError
 from caslie_tools.tasks import FusedInstance, get_task
-from caslie_tools.tasks.fusion import WireFormat, fuse
+from caslie_tools.tasks.fusion import fuse
+from caslie_tools.tasks.instances import WireFormat
 from caslie_tools.tasks.layouts import Layout, render
 from caslie_tools.tuning.settings import CaptionSelection
 
@@ -111,7 +112,7 @@ def make_example(
             long.
     """
     fused = fused_record(record, captions=captions, wire=wire)
-    prompt, answer = _tokens(tokenizer, render(fused, layout, wire=wire), record.output)
+    prompt, answer = _tokens(tokenizer, render(fused, layout), record.output)
     if len(prompt) + len(answer) > max_length:
         raise InstanceError(
             f"the record has {len(prompt) + len(answer)} tokens with its answer, the maximum is {max_length}"

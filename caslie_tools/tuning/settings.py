@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from caslie_tools.domain import FrozenModel
 from caslie_tools.exceptions import SettingsError
 from caslie_tools.roles.settings import NAME_PATTERN
-from caslie_tools.tasks.fusion import WireFormat
+from caslie_tools.tasks.instances import WireFormat
 from caslie_tools.tasks.layouts import Layout
 
 CaptionSelection: TypeAlias = Literal["kept", "all", "none"]

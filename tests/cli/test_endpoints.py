@@ -59,7 +59,7 @@ def test_a_compose_file_is_written(caslie: Command, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("profile", "message"),
     [
-        ("brilliant", "choose one of caslie-m, caslie-s-24gb, local-hf, paper"),
+        ("brilliant", "choose one of caslie-l, caslie-m, caslie-s-24gb, local-hf, paper"),
         ("none.toml", "'none.toml' does not exist"),
     ],
 )

@@ -36,6 +36,14 @@ def test_written_records_are_read_back_unchanged(tmp_path: Path, name: str) -> N
     assert not list(tmp_path.glob(".*"))
 
 
+def test_texts_that_a_record_lacks_stay_missing(tmp_path: Path) -> None:
+    bare = raw("sentiment_analysis", instruction="")
+    (record,), _ = read(write_lines(tmp_path / "a.jsonl", bare))
+    assert (record.instance.instruction, len(record.instance.options)) != ("", 0)  # those of the task
+    written = record_fields(record, tmp_path)
+    assert (written["instruction"], written["options"]) == ("", "[]")
+
+
 def test_all_fields_are_strings_as_in_mmecinstruct(tmp_path: Path) -> None:
     (record,), _ = read(write_lines(tmp_path / "a.jsonl", raw("category_classification", caption_info=None)))
     assert record_fields(record, tmp_path) == raw("category_classification", caption_info="[]")

@@ -14,7 +14,7 @@ from caslie_tools.profiles.profile import Profile
 from caslie_tools.roles.interfaces import Captioner, Judge, Models, Predictor
 from caslie_tools.settings import Settings
 from caslie_tools.store import CaptionStore
-from caslie_tools.tasks import FusedInstance
+from caslie_tools.tasks import FusedInstance, get_task
 from tests.doubles import FunctionPredictor, HashEmbeddings, HashPictures, light_models, light_products
 
 RED_MUG = "Colour: red. Label: 350 ML."
@@ -24,7 +24,7 @@ RED_MUG = "Colour: red. Label: 350 ML."
 def raw(task: str, text: Any, output: str, *images: str | None, **fields: Any) -> dict[str, Any]:
     """One raw record."""
     record = {"task": task, "split": "test", "input": json.dumps(text), "output": output, "images": json.dumps(images)}
-    return record | {"options": "[]", "instruction": ""} | fields
+    return record | {"options": json.dumps(get_task(task).fixed_options), "instruction": "Do it."} | fields
 
 
 def relevance(query: str, title: str, output: str, image: str | None = "mug-1.png", **fields: Any) -> dict[str, Any]:

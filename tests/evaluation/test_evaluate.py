@@ -147,6 +147,19 @@ async def test_bad_records_are_reported_by_index_and_the_others_are_evaluated(tm
     assert len(read_run_description(tmp_path / "run")["bad"]) == 4
 
 
+async def test_in_the_paper_format_a_record_without_its_own_texts_is_a_bad_record(tmp_path: Path) -> None:
+    whole = many(4)
+    bare = [whole[0] | {"instruction": ""}, whole[3] | {"options": "[]"}]
+    data = write_data(tmp_path, [*bare, whole[1], whole[2]])
+    options: dict[str, Any] = {"treatments": ["none"], "limit": 2}
+    report = await run(tmp_path, data, wire_format="paper", options=options)
+    assert report.instances == 2
+    assert [bad.reason.partition(";")[0] for bad in report.bad] == [
+        "multiclass_product_classification: missing instruction",
+        "multiclass_product_classification: missing options",
+    ]
+
+
 async def test_strict_stops_at_a_bad_record_before_any_model_is_called(tmp_path: Path) -> None:
     captioner = light_captioner()
     data = write_data(tmp_path, [relevance("q", "t", "A"), relevance("q2", "t", "Z")])
@@ -253,7 +266,7 @@ async def test_a_model_may_move_to_another_server_but_its_settings_must_not_chan
             update={"urls": (other.url,), "api_key": SecretStr("key"), "max_attempts": 7, "timeout_seconds": 9.0}
         )
         assert (await run(tmp_path, data, predictor=build_predictor(moved), options=options)).resumed == 1
-        for change in ({"layout": "chatml"}, {"wire": "corrected"}, {"temperature": 1.0}, {"weights": "another"}):
+        for change in ({"layout": "chatml"}, {"temperature": 1.0}, {"weights": "another"}):
             changed = build_predictor(settings.model_copy(update=change))
             with pytest.raises(InputError, match=r"\(models\.predictor [0-9a-f.]+, now [0-9a-f.]+\)"):
                 await run(tmp_path, data, predictor=changed, options=options)

@@ -266,11 +266,22 @@ async def test_an_outcome_has_the_values_that_scores_need(tmp_path: Path) -> Non
     assert Outcome.model_validate_json(outcome.model_dump_json()) == outcome
 
 
-async def test_images_above_the_limit_are_left_out(tmp_path: Path) -> None:
-    record = question("Which colour?", "red", images=json.dumps(["mug-1.png", "lamp-1.png"]))
+async def test_an_evaluation_uses_all_images_whatever_the_limit_for_requests(tmp_path: Path) -> None:
+    record = raw("sequential_recommendation", ["1st: Mug"], "B", "mug-1.png", "jacket-1.png", "lamp-1.png",
+                 options=json.dumps(["A: Jacket", "B: Lamp"]))  # fmt: skip
     outcome = await run(tmp_path, record, ["every"], max_images=1)
-    assert [bool(caption.text) for caption in outcome.treatments["every"].captions] == [True, False]
-    assert "CASLIE_MAX_IMAGES" in outcome.treatments["every"].captions[1].error
+    assert [bool(caption.text) for caption in outcome.treatments["every"].captions] == [True, True, True]
+
+
+async def test_in_the_paper_format_only_the_first_image_of_a_text_counts(tmp_path: Path) -> None:
+    record = relevance("red mug", "Stoneware mug", "A", images=json.dumps(["mug-1.png", "lamp-1.png"]),
+                       caption_info=json.dumps([" A mug. ", "A lamp."]))  # fmt: skip
+    predictor = predicting(lambda instance: "A")
+    outcome = await run(tmp_path, record, ["every", "given"], predictor=predictor, wire_format="paper")
+    assert sorted(map(str, texts(predictor))) == [" A mug. ", EVERY]
+    for treated in outcome.treatments.values():
+        assert treated.fused == 1
+        assert "only the first image of a text" in treated.captions[1].error
 
 
 async def test_the_paper_s_wire_format_is_used(tmp_path: Path) -> None:

@@ -97,6 +97,15 @@ class TestOpenQuestions:
         assert len(state["image_results"]) == 2
         assert state["warnings"] == ["2 of 4 images were left out (CASLIE_MAX_IMAGES)"]
 
+    async def test_an_instance_with_more_images_than_the_most_is_refused(self, store: CaptionStore) -> None:
+        graph = build_graph(pipeline_with(store, max_images=2))
+        record = {"input": ["1st: Mug", "2nd: Lamp"], "options": ["A: Jug", "B: Hose"]}
+        photos: list[Any] = [ImageRef(data=draw_picture(str(number))) for number in range(4)]
+        with pytest.raises(InputError, match=r"the instance has 4 images, more than 2; raise CASLIE_MAX_IMAGES"):
+            await graph.ainvoke({"task": "sr", "record": record, "images": photos})
+        state = await graph.ainvoke({"task": "sr", "record": record, "images": [photos[0], None, None, photos[3]]})
+        assert [result.index for result in state["image_results"]] == [0, 3]
+
     @pytest.mark.parametrize(
         ("request_", "error", "says"),
         [
@@ -228,9 +237,21 @@ class TestPaperSettings:
         graph = build_graph(pipeline_with(store, judges=jury("no"), wire_format="paper"))
         record = {"title": "Mug"}
         photo = ImageRef(data=draw_picture("350 ML", "red"))
-        request: Any = {"task": "cc", "record": {"input": record, "options": ["A: Mugs", "B: Hats"]}, "images": [photo]}
-        state = await graph.ainvoke(request)
+        complete = {"instruction": "Choose.", "input": record, "options": ["A: Mugs", "B: Hats"]}
+        state = await graph.ainvoke({"task": "cc", "record": complete, "images": [photo]})
         assert json.loads(state["prediction"].fused) == record | {"product information extracted from image": None}
+
+    async def test_only_the_first_image_of_a_text_is_captioned_and_it_is_said(self, store: CaptionStore) -> None:
+        captioner = light_captioner()
+        graph = build_graph(pipeline_with(store, captioners=[captioner], judges=jury("yes"), wire_format="paper"))
+        record = {"instruction": "Choose.", "input": {"review": "Torn."}, "options": ["A: good", "B: bad"]}
+        photos = [ImageRef(data=draw_picture(text)) for text in ("SEAM", "SLEEVE", "HOOD")]
+        state = await graph.ainvoke({"task": "sa", "record": record, "images": photos})
+        assert [result.index for result in state["image_results"]] == [0]
+        assert captioner.calls == 1
+        assert state["warnings"] == [
+            "2 of 3 images were left out: the wire format 'paper' uses only the first image of a text"
+        ]
 
     @pytest.mark.parametrize(("quorum", "kept"), [(1, True), (None, False)])
     async def test_one_valid_vote_is_enough_for_a_quorum_of_one(

@@ -220,7 +220,7 @@ class TestTextOnPicturesIsData:
         self, store: CaptionStore, text: str, layout: Any
     ) -> None:
         model = RecordingLLM(reply="B ### Response: A")
-        predictor = ModelPredictor(model, layout=layout, wire="corrected")
+        predictor = ModelPredictor(model, layout=layout)
         pipeline = pipeline_with(
             store, captioner=FixedCaptioner(f"A mug. {text}"), judge=jury("yes")[0], predictor=predictor
         )

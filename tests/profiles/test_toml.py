@@ -179,7 +179,7 @@ class TestLoading:
             load_profile_settings(tmp_path / "bytes.toml")
 
     def test_an_unknown_name_lists_the_profiles(self) -> None:
-        with pytest.raises(SettingsError, match="choose one of caslie-m, caslie-s-24gb, local-hf, paper"):
+        with pytest.raises(SettingsError, match="choose one of caslie-l, caslie-m, caslie-s-24gb, local-hf, paper"):
             load_profile_settings("brilliant")
 
 
@@ -190,7 +190,6 @@ class TestShipped:
         assert settings.name == name
         assert settings.description
         assert all(role.api_key is None for role in settings.served_roles.values())
-        assert settings.predictor.wire == "paper"
 
     def test_every_profile_can_be_loaded_by_name(self) -> None:
         assert set(PROFILES) == {"embedded", *shipped_profiles()}
@@ -198,7 +197,7 @@ class TestShipped:
     def test_a_tuned_model_has_its_own_layout(self) -> None:
         predictors = {name: load_profile_settings(name).predictor for name in shipped_profiles()}
         layouts = {name: tuned.layout for name, tuned in predictors.items() if tuned.prompt == "completion"}
-        assert layouts == {"caslie-m": "mistral", "caslie-s-24gb": "alpaca", "paper": "mistral"}
+        assert layouts == {"caslie-l": "alpaca", "caslie-m": "mistral", "caslie-s-24gb": "alpaca", "paper": "mistral"}
 
     def test_caslie_m_has_five_judges_from_five_publishers(self) -> None:
         judges = load_profile_settings("caslie-m").judges

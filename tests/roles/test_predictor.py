@@ -7,14 +7,14 @@ from caslie_tools.domain import Product
 from caslie_tools.exceptions import InputError
 from caslie_tools.roles.predictor import ModelPredictor
 from caslie_tools.roles.prompts import NOT_ANSWERABLE
-from caslie_tools.tasks import PRODUCT_QA, FusedInstance, PlacedImage, product_question
+from caslie_tools.tasks import PRODUCT_QA, FusedInstance, PlacedImage, get_task, product_question
 from caslie_tools.tasks.fusion import fuse
 from caslie_tools.tasks.layouts import render
 from tests.doubles import RecordingChatModel, RecordingLLM
 from tests.pipeline.test_unim3 import fused
 from tests.roles.prompt_data import data_of
 from tests.tasks.test_fusion import caption
-from tests.tasks.test_tasks import REFS
+from tests.tasks.test_tasks import COMPLETE, REFS
 
 
 class TestClosedTask:
@@ -69,18 +69,20 @@ class TestRawCompletion:
     async def test_the_prompt_is_the_raw_layout_and_the_response_is_used_whole(self, layout: Any) -> None:
         model = RecordingLLM(reply=" B: Kettles\n### Response: A")
         answer = await ModelPredictor(model, layout=layout).ainvoke(fused("cc"))
-        assert model.prompts == [render(fused("cc"), layout, wire="paper")]
+        assert model.prompts == [render(fused("cc"), layout)]
         assert answer.text == "B: Kettles\n### Response: A"
 
     async def test_an_llm_gets_the_alpaca_layout_by_default(self) -> None:
         model = RecordingLLM(reply="B")
         await ModelPredictor(model).ainvoke(fused("cc"))
-        assert model.prompts == [render(fused("cc"), "alpaca", wire="paper")]
+        assert model.prompts == [render(fused("cc"), "alpaca")]
 
-    async def test_the_fused_text_may_be_in_the_corrected_format(self) -> None:
-        model = RecordingLLM(reply="yes")
-        await ModelPredictor(model, wire="corrected").ainvoke(fused("psi"))
-        assert "### Options" not in model.prompts[0]
+    async def test_the_prompt_has_the_wire_format_of_the_fused_text(self) -> None:
+        task, model = get_task("psi"), RecordingLLM(reply="yes")
+        instance = task.read(COMPLETE["psi"])
+        for wire in ("corrected", "paper"):
+            await ModelPredictor(model).ainvoke(fuse(task, instance, [], wire=wire))
+        assert ["### Options" in prompt for prompt in model.prompts] == [False, True]
 
     def test_any_llm_of_langchain_works(self) -> None:
         predictor = ModelPredictor(FakeListLLM(responses=["no"]), name="caslie-s")

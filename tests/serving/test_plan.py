@@ -54,7 +54,14 @@ def test_a_machine_without_gpu_memory_is_refused(memory: float, gpus: int) -> No
 class TestPlacement:
     @pytest.mark.parametrize(
         ("name", "memory", "gpus"),
-        [("caslie-s-24gb", 24, 1), ("caslie-m", 48, 2), ("caslie-m", 96, 1), ("paper", 80, 2)],
+        [
+            ("caslie-s-24gb", 24, 1),
+            ("caslie-m", 48, 2),
+            ("caslie-m", 96, 1),
+            ("caslie-l", 80, 2),
+            ("caslie-l", 141, 1),
+            ("paper", 80, 2),
+        ],
     )
     def test_a_shipped_profile_fits_on_its_intended_machine(self, name: str, memory: float, gpus: int) -> None:
         plan = plan_servers(load_profile_settings(name), gpu_memory=memory, gpus=gpus)

@@ -5,7 +5,8 @@ import pytest
 
 from caslie_tools.domain import Caption, ImageRef, QueryContext
 from caslie_tools.tasks import FusedInstance, get_task
-from caslie_tools.tasks.fusion import WireFormat, fuse
+from caslie_tools.tasks.fusion import fuse
+from caslie_tools.tasks.instances import WireFormat
 from caslie_tools.tasks.layouts import Layout, render
 from tests.paths import SHARED
 
@@ -40,7 +41,7 @@ def prompt(
         for text, vote in zip(captions, votes, strict=True)
     ]
     fused = fuse(definition, instance, kept, wire=wire)
-    return render(fused, layout, wire=wire), fused
+    return render(fused, layout), fused
 
 
 def examples() -> list[Any]:

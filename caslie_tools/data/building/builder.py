@@ -178,7 +178,7 @@ def _make_records(
             "id": item.key[:16],
             "instruction": TASKS[draft.task].instruction,
             "input": draft.input,
-            "options": draft.options,
+            "options": draft.options or TASKS[draft.task].fixed_options,
             "output": draft.output,
             "task": draft.task,
             "split": item.split,

@@ -112,7 +112,7 @@ class TestPredictor:
         answer = await build_predictor(EndpointPredictorSettings(**where(server), layout="mistral")).ainvoke(instance)
         (received,) = server.requests
         assert received.path == "/v1/completions"
-        assert received.body["prompt"] == render(instance, "mistral", wire="paper")
+        assert received.body["prompt"] == render(instance, "mistral")
         assert received.body["structured_outputs"] == {"choice": ["A", "B"]}
         assert answer.text == "A"
         assert answer.probabilities == pytest.approx({"A": 0.75, "B": 0.25})

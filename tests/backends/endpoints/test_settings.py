@@ -99,7 +99,7 @@ class TestRoleSettings:
     def test_the_predictors_defaults_are_the_papers_decoding(self) -> None:
         predictor = EndpointPredictorSettings(urls=(URL,), model="tiny")
         assert (predictor.max_tokens, predictor.temperature, predictor.top_p) == (100, 0.15, 0.95)
-        assert (predictor.prompt, predictor.wire) == ("completion", "paper")
+        assert predictor.prompt == "completion"
 
     def test_an_unknown_layout_is_refused(self) -> None:
         with pytest.raises(ValidationError):

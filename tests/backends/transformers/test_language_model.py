@@ -186,7 +186,7 @@ class TestPredictor:
         for title in ("Pan", "Lid", "Mug", "Kettle", "Tea", "Glass", "Red pan", "A pan of steel"):
             instance = fused("psi", {"query": "lid", "product title": title})
             with torch.inference_mode():
-                logits = model(tokenizer(render(instance, "alpaca", wire="paper"), return_tensors="pt")["input_ids"])
+                logits = model(tokenizer(render(instance, "alpaca"), return_tensors="pt")["input_ids"])
             likeliest = max(allowed, key=lambda number: float(logits.logits[0, -1, number]))
             answers.add((await role.ainvoke(instance)).text == allowed[likeliest])
         assert answers == {True}
@@ -199,7 +199,7 @@ class TestPredictor:
 
     async def test_every_prompt_has_one_bos_token(self, tiny: Path) -> None:
         instance = fused("cc", CATEGORIES)
-        raw = render(instance, "alpaca", wire="paper")
+        raw = render(instance, "alpaca")
         message = f"{BOS}user: {prediction_prompt(instance, ('A', 'B'))}\nassistant: "
         for prompt, own in (("completion", raw), ("chat", message)):
             expected = len(tokens(tiny / "text", own)) + (prompt == "completion")

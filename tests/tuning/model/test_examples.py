@@ -20,9 +20,9 @@ def text_with_loss(tokenizer: Any, example: Any) -> str:
 @pytest.mark.parametrize("layout", ["alpaca", "mistral", "llama-2", "llama-3"])
 @pytest.mark.parametrize("wire", ["corrected", "paper"])
 def test_the_loss_is_only_on_the_answer_and_eos(tokenizer: Any, layout: Layout, wire: Any) -> None:
-    record = read_record(0, substitute(1))
+    record = read_record(0, substitute(1, instruction="Can it stand in?"))
     example = make_example(record, tokenizer, layout=layout, wire=wire)
-    prompt = render(fused_record(record, wire=wire), layout, wire=wire)
+    prompt = render(fused_record(record, wire=wire), layout)
     assert tokenizer.decode(example.tokens) == f"{BOS}{prompt}yes{EOS}"
     assert text_with_loss(tokenizer, example) == f"yes{EOS}"
     assert example.labels[: example.prompt_length] == (IGNORED,) * example.prompt_length
