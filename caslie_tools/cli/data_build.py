@@ -56,7 +56,7 @@ def build(
     questions: Annotated[
         Path | None,
         typer.Option(
-            "--questions", help="Columns: product, question, answer?, answerable?, time?.", rich_help_panel=_LOGS
+            "--questions", help="Columns: product, question, answer?, answerable?, user?, time?.", rich_help_panel=_LOGS
         ),
     ] = None,
     events: Annotated[

@@ -166,14 +166,14 @@ class _Checker:
         if first != record.index:
             yield Finding(kind="duplicate record", index=record.index, reason=f"equal to record {first}")
             return
-        index, split = self._questions.setdefault(_question_hash(record), (record.index, record.split))
+        index, split = self._questions.setdefault(question_hash(record), (record.index, record.split))
         if split != record.split:
             reason = f"the same question as record {index}, which is in the split {split!r}"
             yield Finding(kind="leak", index=record.index, reason=reason)
 
 
-def _question_hash(record: Record) -> bytes:
-    """Hashes a record's question. The instruction, the order of the options and the answer do not count."""
+def question_hash(record: Record) -> bytes:
+    """Returns the SHA-256 of a record's question, without the instruction, the order of the options and the answer."""
     instance = record.instance
     options = sorted(option_text(option) for option in instance.options)
     asked = [instance.task, instance.input, options, [image_location(image.ref, None) for image in instance.images]]

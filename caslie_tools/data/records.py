@@ -7,15 +7,22 @@ The fields of a record are strings:
 - ``images``: JSON list of URLs, or of paths relative to the file;
 - ``caption_info``: JSON list of captions, in the order of the images.
 
-A JSON value is accepted in place of JSON text. Two optional fields are not part of MMECInstruct: ``products``, the ids
-of the catalogue products in the images, and ``votes``, the jury's verdict on each caption (JSON list of true or false,
-or "yes" or "no"; null without a verdict). Other fields are ignored.
+A JSON value is accepted in place of JSON text. Four optional fields are not part of MMECInstruct:
+
+- ``products``: JSON list of the ids of the catalogue products, in the order of the images. In a record without images,
+  in the order of the text;
+- ``votes``: JSON list of the jury's verdicts on the captions (true or false, or "yes" or "no"; null without a verdict);
+- ``users``: JSON list of names of the users whose log rows the record is built from;
+- ``time``: the time from which on the right answer is known (ISO 8601).
+
+Other fields are ignored.
 """
 
 import hashlib
 import json
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +54,13 @@ class Record(FrozenModel):
     kept: tuple[bool | None, ...] | None = None
     """Whether the jury keeps each caption (field ``votes``). A missing verdict is ``None``. ``None`` if the record has
     no verdicts at all."""
+    products: tuple[str | None, ...] = ()
+    """Ids of the catalogue products, in the order of the images or, without images, of the text. Empty if the record
+    does not say."""
+    users: tuple[str, ...] = ()
+    """Names of the users whose log rows the record is built from. Empty if the record does not say."""
+    time: datetime | None = None
+    """The time from which on the right answer is known. ``None`` if the record does not say."""
 
     @property
     def task(self) -> str:
@@ -148,12 +162,10 @@ def _read(index: int, raw: Mapping[str, Any], base: Path | None, trust_paths: bo
     kept = _kept(raw)
     if kept is not None and len(kept) != len(images):
         raise InstanceError(f"{task.name}: {len(kept)} votes for {len(images)} images")
-    products = [None if product in (None, "") else str(product) for product in json_list(raw, "products")]
-    if products and len(products) != len(images):
-        raise InstanceError(f"{task.name}: {len(products)} products for {len(images)} images")
+    products = _products(raw, task, instance)
+    shown = products if images and products else (None,) * len(images)
     placed = tuple(
-        image.model_copy(update={"product": product})
-        for image, product in zip(instance.images, products or [None] * len(images), strict=True)
+        image.model_copy(update={"product": product}) for image, product in zip(instance.images, shown, strict=True)
     )
     instance = instance.model_copy(update={"output": _output(raw, task, instance), "images": placed})
     texts = [image_location(image, base) for image in images]
@@ -166,8 +178,11 @@ def _read(index: int, raw: Mapping[str, Any], base: Path | None, trust_paths: bo
         instance=instance,
         captions=captions,
         kept=kept,
+        products=products,
+        users=_users(raw),
+        time=_time(raw),
     )
-    _canonical([record.id, record.split, captions, products])
+    _canonical([record.id, record.split, captions, products, record.users])
     return record
 
 
@@ -206,6 +221,32 @@ def _image(number: int, image: Any, base: Path | None, trust_paths: bool) -> Ima
         problem = "leads out of the folder of the data" if base is not None else "is not a URL"
         raise InstanceError(f"image {number} {problem}; use --trust-paths if the data is your own")
     return ref
+
+
+def _products(raw: Mapping[str, Any], task: Task, instance: Instance) -> tuple[str | None, ...]:
+    products = [None if product in (None, "") else str(product) for product in json_list(raw, "products")]
+    images, places = len(instance.images), len(task.places(instance))
+    if products and images and len(products) != images:
+        raise InstanceError(f"{task.name}: {len(products)} products for {images} images")
+    if products and not images and places > 1 and len(products) != places:
+        raise InstanceError(f"{task.name}: {len(products)} products for {places} places in the text")
+    return tuple(products) if any(products) else ()
+
+
+def _users(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    users = json_list(raw, "users")
+    if any(not isinstance(user, str) for user in users):
+        raise InstanceError("users has an element that is not a string")
+    return tuple(users)
+
+
+def _time(raw: Mapping[str, Any]) -> datetime | None:
+    text = _text(raw, "time")
+    try:
+        time = datetime.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise InstanceError(f"time {_quoted(text)} is not an ISO 8601 time") from error
+    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
 
 
 def _captions(raw: Mapping[str, Any]) -> tuple[str | None, ...] | None:

@@ -47,7 +47,7 @@ def write_records(records: Iterable[Record], path: Path) -> int:
 
 
 def record_fields(record: Record, base: Path) -> dict[str, str]:
-    """Returns a record's fields in MMECInstruct's form. ``products`` and ``votes`` are added if the record has them.
+    """Returns a record's fields in MMECInstruct's form, and those of the optional fields that the record has.
 
     An instruction or options that the record lacks stay missing.
 
@@ -56,7 +56,7 @@ def record_fields(record: Record, base: Path) -> dict[str, str]:
         base: Folder that image paths are to be relative to.
     """
     instance = record.instance
-    products = [image.product for image in instance.images]
+    products = [image.product for image in instance.images] or record.products
     fields = {
         "instruction": "" if "instruction" in instance.filled_in else instance.instruction,
         "input": _json(instance.input),
@@ -71,6 +71,10 @@ def record_fields(record: Record, base: Path) -> dict[str, str]:
         fields["products"] = _json(products)
     if record.kept is not None:
         fields["votes"] = _json(record.kept)
+    if record.users:
+        fields["users"] = _json(record.users)
+    if record.time is not None:
+        fields["time"] = record.time.isoformat()
     return ({"id": record.id} if record.id else {}) | fields
 
 

@@ -1,4 +1,5 @@
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,12 @@ BAD = {
     "a nested text": (raw(input="[" * 100_000), "nested too deeply"),
     "a nested split": (raw() | {"split": NESTED}, "nested too deeply"),
     "nested products": (raw() | {"products": [NESTED]}, "nested too deeply"),
+    "products without images": (
+        raw("product_relation_prediction", images=None, caption_info=None, products=["a"]),
+        "1 products for 2 places in the text",
+    ),
+    "user that is no text": (raw(users=["ann", 3]), "users has an element that is not a string"),
+    "time that is no time": (raw(time="yesterday"), "time 'yesterday' is not an ISO 8601 time"),
 }
 
 
@@ -95,6 +102,16 @@ def test_products_and_votes_are_matched_with_the_images() -> None:
     record = read_record(0, raw("product_relation_prediction", products=["p1", None], votes=["yes", None]))
     assert [image.product for image in record.instance.images] == ["p1", None]
     assert record.kept == (True, None)
+
+
+def test_products_users_and_time_say_what_a_record_is_built_from() -> None:
+    bare = {"images": None, "caption_info": None, "products": ["p1", "p2"]}
+    record = read_record(0, raw("product_relation_prediction", **bare, users=["ann"], time="2026-01-31T12:00:00"))
+    assert record.instance.images == ()
+    assert (record.products, record.users) == (("p1", "p2"), ("ann",))
+    assert record.time == datetime(2026, 1, 31, 12, tzinfo=UTC)
+    silent = read_record(0, raw())
+    assert (silent.products, silent.users, silent.time) == ((), (), None)
 
 
 class TestImagePaths:
@@ -146,6 +163,9 @@ class TestKey:
             {"id": "r9"},
             {"caption_info": ["Other."]},
             {"output": "b"},
+            {"products": ["p"]},
+            {"users": ["ann"]},
+            {"time": "2026-01-31"},
             {"extra": "x"},
         ]
         for change in changes:
@@ -159,7 +179,10 @@ _json = st.recursive(
 )
 
 
-@given(st.sampled_from(TASKS), st.dictionaries(st.sampled_from([*raw(), "id", "products", "votes"]), _json, max_size=3))
+@given(
+    st.sampled_from(TASKS),
+    st.dictionaries(st.sampled_from([*raw(), "id", "products", "votes", "users", "time"]), _json, max_size=3),
+)
 def test_any_record_is_read_or_refused(task: str, changes: dict[str, Any]) -> None:
     try:
         record = read_record(0, raw(task) | changes, base=Path("data"))

@@ -19,8 +19,10 @@ def some(tmp_path: Path) -> list[Record]:
     rows = [raw(task, split=split) for task in TASKS for split in ("train", "test")]
     ours = raw("product_relation_prediction", id="ours", images=["./images/a.png", None], caption_info=[None, "NA"],
                products=["p1", None], votes=[True, None])  # fmt: skip
+    text = raw("category_classification", images=None, caption_info=None, products=["p2"], users=["ann"],
+               time="2026-01-31T12:00:00+00:00")  # fmt: skip
     odd = raw(input={"title": '\u2028 "\\ \U0001f353 \x00'}, images=[" " + URL], caption_info=None, split=None)
-    good, bad = read(write_lines(tmp_path / "source.jsonl", *rows, ours, odd))
+    good, bad = read(write_lines(tmp_path / "source.jsonl", *rows, ours, text, odd))
     assert bad == []
     return good
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import tempfile
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ from caslie_tools._concurrency import run_sync
 from caslie_tools.data.atomic_write import atomic_write
 from caslie_tools.data.building.captions import CaptionedImage, caption_records
 from caslie_tools.data.building.data_card import render_data_card
-from caslie_tools.data.building.drafts import Draft, LeftOut, PlacedDraft
+from caslie_tools.data.building.drafts import LeftOut, PlacedDraft
 from caslie_tools.data.building.leaks import check_leaks
-from caslie_tools.data.building.options import SPLITS, BuildOptions
+from caslie_tools.data.building.options import BuildOptions
 from caslie_tools.data.building.picture_files import PictureStaging, remove_stale_pictures
+from caslie_tools.data.building.placing import place_drafts
 from caslie_tools.data.building.report import BuildReport, CaptionReport, make_build_report
+from caslie_tools.data.building.seeded_random import pseudonym
 from caslie_tools.data.building.shop_data import ShopData
 from caslie_tools.data.building.shop_reader import read_shop_data
 from caslie_tools.data.building.splits import Splitter
@@ -27,7 +29,6 @@ from caslie_tools.exceptions import DataError, InstanceError
 from caslie_tools.images.loading import ImageLoader
 from caslie_tools.pipeline.pipeline import Pipeline
 from caslie_tools.tasks import TASKS
-from caslie_tools.tasks.answers import option_label, option_text
 
 DATASET_FILE = "dataset.jsonl"
 CARD_FILE = "README.md"
@@ -78,25 +79,27 @@ async def abuild_dataset(
         shop, sources, faults = await read_shop_data(catalogue, logs, options, staging, strict=strict)
         splits = Splitter(shop, options)
         _check_held_out(options, shop, splits)
-        placed, left_out = _place_drafts(tasks, shop, splits, options)
+        placed, left_out = place_drafts(tasks, shop, splits, options)
         await asyncio.to_thread(staging.move_to, out, _used_pictures(placed))
-        records, invalid = _make_records(placed, staging, out)
+        records, invalid = make_records(placed, staging.path, out, options)
     if not records:
         raise DataError(f"{catalogue.name}: no instance can be built from it; check that the logs use its product ids")
     placed = [item for item in placed if item.key not in invalid]
+    captions = None
+    if pipeline is not None:
+        captioned = await caption_records(records, pipeline, progress=progress)
+        records = [_with_captions(record, images) for record, images in zip(records, captioned, strict=True)]
+        captions = _caption_report(captioned, pipeline, profile)
+    await asyncio.to_thread(write_records, records, out / DATASET_FILE)
     report = make_build_report(
         placed,
         [*left_out, *invalid.values()],
         options=options,
         sources=sources,
         faults=faults,
-        leaks=check_leaks(placed, shop, splits, options),
+        leaks=await asyncio.to_thread(check_leaks, out / DATASET_FILE, shop, splits, options),
+        captions=captions,
     )
-    if pipeline is not None:
-        captioned = await caption_records(records, pipeline, progress=progress)
-        records = [_with_captions(record, images) for record, images in zip(records, captioned, strict=True)]
-        report = report.model_copy(update={"captions": _caption_report(captioned, pipeline, profile)})
-    await asyncio.to_thread(write_records, records, out / DATASET_FILE)
     await asyncio.to_thread(_write_card, render_data_card(report, about=about), out / CARD_FILE)
     await asyncio.to_thread(remove_stale_pictures, out, _used_pictures(placed))
     return report
@@ -126,49 +129,17 @@ def _check_held_out(options: BuildOptions, shop: ShopData, splits: Splitter) -> 
         )
 
 
-def _place_drafts(
-    tasks: Sequence[str], shop: ShopData, splits: Splitter, options: BuildOptions
-) -> tuple[list[PlacedDraft], list[LeftOut]]:
-    """Returns the instances, in the order in which they are written, and the candidates that are left out."""
-    placed: dict[str, list[PlacedDraft]] = defaultdict(list)
-    left_out: list[LeftOut] = []
-    for task in tasks:
-        for draft in TASK_BUILDERS[task].build(shop, splits, options):
-            if isinstance(draft, LeftOut):
-                left_out.append(draft)
-            elif isinstance(split := splits.place(draft), LeftOut):
-                left_out.append(split)
-            else:
-                item = PlacedDraft(draft=draft, split=split)
-                placed[item.key].append(item)
-    merged = [_merge_equal(equal, left_out) for equal in placed.values()]
-    unique = [item for item in merged if item is not None]
-    order = {task: number for number, task in enumerate(TASKS)}
-    return sorted(unique, key=lambda item: (SPLITS.index(item.split), order[item.draft.task], item.key)), left_out
-
-
-def _merge_equal(equal: Sequence[PlacedDraft], left_out: list[LeftOut]) -> PlacedDraft | None:
-    """Returns one of several drafts with the same question: one with the most frequent answer. ``None`` for a tie."""
-    task = equal[0].draft.task
-    answers = Counter(_answer_text(item.draft) for item in equal).most_common(2)
-    if len(answers) == 2 and answers[0][1] == answers[1][1]:
-        left_out += [LeftOut(task=task, reason="the same question has different answers equally often")] * len(equal)
-        return None
-    left_out += [LeftOut(task=task, reason="duplicate question")] * (len(equal) - 1)
-    return min(
-        (item for item in equal if _answer_text(item.draft) == answers[0][0]), key=lambda item: item.draft.products
-    )
-
-
-def _answer_text(draft: Draft) -> str:
-    texts = {option_label(option): option_text(option) for option in draft.options}
-    return texts.get(draft.output, draft.output)
-
-
-def _make_records(
-    placed: Sequence[PlacedDraft], staging: PictureStaging, out: Path
+def make_records(
+    placed: Sequence[PlacedDraft], picture_path: Callable[[str], str], out: Path, options: BuildOptions
 ) -> tuple[list[Record], dict[str, LeftOut]]:
-    """Returns the instances as records, and, by key, the instances that are not valid for their task."""
+    """Returns the instances as records, and, by key, the instances that are not valid for their task.
+
+    Args:
+        placed: The instances.
+        picture_path: Returns the path of a picture, given by its SHA-256 (hex), relative to the folder.
+        out: The folder of the dataset.
+        options: The options of the build.
+    """
     records: list[Record] = []
     invalid: dict[str, LeftOut] = {}
     for item in placed:
@@ -182,8 +153,10 @@ def _make_records(
             "output": draft.output,
             "task": draft.task,
             "split": item.split,
-            "images": [None if picture is None else staging.path(picture) for picture, _ in pictures],
-            "products": [product for _, product in pictures],
+            "images": [None if picture is None else picture_path(picture) for picture, _ in pictures],
+            "products": [product for _, product in pictures] or draft.products,
+            "users": [pseudonym(options.seed, user) for user in draft.users],
+            "time": None if draft.time is None else draft.time.isoformat(),
         }
         try:
             records.append(read_record(len(records), raw, base=out))

@@ -54,7 +54,6 @@ def category_classification(shop: ShopData, splits: Splitter, options: BuildOpti
                 output=LETTERS[offered.index(category)],
                 pictures=pictures,
                 products=(product.id,),
-                categories=tuple(shop.categories[path] for path in offered),
                 logged=False,
             )
 

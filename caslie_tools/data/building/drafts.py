@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from caslie_tools.data.building.options import Split
@@ -33,10 +34,6 @@ class Draft:
     """The time of each log row that determines the answer. ``None`` for a row without a time."""
     logged: bool = True
     """Whether the instance is built from log rows. An instance built from the catalogue alone has no time."""
-    is_history: bool = False
-    """Whether the instance is the purchase history of its users."""
-    categories: tuple[str, ...] = ()
-    """Display names of the categories among the options."""
     weak: bool = False
     """Whether the answer is a weak label: inferred from behaviour, not given by a person."""
 
@@ -61,7 +58,7 @@ class PlacedDraft:
     draft: Draft
     split: Split
 
-    @property
+    @cached_property
     def key(self) -> str:
         """SHA-256 (hex) of the question. It does not depend on the order of the options, or on the answer."""
         options = sorted(option_text(option) for option in self.draft.options)

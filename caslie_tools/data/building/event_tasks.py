@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import combinations
 from typing import TypeAlias
@@ -23,6 +24,17 @@ _MAX_HISTORY_PRODUCTS = 10
 Pair: TypeAlias = tuple[str, str]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Relation:
+    """How two products are related."""
+
+    label: str
+    time: datetime
+    """When the pair reached the required support."""
+    users: tuple[str, ...]
+    """All users who had both products together."""
+
+
 def product_relation_prediction(shop: ShopData, splits: Splitter, options: BuildOptions) -> Iterator[Draft | LeftOut]:
     """Yields an instance per pair of products: were they bought together (A), viewed together (B), or similar (C)?
 
@@ -31,20 +43,18 @@ def product_relation_prediction(shop: ShopData, splits: Splitter, options: Build
     split gets at most as many similar pairs as it has pairs of the more frequent of the other two labels. The time of a
     pair is when it reached the required support.
     """
-    bought, large_baskets = _pairs_together(shop.events, "purchase", options.support)
-    viewed, large_views = _pairs_together(shop.events, "view", options.support)
+    bought, large_baskets = _pairs_together(shop.events, "purchase", "A", options.support)
+    viewed, large_views = _pairs_together(shop.events, "view", "B", options.support)
     yield from [LeftOut(task=RELATION, reason=f"a basket of more than {_MAX_BASKET_PRODUCTS} products")] * (
         large_baskets + large_views
     )
-    related = {pair: ("B", time) for pair, time in viewed.items()}
-    related |= {pair: ("A", time) for pair, time in bought.items()}
+    related = viewed | bought
     counts: dict[Split, Counter[str]] = defaultdict(Counter)
     for pair in sorted(related):
-        label, time = related[pair]
-        draft = _pair_draft(shop, options, pair, label, time)
+        draft = _pair_draft(shop, options, pair, related[pair])
         yield draft
         if isinstance(draft, Draft) and isinstance(split := splits.place(draft), str):
-            counts[split][label] += 1
+            counts[split][draft.output] += 1
     if counts:
         yield from _similar_pairs(shop, splits, options, related, counts)
 
@@ -104,42 +114,49 @@ def _history_draft(
         products=(*before, *offered),
         users=(user,),
         times=tuple(bought[item] for item in (*before, target)),
-        is_history=True,
     )
 
 
-def _pairs_together(events: Sequence[Event], kind: str, support: int) -> tuple[dict[Pair, datetime], int]:
-    """Returns when each pair reached the support, and the number of baskets that were too large to count."""
-    baskets: dict[tuple[str, str], dict[str, datetime]] = defaultdict(dict)
+def _pairs_together(events: Sequence[Event], kind: str, label: str, support: int) -> tuple[dict[Pair, _Relation], int]:
+    """Returns the pairs that have the support, and the number of baskets that were too large to count."""
+    baskets: dict[tuple[str, str], dict[str, list[Event]]] = defaultdict(lambda: defaultdict(list))
     for event in events:
         if event.event == kind:
             key = ("basket", event.basket) if event.basket else (event.user, event.time.date().isoformat())
-            baskets[key][event.product] = max(event.time, baskets[key].get(event.product, event.time))
+            baskets[key][event.product].append(event)
     times: dict[Pair, list[datetime]] = defaultdict(list)
+    users: dict[Pair, set[str]] = defaultdict(set)
     large = 0
     for basket in baskets.values():
         if len(basket) > _MAX_BASKET_PRODUCTS:
             large += 1
             continue
-        for first, second in combinations(sorted(basket), 2):
-            times[first, second].append(max(basket[first], basket[second]))
-    return {pair: sorted(when)[support - 1] for pair, when in times.items() if len(when) >= support}, large
+        for pair in combinations(sorted(basket), 2):
+            together = [event for product in pair for event in basket[product]]
+            times[pair].append(max(event.time for event in together))
+            users[pair].update(event.user for event in together)
+    related = {
+        pair: _Relation(label=label, time=sorted(when)[support - 1], users=tuple(sorted(users[pair])))
+        for pair, when in times.items()
+        if len(when) >= support
+    }
+    return related, large
 
 
-def _pair_draft(
-    shop: ShopData, options: BuildOptions, pair: Pair, label: str, time: datetime | None, *, logged: bool = True
-) -> Draft | LeftOut:
+def _pair_draft(shop: ShopData, options: BuildOptions, pair: Pair, relation: _Relation | None) -> Draft | LeftOut:
+    """Returns the instance of a pair. Without a relation in the log, the products are similar (C)."""
     if not all(shop.is_described(product) for product in pair):
         return LeftOut(task=RELATION, reason="a product has neither a title nor a picture")
     first, second = seeded_shuffle(pair, options.seed, RELATION, pair)
     return Draft(
         task=RELATION,
         input={"product 1": shop.products[first].title, "product 2": shop.products[second].title},
-        output=label,
+        output=relation.label if relation else "C",
         pictures=tuple(shop.picture_of(product, options, RELATION, pair) for product in (first, second)),
         products=(first, second),
-        times=(time,),
-        logged=logged,
+        users=relation.users if relation else (),
+        times=(relation.time,) if relation else (),
+        logged=relation is not None,
     )
 
 
@@ -164,7 +181,7 @@ def _similar_pairs(
             pair: Pair = (min(product, other), max(product, other))
             if product == other or pair in related or pair in drawn_pairs:
                 continue
-            draft = _pair_draft(shop, options, pair, "C", None, logged=False)
+            draft = _pair_draft(shop, options, pair, None)
             if isinstance(draft, LeftOut) or isinstance(split := splits.place(draft), LeftOut) or wanted[split] < 1:
                 continue
             wanted[split] -= 1

@@ -1,13 +1,22 @@
-"""Checks a finished dataset for leaks between its splits, by counting on the instances themselves."""
+"""Checks a finished dataset for leaks between its splits, by counting in the file that was written."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
-from caslie_tools.data.building.drafts import PlacedDraft
+from caslie_tools.data.building.logs import Review
 from caslie_tools.data.building.options import SPLITS, BuildOptions, Split
+from caslie_tools.data.building.question_tasks import authors_by_quote
+from caslie_tools.data.building.seeded_random import pseudonym
 from caslie_tools.data.building.shop_data import ShopData
-from caslie_tools.data.building.splits import Splitter
+from caslie_tools.data.building.splits import Splitter, in_domain
+from caslie_tools.data.checking import question_hash
+from caslie_tools.data.reading import read_records
+from caslie_tools.data.records import BadRecord, Record
 from caslie_tools.domain import FrozenModel
+from caslie_tools.exceptions import DataError
+from caslie_tools.tasks import get_task
+from caslie_tools.tasks.answers import option_text
 
 
 class LeakCheck(FrozenModel):
@@ -25,98 +34,139 @@ class LeakCheck(FrozenModel):
         return not (self.promised and self.in_common)
 
 
-def check_leaks(
-    placed: Sequence[PlacedDraft], shop: ShopData, splits: Splitter, options: BuildOptions
-) -> list[LeakCheck]:
-    """Counts the items that splits have in common.
+def check_leaks(dataset: Path, shop: ShopData, splits: Splitter, options: BuildOptions) -> list[LeakCheck]:
+    """Counts the items that the splits of a dataset have in common.
 
     Args:
-        placed: All instances.
-        shop: The data that they were built from.
-        splits: The splitter that assigned them.
+        dataset: The file, as it was written. Nothing else says which instances there are, or what is in them.
+        shop: The data that it was built from. It says who wrote a review that an instance quotes.
+        splits: The splitter that assigned the instances.
         options: The options of the build.
+
+    Raises:
+        DataError: If the file cannot be read, or has a record that is not valid.
     """
     by = options.split_by
+    records = list(_read(dataset))
+    authors = _Authors(shop, options)
 
-    def common(what: str, things: Iterable[tuple[Split, Hashable]], *, promised: bool) -> LeakCheck:
-        seen: dict[Hashable, set[Split]] = defaultdict(set)
-        for split, thing in things:
-            seen[thing].add(split)
+    def common(what: str, things: Iterable[tuple[Record, Hashable]], *, promised: bool) -> LeakCheck:
+        seen: dict[Hashable, set[str]] = defaultdict(set)
+        for record, thing in things:
+            seen[thing].add(record.split)
         return LeakCheck(what=what, in_common=sum(len(found) > 1 for found in seen.values()), promised=promised)
 
-    def products() -> Iterator[tuple[Split, str]]:
-        return ((item.split, product) for item in placed for product in item.draft.products)
+    def shared(what: str, things: Iterable[tuple[Record, Hashable]], *, promised: bool) -> LeakCheck:
+        """Counts items that the out-of-domain split may have in common with the test split."""
+        placed = ((record.model_copy(update={"split": in_domain(_split(record))}), thing) for record, thing in things)
+        return common(what, placed, promised=promised)
 
-    def users(*, histories: bool) -> Iterator[tuple[Split, str]]:
-        return (
-            (_without_ood(item.split), user)
-            for item in placed
-            if item.draft.is_history is histories
-            for user in item.draft.users
-        )
+    def users(of: Iterable[Record]) -> Iterator[tuple[Record, str]]:
+        return ((record, user) for record in of for user in {*record.users, *authors.of(record)})
 
-    titles = ((split, title) for split, product in products() if (title := shop.products[product].title))
-    pictures = ((item.split, picture) for item in placed for picture, _ in item.draft.pictures if picture)
-    queries = ((_without_ood(item.split), item.draft.query.casefold()) for item in placed if item.draft.query)
+    products = [(record, product) for record in records for product in record.products if product]
+    groups = ((record, splits.group_of[product]) for record, product in products)
+    titles = ((record, title) for record, product in products if (title := shop.products[product].title))
+    histories = [record for record in records if isinstance(record.instance.input, list)]
+    others = [record for record in records if not isinstance(record.instance.input, list)]
     checks = [
-        common("instances", ((item.split, item.key) for item in placed), promised=True),
-        common("products", products(), promised=by == "product"),
-        common(
-            "groups of variants", ((s, splits.group_of[product]) for s, product in products()), promised=by == "product"
-        ),
-        common("pictures", pictures, promised=by == "product"),
+        common("instances", ((record, question_hash(record)) for record in records), promised=True),
+        common("products", products, promised=by == "product"),
+        common("groups of variants", groups, promised=by == "product"),
+        common("pictures", _pictures(records), promised=by == "product"),
         common("product titles", titles, promised=False),
-        common("users of histories", users(histories=True), promised=by in ("product", "user")),
-        common("users of searches and reviews", users(histories=False), promised=by == "user"),
-        common("queries", queries, promised=by == "query"),
-        common("review texts", _review_texts(placed), promised=False),
+        shared("users", users(records), promised=by == "user"),
+        shared("users of histories", users(histories), promised=by in ("product", "user")),
+        shared("users of other instances", users(others), promised=by == "user"),
+        shared("queries", _queries(records), promised=by == "query"),
+        common("review texts", ((record, text) for record in records for text in _quotes(record)), promised=False),
     ]
     if by == "time":
-        late = _count_late_rows(placed)
-        checks.append(LeakCheck(what="rows that are not older than a later split", in_common=late, promised=True))
+        late = _count_late(records)
+        checks.append(LeakCheck(what="instances that are not older than a later split", in_common=late, promised=True))
     if options.hold_out_categories:
-        checks += _check_held_out(placed, shop, splits)
+        checks += _check_held_out(records, shop, splits)
     return checks
 
 
-def _without_ood(split: Split) -> Split:
-    # The out-of-domain split is the test split of the held-out products. The two share users and queries, nothing else.
-    return "test" if split == "ood" else split
+class _Authors:
+    """Finds out who wrote the reviews that an instance quotes."""
+
+    def __init__(self, shop: ShopData, options: BuildOptions) -> None:
+        reviews: Mapping[str, list[Review]] = defaultdict(list)
+        for review in shop.reviews:
+            reviews[review.product].append(review)
+        self._authors = {product: authors_by_quote(written) for product, written in reviews.items()}
+        self._seed = options.seed
+
+    def of(self, record: Record) -> set[str]:
+        """Returns the names of all who wrote a text that the document of an instance quotes, about its products."""
+        written = [self._authors[product] for product in record.products if product in self._authors]
+        found = (authors.get(quote, set()) for quote in _document(record) for authors in written)
+        return {pseudonym(self._seed, user) for users in found for user in users}
 
 
-def _review_texts(placed: Iterable[PlacedDraft]) -> Iterator[tuple[Split, str]]:
-    for item in placed:
-        if isinstance(item.draft.input, dict):
-            if "review" in item.draft.input:
-                yield item.split, item.draft.input["review"]
-            for snippet in item.draft.input.get("document", ()):
-                yield item.split, snippet
+def _read(dataset: Path) -> Iterator[Record]:
+    for record in read_records(dataset):
+        if isinstance(record, BadRecord):
+            raise DataError(f"{dataset}: record {record.index}: {record.reason}")
+        yield record
 
 
-def _count_late_rows(placed: Iterable[PlacedDraft]) -> int:
-    drafts = [(SPLITS.index(_without_ood(item.split)), item.draft) for item in placed if item.draft.logged]
+def _split(record: Record) -> Split:
+    return next(split for split in SPLITS if split == record.split)
+
+
+def _pictures(records: Iterable[Record]) -> Iterator[tuple[Record, str]]:
+    refs = ((record, image.ref) for record in records for image in record.instance.images)
+    return ((record, ref.path.name) for record, ref in refs if ref is not None and ref.path is not None)
+
+
+def _queries(records: Iterable[Record]) -> Iterator[tuple[Record, str]]:
+    for record in records:
+        if isinstance(record.instance.input, dict) and "query" in record.instance.input:
+            yield record, str(record.instance.input["query"]).casefold()
+
+
+def _document(record: Record) -> Sequence[str]:
+    document = record.instance.input.get("document", ()) if isinstance(record.instance.input, dict) else ()
+    return [str(quote) for quote in document] if isinstance(document, list) else []
+
+
+def _quotes(record: Record) -> Collection[str]:
+    review = record.instance.input.get("review") if isinstance(record.instance.input, dict) else None
+    return {*_document(record), *([str(review)] if review else ())}
+
+
+def _count_late(records: Sequence[Record]) -> int:
+    placed = [(SPLITS.index(in_domain(_split(record))), record.time) for record in records if record.time]
     late = 0
     for place in (1, 2):
-        first = min((draft.time for split, draft in drafts if split >= place and draft.time), default=None)
-        rows = [time for split, draft in drafts if split == place - 1 for time in draft.times if time]
-        late += sum(first is not None and time >= first for time in rows)
+        first = min((time for split, time in placed if split >= place), default=None)
+        late += sum(first is not None and split == place - 1 and time >= first for split, time in placed)
     return late
 
 
-def _check_held_out(placed: Iterable[PlacedDraft], shop: ShopData, splits: Splitter) -> list[LeakCheck]:
+def _check_held_out(records: Iterable[Record], shop: ShopData, splits: Splitter) -> list[LeakCheck]:
     held = {product for product in shop.products if splits.is_held_out(product)}
-    others = [item for item in placed if item.split != "ood"]
+    others = [record for record in records if record.split != "ood"]
     names = {name for category, name in shop.categories.items() if splits.is_held_out_category(category)}
-    options = {category for item in others for category in item.draft.categories}
+    categories = [record for record in others if not _offers_products(record)]
+    offered = {option_text(option) for record in categories for option in record.instance.options}
     return [
         LeakCheck(
             what="held-out products outside the out-of-domain split",
-            in_common=len(held & {product for item in others for product in item.draft.products}),
+            in_common=len(held & {product for record in others for product in record.products}),
             promised=True,
         ),
         LeakCheck(
             what="held-out categories among options outside the out-of-domain split",
-            in_common=len(names & options),
+            in_common=len(names & offered),
             promised=True,
         ),
     ]
+
+
+def _offers_products(record: Record) -> bool:
+    places = get_task(record.task).places(record.instance)
+    return any(place.target.part == "options" for place in places)

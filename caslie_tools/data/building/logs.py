@@ -11,7 +11,7 @@ searches   ``query``, ``product``, ``judgement?`` (``exact``, ``substitute``, ``
            letters E, S, C, I), ``clicked?``, ``purchased?`` (counts), ``user?``, ``time?``
 reviews    ``product``, ``text``, ``stars`` (1 to 5), ``user?``, ``time?``, ``image?`` (a picture that the reviewer
            attached: a URL, or a path relative to the file)
-questions  ``product``, ``question``, ``answer?``, ``answerable?`` (yes or no), ``time?``
+questions  ``product``, ``question``, ``answer?``, ``answerable?`` (yes or no), ``user?``, ``time?``
 events     ``user``, ``product``, ``time``, ``event?`` (``purchase``, the default, or ``view``), ``basket?`` (id of the
            basket)
 ========== ================================================================================================
@@ -96,6 +96,7 @@ class Question(FrozenModel):
     answer: str = ""
     answerable: bool | None = None
     """Whether the reviews answer the question. ``None`` without a label. Independent of :attr:`answer`."""
+    user: str = ""
     time: datetime | None = None
 
 
@@ -248,6 +249,7 @@ def _question(cells: _Cells) -> Question:
         question=cells.text("question", needed=True),
         answer=cells.text("answer"),
         answerable=_TRUTH.get(answerable),
+        user=cells.text("user"),
         time=cells.time(),
     )
     if question.answerable is None and not question.answer:

@@ -2,7 +2,8 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from caslie_tools.data.building.drafts import Draft, LeftOut
 from caslie_tools.data.building.logs import Question, Review
@@ -24,7 +25,7 @@ def answerability_prediction(shop: ShopData, splits: Splitter, options: BuildOpt
 
     The document is at most ten reviews, each cut to 400 characters. The reviews that share the most words with the
     question come first. Reviews written after the question are excluded. If the data is split by time, reviews without
-    a time are excluded too.
+    a time are excluded too. If it is split by user, reviews whose authors are in another split are excluded.
     """
     reviews: Mapping[str, list[Review]] = defaultdict(list)
     for review in shop.reviews:
@@ -33,15 +34,27 @@ def answerability_prediction(shop: ShopData, splits: Splitter, options: BuildOpt
         if question.answerable is None:
             yield LeftOut(task=ANSWERABILITY, reason="the question has no label answerable")
             continue
-        earlier = [review for review in reviews[question.product] if _is_earlier(review, question, options)]
-        yield Draft(
+        asked = Draft(
             task=ANSWERABILITY,
-            input={"question": question.question, "document": _document(question, earlier)},
+            input={"question": question.question, "document": []},
             output="yes" if question.answerable else "no",
             pictures=shop.pictures_of(question.product, options, "question", question.question),
             products=(question.product,),
+            users=(question.user,) if question.user else (),
             times=(question.time,),
         )
+        split = splits.place(asked)
+        if isinstance(split, LeftOut):
+            yield split
+            continue
+        authors = authors_by_quote(reviews[question.product])
+        document = [
+            quote
+            for quote in _document(question, reviews[question.product], options)
+            if all(splits.can_quote(user, split) for user in authors[quote])
+        ][:_MAX_SNIPPETS]
+        users = {user for quote in document for user in authors[quote]} | {*asked.users}
+        yield replace(asked, input=asked.input | {"document": document}, users=tuple(sorted(users)))
 
 
 def product_qa(shop: ShopData, splits: Splitter, options: BuildOptions) -> Iterator[Draft | LeftOut]:
@@ -61,8 +74,17 @@ def product_qa(shop: ShopData, splits: Splitter, options: BuildOptions) -> Itera
             output=question.answer,
             pictures=shop.pictures_of(question.product, options, "question", question.question),
             products=(question.product,),
+            users=(question.user,) if question.user else (),
             times=(question.time,),
         )
+
+
+def authors_by_quote(reviews: Iterable[Review]) -> Mapping[str, set[str]]:
+    """Returns the known authors of each review of one product, by the review's text as a document quotes it."""
+    authors: dict[str, set[str]] = defaultdict(set)
+    for review in reviews:
+        authors[_cut(review.text)] |= {review.user} - {""}
+    return authors
 
 
 def _is_earlier(review: Review, question: Question, options: BuildOptions) -> bool:
@@ -71,11 +93,12 @@ def _is_earlier(review: Review, question: Question, options: BuildOptions) -> bo
     return review.time <= question.time
 
 
-def _document(question: Question, reviews: Sequence[Review]) -> list[str]:
+def _document(question: Question, reviews: Iterable[Review], options: BuildOptions) -> list[str]:
+    """Returns the reviews that were written before the question, the most similar first."""
     asked = _words(question.question)
-    texts = {review.text for review in reviews}
+    texts = {review.text for review in reviews if _is_earlier(review, question, options)}
     order = sorted(texts, key=lambda text: (-len(asked & _words(text)), stable_hash(text)))
-    return [_cut(text) for text in order[:_MAX_SNIPPETS]]
+    return list(dict.fromkeys(map(_cut, order)))
 
 
 def _words(text: str) -> set[str]:

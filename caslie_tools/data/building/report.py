@@ -76,6 +76,7 @@ def make_build_report(
     sources: Sequence[Source],
     faults: Sequence[SourceFault],
     leaks: Sequence[LeakCheck],
+    captions: CaptionReport | None = None,
 ) -> BuildReport:
     """Counts what was built, and returns the report."""
     tasks = [name for name in TASKS if any(item.draft.task == name for item in placed)]
@@ -109,6 +110,7 @@ def make_build_report(
             for task in sorted({name for name, _ in missing})
         },
         faults=tuple(faults),
+        captions=captions,
         warnings=tuple(warnings),
     )
 

@@ -15,6 +15,14 @@ def stable_hash(*parts: object) -> str:
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def pseudonym(seed: int, user: str) -> str:
+    """Returns the name that a user has in a dataset, so that ids such as e-mail addresses are not written.
+
+    It is no protection against somebody who has a list of the ids.
+    """
+    return stable_hash(seed, "user", user)[:16]
+
+
 def hash_fraction(seed: int, *parts: object) -> float:
     """Returns a number in [0, 1) for an item. The numbers of many items are uniformly distributed."""
     return int(stable_hash(seed, *parts)[:13], 16) / 16**13

@@ -9,8 +9,9 @@ item. The way of splitting (``split_by``) decides what is guaranteed:
     instance. A history belongs to the split of its last purchase. Its other products, and the options, are limited to
     that split, so a user's history is in one split only.
 ``user``
-    No user appears in two splits. An instance that users of two splits share is left out. Instances without a user are
-    split by product.
+    No user appears in two splits. The users of an instance are those whose log rows it is built from: they searched,
+    asked, bought, viewed, or wrote a review that it quotes. An instance that users of two splits share is left out, and
+    a review is quoted only in the split of its author. Instances without a user are split by product.
 ``query``
     No search query appears in two splits. Instances without a query are split by product.
 ``time``
@@ -20,8 +21,10 @@ item. The way of splitting (``split_by``) decides what is guaranteed:
 
 Products of held-out categories appear only in ``ood``, for every way of splitting. An instance in ``ood`` has only such
 products. If the data is split by user, query or time, the instance must also belong to the test split by that. An
-instance that mixes held-out and other products is left out. The data card also counts what repeats without a guarantee,
-such as products if the data is split by user.
+instance that mixes held-out and other products is left out.
+
+A question that occurs in several splits is left out, for every way of splitting. The data card also counts what repeats
+without a guarantee, such as products if the data is split by user.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -68,6 +71,12 @@ class Splitter:
     def split_of_product(self, product: str) -> Split:
         """Returns a product's split."""
         return "ood" if self.is_held_out(product) else self._split_of("product", self.group_of[product])
+
+    def can_quote(self, user: str, split: Split) -> bool:
+        """Whether an instance of a split may quote what a user wrote. An empty user is unknown."""
+        if self._options.split_by != "user" or not user:
+            return True
+        return self._split_of("user", user) == in_domain(split)
 
     def can_share_history(self, product: str, other: str) -> bool:
         """Whether two products may appear in one history."""
@@ -122,6 +131,14 @@ class Splitter:
         train, validation, _ = self._options.proportions
         number = hash_fraction(self._options.seed, "split", kind, name)
         return "train" if number < train else "validation" if number < train + validation else "test"
+
+
+def in_domain(split: Split) -> Split:
+    """Returns the split that a split shares users and queries with.
+
+    The out-of-domain split is the test split of the held-out products. The two share nothing else.
+    """
+    return "test" if split == "ood" else split
 
 
 def group_products(shop: ShopData) -> dict[str, str]:

@@ -1,19 +1,26 @@
+import json
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caslie_tools.data.building.drafts import Draft, LeftOut, PlacedDraft
-from caslie_tools.data.building.leaks import check_leaks
+from caslie_tools.data.building.builder import make_records
+from caslie_tools.data.building.drafts import Draft, LeftOut
+from caslie_tools.data.building.leaks import LeakCheck, check_leaks
 from caslie_tools.data.building.logs import Event, Question, Review, Search
 from caslie_tools.data.building.options import BuildOptions, Split, SplitBy
+from caslie_tools.data.building.placing import place_drafts
+from caslie_tools.data.building.seeded_random import pseudonym
 from caslie_tools.data.building.shop_data import ShopData
 from caslie_tools.data.building.splits import Splitter, group_products
 from caslie_tools.data.building.task_builders import TASK_BUILDERS
+from caslie_tools.data.writing import write_records
 from caslie_tools.domain import ImageRef, Product
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -72,6 +79,7 @@ def shops(draw: st.DrawFn) -> ShopData:
         question=st.sampled_from(["Big?", "Red?"]),
         answer=st.sampled_from(["", "yes"]),
         answerable=st.sampled_from([None, True, False]),
+        user=users,
         time=st.none() | times,
     )
     event = st.builds(
@@ -103,6 +111,19 @@ def drafts_of(shop: ShopData, splits: Splitter, options: BuildOptions) -> list[t
     ]
 
 
+def write_dataset(folder: Path, shop: ShopData, options: BuildOptions) -> Path:
+    """Writes the instances of all tasks to a file."""
+    placed, _ = place_drafts(list(TASK_BUILDERS), shop, Splitter(shop, options), options)
+    records, invalid = make_records(placed, "images/{}.png".format, folder, options)
+    assert not invalid
+    write_records(records, folder / "dataset.jsonl")
+    return folder / "dataset.jsonl"
+
+
+def checked(dataset: Path, shop: ShopData, options: BuildOptions) -> dict[str, LeakCheck]:
+    return {check.what: check for check in check_leaks(dataset, shop, Splitter(shop, options), options)}
+
+
 def splits_of(things: Iterable[tuple[object, Split]]) -> dict[object, set[Split]]:
     seen: dict[object, set[Split]] = defaultdict(set)
     for thing, split in things:
@@ -129,30 +150,65 @@ def test_no_product_picture_or_history_user_is_in_two_splits(shop: ShopData, see
 @given(shops(), st.sampled_from(["product", "user", "query", "time"]), st.sampled_from([(), ("Food",)]))
 def test_the_leak_checks_confirm_every_guarantee(shop: ShopData, by: SplitBy, held: tuple[str, ...]) -> None:
     options = BuildOptions(proportions=(0.4, 0.3, 0.3), split_by=by, hold_out_categories=held)
-    splits = Splitter(shop, options)
-    unique = {
-        one.key: one
-        for draft, split in drafts_of(shop, splits, options)
-        for one in [PlacedDraft(draft=draft, split=split)]
+    with tempfile.TemporaryDirectory() as folder:
+        checks = checked(write_dataset(Path(folder), shop, options), shop, options)
+    assert [check for check in checks.values() if not check.kept] == []
+    assert any(check.promised for what, check in checks.items() if what != "instances")
+
+
+def write_rows(folder: Path, *rows: dict[str, Any]) -> Path:
+    """Writes raw records of sentiment_analysis about the product p0, with changes."""
+    review: dict[str, Any] = {"task": "sentiment_analysis", "input": {"review": "x"}, "output": "A", "products": ["p0"]}
+    path = folder / "dataset.jsonl"
+    path.write_text("".join(json.dumps(review | row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_a_leak_in_the_file_is_counted(tmp_path: Path) -> None:
+    search = {
+        "task": "product_substitute_identification",
+        "input": {"query": "q", "product title": "Title 1"},
+        "output": "yes",
+        "images": ["images/0.png"],
     }
-    checks = check_leaks(list(unique.values()), shop, splits, options)
-    assert [check for check in checks if not check.kept] == []
-    assert any(check.promised for check in checks[1:])
-
-
-def test_a_leak_is_counted() -> None:
-    shop = shop_of(2)
-    options = BuildOptions()
-    draft = Draft(
-        task="sentiment_analysis", input={"review": "x"}, output="A", products=("p0",), users=("u",), query="q"
-    )
-    placed = [PlacedDraft(draft=draft, split="train"), PlacedDraft(draft=draft, split="test")]
-    found = {check.what: check for check in check_leaks(placed, shop, Splitter(shop, options), options)}
-    kinds = ("instances", "products", "groups of variants", "product titles", "queries", "review texts")
-    for what in (*kinds, "users of searches and reviews"):
+    rows = [row | {"users": ["u"], "split": split} for split in ("train", "test") for row in ({}, search)]
+    found = checked(write_rows(tmp_path, *rows), shop_of(2), BuildOptions())
+    kinds = ("products", "groups of variants", "product titles", "pictures", "queries", "users", "review texts")
+    for what in (*kinds, "users of other instances"):
         assert found[what].in_common == 1
+    assert found["instances"].in_common == 2
     assert not found["products"].kept
     assert found["queries"].kept  # not guaranteed if the data is split by product
+
+
+@pytest.mark.parametrize("quote", ["Good.", "long " * 79 + "long ..."])
+def test_a_quoted_author_of_another_split_is_counted_even_if_the_instance_names_no_user(
+    tmp_path: Path, quote: str
+) -> None:
+    reviews = [Review(product="p0", text=text, stars=5, user="ann") for text in ("Good.", "long " * 200)]
+    shop, options = shop_of(2, reviews=reviews), BuildOptions(split_by="user")
+    written = {"input": {"review": "Good."}, "users": [pseudonym(options.seed, "ann")], "split": "train"}
+    quoted = {
+        "task": "answerability_prediction",
+        "input": {"question": "Good?", "document": [quote]},
+        "output": "yes",
+        "split": "test",
+    }
+    assert checked(write_rows(tmp_path, written, quoted), shop, options)["users"].in_common == 1
+    assert checked(write_rows(tmp_path, written, quoted | {"split": "train"}), shop, options)["users"].kept
+
+
+def test_a_question_that_occurs_in_several_splits_is_left_out() -> None:
+    options = BuildOptions(split_by="user", proportions=(0.5, 0.0, 0.5))
+    users = "abcdefgh"
+    reviews = [
+        Review(product="p0", text=text, stars=5, user=user) for user in users for text in ("Fine.", f"I am {user}.")
+    ]
+    shop = shop_of(1, reviews=reviews)
+    placed, left_out = place_drafts(["sentiment_analysis"], shop, Splitter(shop, options), options)
+    assert {item.split for item in placed} == {"train", "test"}
+    assert len(placed) == 8
+    assert left_out == [LeftOut(task="sentiment_analysis", reason="the same question is in several splits")] * 8
 
 
 def test_variants_that_are_linked_through_others_are_one_group() -> None:
@@ -238,14 +294,10 @@ def test_by_time_an_answer_has_the_time_of_the_latest_row_that_determines_it() -
     assert found["early"] == "train"
 
 
-def test_a_late_row_of_an_early_split_is_counted() -> None:
-    shop, options = shop_of(2), BuildOptions(split_by="time")
-    old, new = START, START + timedelta(days=9)
-
-    def placed(split: Split, *times: datetime | None) -> PlacedDraft:
-        draft = Draft(task="product_qa", times=times, input={}, output="A", products=("p0",))
-        return PlacedDraft(draft=draft, split=split)
-
-    drafts = [placed("train", old, new), placed("test", None, new)]
-    (late,) = (check for check in check_leaks(drafts, shop, Splitter(shop, options), options) if "older" in check.what)
-    assert (late.in_common, late.kept) == (1, False)
+@pytest.mark.parametrize(("day", "late"), [(8, 0), (9, 1)])
+def test_an_instance_that_is_not_older_than_a_later_split_is_counted(tmp_path: Path, day: int, late: int) -> None:
+    days = [(START + timedelta(days=day)).isoformat() for day in (day, 9)]
+    rows = [{"split": split, "time": time} for split, time in zip(("train", "test"), days, strict=True)]
+    found = checked(write_rows(tmp_path, *rows), shop_of(2), BuildOptions(split_by="time"))
+    check = found["instances that are not older than a later split"]
+    assert (check.in_common, check.kept) == (late, not late)
