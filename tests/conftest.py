@@ -11,12 +11,11 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests.cli.commands import EmbeddedCommand
 from tests.paths import GROCERY, ROOT
 from tests.serving.fake_servers import SECRET, FakeServers
 from tests.time_limits import HANG_SECONDS, PATIENT
 from tests.virtual_time import VirtualTimeLoop
-
-EmbeddedCommand = Callable[..., Any]
 
 # No test may fail because the machine is slow: neither the first example, which computes tables, nor any later one.
 hypothesis.settings.register_profile(

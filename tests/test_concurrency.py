@@ -15,15 +15,10 @@ import pytest
 from caslie_tools._concurrency import ConcurrencyLimit, SingleFlight, requested_by, run_sync
 from caslie_tools.exceptions import InputError
 from tests.doubles import FunctionRunnable
+from tests.event_loop import settle
 from tests.time_limits import HANG_SECONDS
 
 WHO: contextvars.ContextVar[str] = contextvars.ContextVar("WHO", default="nobody")
-
-
-async def settle() -> None:
-    """Lets every task that can go on do so."""
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 class TestRunSync:

@@ -43,9 +43,9 @@ from tests.doubles import (
     light_profile,
     raising,
 )
+from tests.event_loop import settle
 from tests.paths import INSTANCES
-from tests.tasks.test_tasks import COMPLETE, RECORDS, REFS
-from tests.test_concurrency import settle
+from tests.tasks.records import COMPLETE, RECORDS, REFS
 from tests.time_limits import HANG_SECONDS
 
 EXAMPLES = INSTANCES

@@ -1,4 +1,4 @@
-"""Helpers for tests of the command: run it in a separate process, and check how it ended."""
+"""Helpers for tests of the command: run it in this or in a separate process, and check how it ended."""
 
 import json
 import os
@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from caslie_tools.cli import main
 from tests.paths import ROOT
 from tests.time_limits import HANG_SECONDS
 
@@ -29,6 +32,22 @@ class Result:
 
 Command = Callable[..., Result]
 """Runs the command with arguments: the fixture ``caslie``."""
+EmbeddedCommand = Callable[..., Any]
+"""Runs the command with the embedded models, and returns its document: the fixture ``embedded_caslie``."""
+
+
+def in_process(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Returns a command that runs in this process."""
+
+    def run(*arguments: str | Path) -> Result:
+        with pytest.raises(SystemExit) as exit_:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        assert isinstance(exit_.value.code, int)
+        assert "Traceback" not in captured.err
+        return Result(exit_.value.code, captured.out, captured.err)
+
+    return run
 
 
 def start(

@@ -2,8 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from caslie_tools.cli import main
-from tests.cli.commands import Command, Result
+from tests.cli.commands import Command, in_process
 from tests.doubles import write_catalogue
 
 
@@ -18,16 +17,7 @@ def _light_profile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def caslie(capsys: pytest.CaptureFixture[str]) -> Command:
     """Runs the command in this process."""
-
-    def run(*arguments: str | Path) -> Result:
-        with pytest.raises(SystemExit) as exit_:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        assert isinstance(exit_.value.code, int)
-        assert "Traceback" not in captured.err
-        return Result(exit_.value.code, captured.out, captured.err)
-
-    return run
+    return in_process(capsys)
 
 
 @pytest.fixture

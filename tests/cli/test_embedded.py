@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from caslie_tools.sample import DEMO_QUESTIONS
-from tests.conftest import EmbeddedCommand
+from tests.cli.commands import EmbeddedCommand
 from tests.paths import GROCERY
 
 

@@ -7,7 +7,7 @@ pytest.importorskip("sklearn", reason="tuning a gate needs the extra 'evaluation
 
 from caslie_tools.pipeline.tuned_gate import TunedGate
 from tests.cli.commands import Command
-from tests.tuning.test_gate import TASK, good, guess, noise, run_of
+from tests.tuning.voting_runs import TASK, good, guess, noise, run_of
 
 
 def test_a_better_gate_is_written(caslie: Command, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from caslie_tools.roles.interfaces import CaptionRequest, JudgeRequest
 from caslie_tools.store import CaptionStore
 from caslie_tools.tasks import FusedInstance
 from tests.doubles import FunctionCaptioner, FunctionJudge, FunctionPredictor, HashEmbeddings, light_products
-from tests.graphs.conftest import THREAD, pipeline_with
+from tests.graphs.pipelines import THREAD, pipeline_with
 
 
 def main(folder: Path, step: str) -> None:

@@ -13,7 +13,7 @@ from caslie_tools.store import CaptionStore
 from caslie_tools.tasks import MMECINSTRUCT
 from caslie_tools.tasks.product_qa import SHOPPERS_IMAGE
 from tests.doubles import FunctionCaptioner, FunctionJudge, draw_picture, jury, light_captioner
-from tests.graphs.conftest import pipeline_with
+from tests.graphs.pipelines import pipeline_with
 from tests.paths import INSTANCES
 
 VOLUME = "Which mug holds 350 ml?"

@@ -13,7 +13,7 @@ from caslie_tools.graphs.run import CaslieGraph
 from caslie_tools.roles.interfaces import CaptionRequest
 from caslie_tools.store import CaptionStore
 from tests.doubles import FunctionCaptioner, FunctionJudge, draw_picture
-from tests.graphs.conftest import pipeline_with
+from tests.graphs.pipelines import pipeline_with
 
 CONFIGS: list[RunnableConfig | None] = [
     None,

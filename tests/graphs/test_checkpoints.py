@@ -20,7 +20,7 @@ from caslie_tools.graphs import Output, build_graph
 from caslie_tools.store import CaptionStore
 from caslie_tools.tasks import FusedInstance
 from tests.doubles import FunctionPredictor, draw_picture, light_captioner
-from tests.graphs.conftest import AT_ONCE, THREAD, pipeline_with
+from tests.graphs.pipelines import AT_ONCE, THREAD, pipeline_with
 from tests.paths import ROOT
 from tests.time_limits import HANG_SECONDS
 

@@ -22,7 +22,7 @@ from tests.doubles import (
     light_captioner,
     raising,
 )
-from tests.graphs.conftest import AT_ONCE, pipeline_with, put
+from tests.graphs.pipelines import AT_ONCE, pipeline_with, put
 
 SECRET = "http://10.0.0.7/v1?key=hunter2"
 WHITE = "Is the lamp white?"

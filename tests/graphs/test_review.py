@@ -11,7 +11,7 @@ from caslie_tools.graphs.run import CaslieGraph
 from caslie_tools.roles.interfaces import JudgeRequest
 from caslie_tools.store import CaptionStore
 from tests.doubles import FunctionJudge, FunctionPredictor, jury, light_captioner
-from tests.graphs.conftest import THREAD, pipeline_with
+from tests.graphs.pipelines import THREAD, pipeline_with
 
 QUESTION: Any = {"question": "What does it show?", "products": ["mug", "jacket"]}
 ASK = Context(ask_person=True)

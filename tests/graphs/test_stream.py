@@ -10,7 +10,7 @@ from caslie_tools.domain import ImageRef
 from caslie_tools.graphs import build_graph
 from caslie_tools.store import CaptionStore
 from tests.doubles import FunctionCaptioner, raising
-from tests.graphs.conftest import AT_ONCE, pipeline_with
+from tests.graphs.pipelines import AT_ONCE, pipeline_with
 from tests.paths import ROOT
 
 HERE = Path(__file__).parent

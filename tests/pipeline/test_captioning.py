@@ -19,7 +19,7 @@ from caslie_tools.roles.usage import record_tokens
 from caslie_tools.store import CaptionStore
 from caslie_tools.tasks import PlacedImage
 from tests.doubles import FixedCaptioner, FunctionCaptioner, HashEmbeddings, draw_picture, load_picture, raising
-from tests.test_concurrency import settle
+from tests.event_loop import settle
 
 RED = draw_picture("350 ML", "red")
 HASH = load_picture(RED).sha256

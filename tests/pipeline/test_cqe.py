@@ -19,7 +19,7 @@ from caslie_tools.exceptions import (
 from caslie_tools.pipeline.cqe import CQE
 from caslie_tools.roles.interfaces import JudgeRequest
 from tests.doubles import FixedJudge, FunctionJudge, judge_request, jury, raising
-from tests.test_concurrency import settle
+from tests.event_loop import settle
 
 VERDICTS: tuple[Verdict, ...] = ("yes", "no", "abstain")
 juries = st.lists(st.sampled_from(VERDICTS), min_size=1, max_size=7)

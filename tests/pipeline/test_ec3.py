@@ -8,7 +8,7 @@ from caslie_tools.pipeline.ec3 import EC3, MAX_CAPTION_CHARACTERS
 from caslie_tools.roles.interfaces import CaptionRequest
 from caslie_tools.roles.prompts import EC3_PROMPT_VERSION
 from tests.doubles import FixedCaptioner, FunctionCaptioner, caption_request, raising
-from tests.test_concurrency import settle
+from tests.event_loop import settle
 
 SECRET = ConnectionError("https://api.example/?key=hunter2 is down")
 

@@ -10,20 +10,14 @@ from caslie_tools.pipeline.unim3 import UniM3
 from caslie_tools.tasks import FusedInstance, get_task
 from caslie_tools.tasks.fusion import fuse
 from tests.doubles import FunctionPredictor, raising
-from tests.tasks.test_fusion import caption
-from tests.tasks.test_tasks import RECORDS, REFS
-from tests.test_concurrency import settle
+from tests.event_loop import settle
+from tests.tasks.records import RECORDS, REFS, caption, fused
 
 QUESTION = FusedInstance(
     task="product_qa",
     instruction="Answer.",
     input={"question": "Is it red?", "products": [{"id": "m1", "title": "Becher, süß"}]},
 )
-
-
-def fused(short: str) -> FusedInstance:
-    task = get_task(short)
-    return fuse(task, task.read(RECORDS[short]), [])
 
 
 def answers(answer: Any) -> UniM3:

@@ -11,10 +11,8 @@ from caslie_tools.tasks import PRODUCT_QA, FusedInstance, PlacedImage, get_task,
 from caslie_tools.tasks.fusion import fuse
 from caslie_tools.tasks.layouts import render
 from tests.doubles import RecordingChatModel, RecordingLLM
-from tests.pipeline.test_unim3 import fused
 from tests.roles.prompt_data import data_of
-from tests.tasks.test_fusion import caption
-from tests.tasks.test_tasks import COMPLETE, REFS
+from tests.tasks.records import COMPLETE, REFS, caption, fused
 
 
 class TestClosedTask:

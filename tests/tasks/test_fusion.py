@@ -3,19 +3,13 @@ from typing import Any
 
 import pytest
 
-from caslie_tools.domain import Caption, Product, QueryContext
+from caslie_tools.domain import Product
 from caslie_tools.exceptions import InstanceError
 from caslie_tools.tasks import PRODUCT_QA, FusedInstance, Instance, PlacedImage, get_task, product_question
 from caslie_tools.tasks.fusion import fuse
-from tests.tasks.test_tasks import COMPLETE, RECORDS, REFS
+from tests.tasks.records import COMPLETE, RECORDS, REFS, caption
 
 KEY = "product information extracted from image"
-
-
-def caption(text: str) -> Caption:
-    return Caption(
-        key=text, text=text, image="0" * 64, context=QueryContext(task="t"), captioner="c", prompt_version="1"
-    )
 
 
 def fused(short: str, *texts: str | None, **options: Any) -> FusedInstance:

@@ -22,21 +22,8 @@ from caslie_tools.tasks.evidence import evidence
 from caslie_tools.tasks.fusion import fuse
 from caslie_tools.tasks.product_qa import CAPTION_KEY, SHOPPERS_IMAGE
 from tests.paths import INSTANCES
+from tests.tasks.records import RECORDS, REFS
 
-RECORDS: dict[str, dict[str, Any]] = {
-    "ap": {"input": {"question": "Does the lid fit?", "document": ["Sturdy lid.", "Fits well."]}},
-    "cc": {"input": {"title": "Kettle"}, "options": ["A: Toasters", "B: Kettles"]},
-    "prp": {"input": {"product 1": "Tripod", "product 2": "Ball head"}},
-    "psi": {"input": {"query": "usb-c charger", "product title": "USB-A charger"}},
-    "mpc": {"input": {"query": "usb-c charger", "product title": "USB-A charger"}},
-    "sa": {"input": {"review": "The seam came apart."}},
-    "sr": {"input": ["1: Tent", "2: Stove"], "options": ["A: Gas", "B: Lamp", "C: Mug"]},
-}
-COMPLETE = {
-    short: {"instruction": "Do it.", "options": get_task(short).fixed_options} | record
-    for short, record in RECORDS.items()
-}
-"""The records with an instruction and options of their own, as the wire format ``paper`` needs them."""
 ROLES = {
     "ap": (["yes", "no"], "f1"),
     "cc": (["A", "B"], "recall@1"),
@@ -139,9 +126,6 @@ class TestContexts:
         read = get_task("psi").read({"query": "{product title} {0} {", "product title": "}"})
         context = get_task("psi").places(read)[0].context
         assert (context.focus, context.known) == ("{product title} {0} {", "}")
-
-
-REFS = tuple(ImageRef(data=bytes([number])) for number in range(1, 6))
 
 
 class TestImages:

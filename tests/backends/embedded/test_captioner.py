@@ -11,7 +11,7 @@ from caslie_tools.backends.embedded.captioner import MAX_WORDS, NO_TEXT
 from caslie_tools.domain import QueryContext
 from caslie_tools.roles.interfaces import CaptionRequest
 from caslie_tools.store import CaptionStore
-from tests.backends.embedded.conftest import label, put, sample_image
+from tests.backends.embedded.images import label, put, sample_image
 
 
 def question_context(question: str, known: str = "title: Trail headlamp") -> QueryContext:

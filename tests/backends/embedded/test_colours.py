@@ -3,7 +3,7 @@ from PIL import Image, ImageDraw
 
 from caslie_tools.backends.embedded.colours import COLOUR_NAMES, dominant_colours
 from caslie_tools.sample import draw
-from tests.backends.embedded.conftest import sample_image
+from tests.backends.embedded.images import sample_image
 
 
 def circle(colour: str, *, background: str = "#ffffff") -> Image.Image:

@@ -4,7 +4,7 @@ from typing import Any
 from caslie_tools.backends.embedded import ImageAnalyser, ImageClassifier, MiniLMEmbeddings, TextReader
 from caslie_tools.exceptions import StoreError
 from caslie_tools.store import CaptionStore
-from tests.backends.embedded.conftest import label, sample_image
+from tests.backends.embedded.images import label, sample_image
 
 
 def test_the_analysis_contains_text_tags_and_colours(classifier: ImageClassifier, reader: TextReader) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from caslie_tools.backends.embedded import ImageClassifier
 from caslie_tools.backends.embedded.image_classifier import class_names
-from tests.backends.embedded.conftest import sample_image
+from tests.backends.embedded.images import sample_image
 
 
 def test_a_mug_is_classified_as_a_mug(classifier: ImageClassifier) -> None:

@@ -32,7 +32,7 @@ def test_importing_loads_no_large_package_and_using_prints_nothing() -> None:
         """
         import sys
         from caslie_tools.profiles.embedded import embedded_profile
-        from tests.backends.embedded.conftest import label
+        from tests.backends.embedded.images import label
         profile = embedded_profile()
         heavy = {"torch", "transformers", "rapidocr", "onnxruntime"} & set(sys.modules)
         assert not heavy, heavy

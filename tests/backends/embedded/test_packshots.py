@@ -7,7 +7,7 @@ from caslie_tools.domain import ImageRef, QueryContext
 from caslie_tools.images.loading import ImageLoader, LoadedImage
 from caslie_tools.roles.interfaces import CaptionRequest
 from caslie_tools.store import CaptionStore
-from tests.backends.embedded.conftest import put
+from tests.backends.embedded.images import put
 from tests.paths import GROCERY
 
 pytestmark = pytest.mark.skipif(not GROCERY.exists(), reason="the grocery data set is not available")

@@ -11,7 +11,7 @@ from caslie_tools.exceptions import ModelError
 from caslie_tools.pipeline.unim3 import UniM3
 from caslie_tools.tasks import MMECINSTRUCT, Decision, ImageSlot, Metric, Task, get_task, register_task
 from caslie_tools.tasks.fusion import fuse
-from tests.backends.embedded.conftest import sha
+from tests.backends.embedded.images import sha
 
 
 def caption(text: str, *evidence: Evidence) -> Caption:

@@ -8,7 +8,7 @@ from caslie_tools.backends.embedded.question_answering import NOT_ANSWERED
 from caslie_tools.domain import Answer, Caption, ImageRef, Product, QueryContext
 from caslie_tools.tasks import PRODUCT_QA, product_question
 from caslie_tools.tasks.fusion import fuse
-from tests.backends.embedded.conftest import sha
+from tests.backends.embedded.images import sha
 
 BOTTLES = (
     Product(id="reed", title="Reed drinking bottle", category="Kitchen > Bottles", description="Fits a bicycle cage."),

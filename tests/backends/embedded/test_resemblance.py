@@ -3,7 +3,7 @@ import pytest
 from caslie_tools.backends.embedded.resemblance import find_resemblances, vote
 from caslie_tools.domain import Product
 from caslie_tools.store import CaptionStore, PictureHit
-from tests.backends.embedded.conftest import put, sample_image, sha
+from tests.backends.embedded.images import put, sample_image, sha
 
 
 def hit(score: float, category: str, title: str = "a product") -> PictureHit:

@@ -2,7 +2,7 @@ from PIL import Image
 
 from caslie_tools.backends.embedded import TextReader
 from caslie_tools.backends.embedded.text_recognition import normalise_line
-from tests.backends.embedded.conftest import label
+from tests.backends.embedded.images import label
 
 
 def test_the_lines_of_one_label_are_joined_and_have_a_score(reader: TextReader) -> None:

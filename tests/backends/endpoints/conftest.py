@@ -1,31 +1,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
 from caslie_tools.backends.endpoints.endpoint import Endpoint
 from caslie_tools.backends.endpoints.settings import EndpointSettings
 from caslie_tools.testing import FaultyServer
+from tests.backends.endpoints.connecting import Connect, RecordedSleep
 from tests.time_limits import HANG_SECONDS
-
-
-class RecordedSleep:
-    """Returns at once instead of sleeping, and records for how long it was asked to sleep."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-
-    async def __call__(self, seconds: float) -> None:
-        self.seconds.append(seconds)
-
-
-class Connect(Protocol):
-    """Creates an endpoint over servers."""
-
-    def __call__(
-        self, *servers: FaultyServer, clock: Callable[[], float] | None = None, **settings: Any
-    ) -> Endpoint: ...
 
 
 @pytest.fixture

@@ -6,10 +6,9 @@ from pydantic import SecretStr
 
 from caslie_tools.exceptions import EndpointError, EndpointRefusedError
 from caslie_tools.testing import Fault, FaultyServer
+from tests.backends.endpoints.calls import SHORT_SECONDS, ask
+from tests.backends.endpoints.connecting import Connect
 from tests.time_limits import HANG_SECONDS
-
-from .calls import SHORT_SECONDS, ask
-from .conftest import Connect
 
 SECRET = "sk-do-not-tell-4711"
 HARMLESS = {Fault.OK, Fault.NO_LOGPROBS, Fault.IMAGES_DROPPED, Fault.DOUBLE_BOS}

@@ -16,9 +16,8 @@ from caslie_tools.exceptions import (
     ModelError,
 )
 from caslie_tools.testing import Fault, FaultyServer
-
-from .calls import MESSAGES, SHORT_SECONDS, ask
-from .conftest import Connect, RecordedSleep
+from tests.backends.endpoints.calls import MESSAGES, SHORT_SECONDS, ask
+from tests.backends.endpoints.connecting import Connect, RecordedSleep
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,8 @@ import pytest
 from caslie_tools.backends.endpoints.responses import ServedModel
 from caslie_tools.exceptions import EndpointAnswerError, InputError
 from caslie_tools.testing import FaultyServer
-
-from .calls import MESSAGES, ask
-from .conftest import Connect
+from tests.backends.endpoints.calls import MESSAGES, ask
+from tests.backends.endpoints.connecting import Connect
 
 
 async def test_a_constrained_chat_sends_what_vllm_reads(server: FaultyServer, connect: Connect) -> None:

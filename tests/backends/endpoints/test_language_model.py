@@ -16,11 +16,10 @@ from caslie_tools.images.lazy import LazyImage
 from caslie_tools.images.loading import ImageLoader
 from caslie_tools.profiles.building import build_captioner, build_judge, build_predictor
 from caslie_tools.roles.interfaces import JudgeRequest
-from caslie_tools.tasks import FusedInstance, get_task
-from caslie_tools.tasks.fusion import fuse
 from caslie_tools.tasks.layouts import render
 from caslie_tools.testing import Fault, FaultyServer
 from tests.doubles import caption_request, draw_picture
+from tests.tasks.records import fused
 
 CATEGORIES = {"input": {"title": "Kelp bottle"}, "options": ["A: Jackets", "B: Bottles"]}
 
@@ -33,12 +32,6 @@ async def server() -> AsyncIterator[FaultyServer]:
 
 def where(server: FaultyServer) -> dict[str, Any]:
     return {"urls": (server.url,), "model": "model", "max_attempts": 1}
-
-
-def fused(task: str, record: dict[str, Any]) -> FusedInstance:
-    definition = get_task(task)
-    instance = definition.read(record)
-    return fuse(definition, instance, [None for _ in instance.images])
 
 
 def request(caption: str = "A red mug.", image: LazyImage | None = None) -> JudgeRequest:

@@ -7,9 +7,8 @@ import pytest
 from caslie_tools.exceptions import EndpointError, EndpointTimeoutError, EndpointUnavailableError
 from caslie_tools.testing import Fault, FaultyServer
 from caslie_tools.testing.openai_responses import images
-
-from .calls import SHORT_SECONDS, ask, ask_about
-from .conftest import Connect, RecordedSleep
+from tests.backends.endpoints.calls import SHORT_SECONDS, ask, ask_about
+from tests.backends.endpoints.connecting import Connect, RecordedSleep
 
 
 class Clock:

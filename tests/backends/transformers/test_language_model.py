@@ -26,10 +26,9 @@ from caslie_tools.roles.interfaces import JudgeRequest
 from caslie_tools.roles.judge import ModelJudge
 from caslie_tools.roles.predictor import ModelPredictor
 from caslie_tools.roles.prompts import caption_prompt, judge_prompt, prediction_prompt
-from caslie_tools.tasks import FusedInstance, get_task
-from caslie_tools.tasks.fusion import fuse
 from caslie_tools.tasks.layouts import render
 from tests.doubles import caption_request, draw_picture
+from tests.tasks.records import fused
 from tests.time_limits import HANG_SECONDS
 
 from .tiny_models import BOS, CONTEXT_LENGTH
@@ -39,12 +38,6 @@ QUESTION = {"question": "Which colour?", "products": [{"id": "mug", "title": "Mu
 PICTURE = draw_picture("350 ML", "red")
 SMALL = draw_picture("", "red", size=(20, 20))
 LARGE = draw_picture("", "red", size=(300, 200))
-
-
-def fused(task: str, record: dict[str, Any]) -> FusedInstance:
-    definition = get_task(task)
-    instance = definition.read(record)
-    return fuse(definition, instance, [None for _ in instance.images])
 
 
 def request(caption: str = "A red mug.", image: bytes | None = None) -> JudgeRequest:

@@ -14,7 +14,7 @@ from caslie_tools.catalogue.reading import read_catalogue
 from caslie_tools.domain import Product
 from caslie_tools.sample import catalogue_path
 from caslie_tools.settings import Settings
-from tests.backends.transformers.conftest import PROFILE
+from tests.backends.transformers.tiny_profile import PROFILE
 from tests.paths import INSTANCES
 
 QUESTION = "Is the Trail headlamp waterproof?"

@@ -1,38 +1,15 @@
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from caslie_tools.tuning.settings import TuningSettings
-from tests.cli.conftest import caslie  # noqa: F401 (a fixture)
+from tests.cli.commands import Command, in_process
+from tests.tuning.model.records import Make, substitute, write
 
 for module in ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "sklearn"):
     pytest.importorskip(module, reason="the extra 'tuning' is not installed")
-
-Raw = dict[str, Any]
-Make = Callable[..., TuningSettings]
-
-
-def substitute(number: int, split: str = "train", **fields: Any) -> Raw:
-    """A record whose right answer depends only on its caption."""
-    right = "yes" if number % 2 else "no"
-    record = {
-        "task": "product_substitute_identification",
-        "split": split,
-        "input": {"query": f"mug {number}", "product title": "mug"},
-        "output": right,
-        "images": ["https://shop.example/a.png"],
-        "caption_info": ["A red mug." if right == "yes" else "A blue pot."],
-        "votes": [True],
-    }
-    return record | fields
-
-
-def write(path: Path, records: list[Any]) -> Path:
-    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -101,3 +78,9 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def caslie(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs the command in this process."""
+    return in_process(capsys)

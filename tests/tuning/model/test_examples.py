@@ -7,7 +7,7 @@ from caslie_tools.exceptions import InstanceError
 from caslie_tools.tasks.layouts import Layout, render
 from caslie_tools.tuning.examples import IGNORED, fused_record, make_example, make_examples, sample_examples
 from tests.backends.transformers.tiny_models import BOS, EOS
-from tests.tuning.model.conftest import substitute
+from tests.tuning.model.records import substitute
 
 CAPTION = "product information extracted from image"
 

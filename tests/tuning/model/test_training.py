@@ -11,7 +11,7 @@ from caslie_tools.exceptions import SettingsError
 from caslie_tools.tuning.examples import IGNORED, TrainingExample, make_examples
 from caslie_tools.tuning.scoring import choose_answers, score_by_task
 from caslie_tools.tuning.training import ScoringTrainer, make_trainer, training_arguments
-from tests.tuning.model.conftest import Make, substitute
+from tests.tuning.model.records import Make, substitute
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is deprecated and will be removed in v6:FutureWarning")
 RECORDS = [read_record(number, substitute(number)) for number in range(6)]

@@ -24,7 +24,7 @@ from caslie_tools.tuning.settings import load_settings
 from tests.cli.commands import Command, finish, start
 from tests.paths import ROOT
 from tests.time_limits import HANG_SECONDS
-from tests.tuning.model.conftest import Make, substitute, write
+from tests.tuning.model.records import Make, substitute, write
 
 OPTIONS = [
     *("--rank", 8, "--learning-rate", 1e-2, "--batch-size", 4, "--device-batch-size", 2, "--max-length", 512),
