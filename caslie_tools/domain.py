@@ -244,19 +244,24 @@ class GateDecision(FrozenModel):
     abstentions: int = 0
     skipped_judges: int = 0
     """Number of judges that were not asked, because the decision did not depend on their votes."""
+    quorum: int = Field(default=1, ge=1)
+    """Number of valid votes that was needed to keep the caption."""
     reason: str = ""
     decided_by: Literal["jury", "person"] = "jury"
     one_vote_decides: bool | None = None
-    """Whether one vote less would have changed the decision of a tuned gate. ``None`` if the votes were counted."""
+    """Whether one vote decided a tuned gate, or its quorum. ``None`` if the votes were counted."""
 
     @property
     def is_close(self) -> bool:
-        """Whether one vote more or less would have changed the decision."""
-        if self.one_vote_decides is not None:
-            return self.one_vote_decides
+        """Whether one vote decided: a margin of at most one vote, or a quorum that was met or missed by one vote."""
         yes = sum(vote.verdict == "yes" for vote in self.votes)
         no = sum(vote.verdict == "no" for vote in self.votes)
-        return abs(yes - no) <= 1
+        over_quorum = yes + no + self.skipped_judges - self.quorum
+        if self.one_vote_decides is not None:
+            return self.one_vote_decides
+        if over_quorum < 0:
+            return over_quorum == -1 and yes >= no
+        return abs(yes - no) <= 1 or (over_quorum == 0 and yes > no)
 
     @property
     def jury_failed(self) -> bool:

@@ -141,6 +141,11 @@ def jury(*verdicts: Verdict) -> list[FixedJudge]:
     return [FixedJudge(verdict, name=f"judge-{number}") for number, verdict in enumerate(verdicts, start=1)]
 
 
+def jury_of(count: int, function: Callable[[JudgeRequest], Any]) -> list[FunctionJudge]:
+    """Returns so many judges that vote with one function, named ``judge-1`` and so on."""
+    return [FunctionJudge(function, name=f"judge-{number}") for number in range(1, count + 1)]
+
+
 def raising(error: BaseException) -> Callable[[object], NoReturn]:
     """Returns a function that raises: a model that is down."""
 

@@ -10,12 +10,10 @@ from pydantic import ValidationError
 
 from caslie_tools.domain import (
     Caption,
-    GateDecision,
     ImageRef,
     Prediction,
     Product,
     QueryContext,
-    Verdict,
     Vote,
     caption_key,
 )
@@ -132,25 +130,6 @@ class TestQueryContext:
     def test_its_text_is_the_focus_else_what_is_known(self) -> None:
         assert CONTEXT.text == "Is it red?"
         assert QueryContext(task="cc", known="Mug").text == "Mug"
-
-
-def decision(*verdicts: Verdict) -> GateDecision:
-    return GateDecision(kept=True, votes=tuple(Vote(judge="j", verdict=verdict) for verdict in verdicts))
-
-
-@pytest.mark.parametrize(
-    ("verdicts", "thin"),
-    [
-        (["yes", "yes", "no"], True),
-        (["yes", "no"], True),
-        (["no"], True),
-        (["yes", "yes", "abstain"], False),
-        (["no", "no", "no"], False),
-        ([], True),
-    ],
-)
-def test_a_vote_is_thin_if_one_vote_would_have_turned_it(verdicts: list[Verdict], thin: bool) -> None:
-    assert decision(*verdicts).is_close is thin
 
 
 @pytest.mark.parametrize(

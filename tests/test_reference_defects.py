@@ -125,7 +125,8 @@ class Test3VotesAreStringsCountedByPlurality:
     @staticmethod
     def decide(*replies: str, quorum: int | None = None) -> tuple[bool, list[Verdict]]:
         models = [FakeMessagesListChatModel(responses=[AIMessage(response)]) for response in replies]
-        cqe = CQE([ModelJudge(model) for model in models], early_stop=False, quorum=quorum)
+        judges = [ModelJudge(model, name=f"judge-{number}") for number, model in enumerate(models)]
+        cqe = CQE(judges, early_stop=False, quorum=quorum)
         decision = cqe.invoke(judge_request())
         return decision.kept, [vote.verdict for vote in decision.votes]
 
@@ -158,7 +159,10 @@ class Test3VotesAreStringsCountedByPlurality:
                     await asyncio.sleep(0)
                 return "yes" if "red" in request.caption else "no"
 
-            judges: list[Judge] = [FunctionJudge(vote), *jury("yes", "no"), FunctionJudge(vote), FixedJudge("no")]
+            judges: list[Judge] = [
+                *jury("yes", "no", "no"),
+                *(FunctionJudge(vote, name=name) for name in ("red", "too")),
+            ]
             decisions = await CQE(judges).abatch([judge_request("A red mug."), judge_request("A mug.")])
             assert [decision.kept for decision in decisions] == [True, False]
 

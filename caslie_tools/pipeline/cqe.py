@@ -37,7 +37,8 @@ class CQE(AsyncRunnable[JudgeRequest, GateDecision]):
         timeout_seconds: Time limit of one judge for one vote.
 
     Raises:
-        InputError: If there is no judge, or the quorum is not between 1 and the size of the jury.
+        InputError: If there is no judge, two judges have the same name, or the quorum is not between 1 and the size of
+            the jury.
         SettingsError: If the gate was tuned for another jury.
     """
 
@@ -54,11 +55,17 @@ class CQE(AsyncRunnable[JudgeRequest, GateDecision]):
         if not judges:
             raise InputError("CQE needs at least one judge")
         self.judges = tuple(judges)
+        names = [judge.get_name() for judge in judges]
+        if repeated := [name for name in names if names.count(name) > 1]:
+            raise InputError(
+                f"{len(repeated)} judges of the jury are named {repeated[0]!r}: a judge votes once, so give different "
+                "judges different names"
+            )
         self.quorum = (len(judges) + 1) // 2 if quorum is None else quorum
         if not 1 <= self.quorum <= len(judges):
             raise InputError(f"the quorum must be between 1 and {len(judges)}, the size of the jury; it is {quorum}")
         if gate is not None:
-            gate.require_jury([judge.get_name() for judge in self.judges])
+            gate.require_jury(names)
         self.early_stop = early_stop
         self.gate = gate
         self.timeout_seconds = timeout_seconds
@@ -124,7 +131,7 @@ class CQE(AsyncRunnable[JudgeRequest, GateDecision]):
         valid = yes + no
         skipped = len(self.judges) - len(votes)
         kept = valid >= self.quorum and (yes > no if task_gate is None else task_gate.keeps(votes))
-        one_vote_decides = None
+        one_vote_decides = None if task_gate is None else self._one_vote_decides(votes, valid, task_gate)
         if task_gate is not None and task_gate.keeps_all is not None:
             kept, one_vote_decides = task_gate.keeps_all, False
             reason = f"tuned gate: {'every caption is' if kept else 'no caption is'} kept for this task"
@@ -135,7 +142,6 @@ class CQE(AsyncRunnable[JudgeRequest, GateDecision]):
         else:
             reason = f"{yes} yes, {no} no"
             if task_gate is not None:
-                one_vote_decides = task_gate.is_close(votes)
                 reason += f"; tuned gate: {task_gate.probability(votes):.3f}, {task_gate.threshold:.3f} needed"
         return GateDecision(
             kept=kept,
@@ -143,9 +149,16 @@ class CQE(AsyncRunnable[JudgeRequest, GateDecision]):
             margin=(yes - no) / valid if valid else 0.0,
             abstentions=len(votes) - valid,
             skipped_judges=skipped,
+            quorum=self.quorum,
             reason=reason,
             one_vote_decides=one_vote_decides,
         )
+
+    def _one_vote_decides(self, votes: Sequence[Vote], valid: int, gate: TaskGate) -> bool:
+        """Returns whether one vote decided a tuned gate, or whether it met or missed the quorum."""
+        if valid < self.quorum:
+            return valid == self.quorum - 1 and gate.keeps(votes)
+        return gate.is_close(votes) or (valid == self.quorum and gate.keeps(votes))
 
 
 def _count(votes: Sequence[Vote]) -> tuple[int, int]:

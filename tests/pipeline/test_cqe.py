@@ -18,7 +18,7 @@ from caslie_tools.exceptions import (
 )
 from caslie_tools.pipeline.cqe import CQE
 from caslie_tools.roles.interfaces import JudgeRequest
-from tests.doubles import FixedJudge, FunctionJudge, judge_request, jury, raising
+from tests.doubles import FixedJudge, FunctionJudge, judge_request, jury, jury_of, raising
 from tests.event_loop import settle
 
 VERDICTS: tuple[Verdict, ...] = ("yes", "no", "abstain")
@@ -93,6 +93,38 @@ class TestVerdict:
     def test_a_quorum_that_no_jury_can_meet_is_refused(self, quorum: int) -> None:
         with pytest.raises(InputError, match="between 1 and 3, the size of the jury"):
             CQE(jury("yes", "yes", "yes"), quorum=quorum)
+
+    @pytest.mark.parametrize(
+        ("verdicts", "quorum", "close"),
+        [
+            # A margin of at most one vote.
+            (["yes", "yes", "no"], 2, True),
+            (["yes", "no", "no"], 2, True),
+            (["yes", "no"], 1, True),
+            (["no"], 1, True),
+            (["yes", "yes", "yes", "no", "abstain"], 3, False),
+            (["no", "no", "no"], 2, False),
+            # The quorum is met by one vote: without it, the caption would have been rejected.
+            (["yes", "yes", "yes", "abstain", "abstain"], 3, True),
+            (["yes", "yes", "abstain"], 1, False),
+            (["no", "no", "no", "abstain", "abstain"], 3, False),
+            # The quorum is missed by one vote, or by more.
+            (["yes", "yes", "abstain", "abstain", "abstain"], 3, True),
+            (["no", "no", "abstain", "abstain", "abstain"], 3, False),
+            (["yes", "abstain", "abstain", "abstain", "abstain"], 3, False),
+            (["yes", "no", "abstain", "abstain", "abstain"], 4, False),
+            (["abstain", "abstain"], 1, True),
+        ],
+    )
+    def test_a_decision_is_close_if_one_vote_decided(self, verdicts: list[Verdict], quorum: int, close: bool) -> None:
+        assert decide(verdicts, quorum=quorum, early_stop=False).is_close is close
+
+    def test_a_judge_cannot_sit_in_a_jury_several_times(self) -> None:
+        judge = FixedJudge("yes", name="llama")
+        with pytest.raises(InputError, match="3 judges of the jury are named 'llama': a judge votes once"):
+            CQE([judge, *jury("no", "no"), judge, judge])
+        with pytest.raises(InputError, match="2 judges of the jury are named 'llama'"):
+            CQE([judge, FixedJudge("no", name="llama")])
 
     def test_an_empty_jury_is_refused(self) -> None:
         with pytest.raises(InputError, match="at least one judge"):
@@ -209,7 +241,7 @@ class TestAbstaining:
             await asyncio.Event().wait()
             return "yes"
 
-        judges = [FunctionJudge(hang) for _ in range(3)]
+        judges = jury_of(3, hang)
         call = asyncio.create_task(CQE(judges).ainvoke(judge_request()))
         await settle()
         call.cancel()
@@ -256,14 +288,14 @@ class TestParallelism:
     async def test_a_wave_is_asked_at_once_and_the_next_one_after_it(self) -> None:
         meeting = asyncio.Barrier(3)
 
-        def meet(verdict: Verdict) -> FunctionJudge:
+        def meet(verdict: Verdict, name: str) -> FunctionJudge:
             async def vote(request: JudgeRequest) -> Verdict:
                 await meeting.wait()  # passes only if all three are under way together
                 return verdict
 
-            return FunctionJudge(vote)
+            return FunctionJudge(vote, name=name)
 
-        first = [meet("yes"), meet("no"), meet("yes")]
+        first = [meet("yes", "first"), meet("no", "second"), meet("yes", "third")]
         spare = jury("yes", "yes")
         decision = await CQE([*first, *spare], timeout_seconds=5).ainvoke(judge_request())
         assert decision.kept
@@ -281,7 +313,7 @@ class TestParallelism:
             inside -= 1
             return "yes"
 
-        cqe = CQE([FunctionJudge(vote) for _ in range(5)], max_concurrency=limit)
+        cqe = CQE(jury_of(5, vote), max_concurrency=limit)
         await cqe.abatch([judge_request(f"caption {number}") for number in range(4)])
         assert peak == limit
 
@@ -290,7 +322,7 @@ class TestParallelism:
             return "yes" if "red" in request.caption else "no"
 
         captions = ["A red mug.", "A mug.", "Something red."]
-        judges = [FunctionJudge(names_red) for _ in range(3)]
+        judges = jury_of(3, names_red)
         decisions = CQE(judges).batch([judge_request(caption) for caption in captions])
         assert [decision.kept for decision in decisions] == [True, False, True]
 

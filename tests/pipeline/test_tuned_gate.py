@@ -100,6 +100,12 @@ class TestDeciding:
         ]
         assert not (await CQE(sure, gate=TUNED).ainvoke(judge_request())).is_close
 
+    @pytest.mark.parametrize(("quorum", "close"), [(1, False), (2, True), (3, True)])
+    async def test_it_is_close_if_one_vote_met_or_missed_the_quorum(self, quorum: int, close: bool) -> None:
+        gate = TunedGate(judges=tuple(WEIGHTS), tasks={"product_qa": TaskGate(weights=dict.fromkeys(WEIGHTS, 4.0))})
+        decision = await CQE(jury("yes", "yes", "abstain"), quorum=quorum, gate=gate).ainvoke(judge_request())
+        assert (decision.kept, decision.is_close) == (quorum < 3, close)
+
     @pytest.mark.parametrize("keeps_all", [True, False])
     async def test_where_all_or_none_are_kept_nobody_is_asked(self, keeps_all: bool) -> None:
         gate = TunedGate(judges=tuple(WEIGHTS), tasks={"product_qa": TaskGate(keeps_all=keeps_all)})
