@@ -4,7 +4,7 @@ The scores of a run's treatments, with intervals, are in :mod:`caslie_tools.eval
 
 An invalid answer counts as wrong. In a task with two labels, it counts as the label that is wrong. Otherwise, garbage
 in place of every ``no`` would leave the F1 of ``yes`` perfect. The reference implementation drops invalid answers, so
-its scores rise as a model gets worse. :func:`reference_scores` does the same, for comparisons with published numbers.
+its scores rise as a model gets worse. :func:`reference_scores` equals it, for comparisons with published numbers.
 
 The paper has no open questions. Their answers are scored as in SQuAD (Rajpurkar et al., "SQuAD: 100,000+ Questions for
 Machine Comprehension of Text", EMNLP 2016; unanswerable questions: Rajpurkar et al., "Know What You Don't Know", ACL
@@ -19,7 +19,7 @@ from typing import Any
 
 from caslie_tools.domain import FrozenModel
 from caslie_tools.exceptions import InputError, MissingExtraError
-from caslie_tools.tasks import Task
+from caslie_tools.tasks import Metric, Task
 
 
 class AnswerScores(FrozenModel):
@@ -31,6 +31,11 @@ class AnswerScores(FrozenModel):
     """The headline metric's value."""
     accuracy: float
     """Share of right answers. Equal to recall@1, because each instance has one right answer."""
+    precision: float
+    """Of the positive label, if the metric is its F1. Otherwise the mean over the labels that are right at least
+    once."""
+    recall: float
+    """As ``precision``."""
     macro_f1: float
     """Mean F1 over the labels that are right at least once."""
     invalid: float
@@ -63,36 +68,80 @@ def score_answers(task: Task, answers: Sequence[str | None], gold: Sequence[str]
     # The classes are the labels in `gold`. Other answers must not become additional classes.
     right, labels = [answer.strip() for answer in gold], sorted({answer.strip() for answer in gold})
     answered = [counted_answer(task, answer, true) for answer, true in zip(answers, right, strict=True)]
-    accuracy = float(metrics.accuracy_score(right, answered))
-    macro_f1 = float(metrics.f1_score(right, answered, labels=labels, average="macro", zero_division=0))
-    values = {"accuracy": accuracy, "recall@1": accuracy, "macro_f1": macro_f1}
-    if task.metric.name == "f1":
-        positive = [task.metric.positive]
-        values["f1"] = float(metrics.f1_score(right, answered, labels=positive, average="macro", zero_division=0))
-    return AnswerScores(
-        metric=task.metric.name,
-        value=values[task.metric.name],
-        accuracy=accuracy,
-        macro_f1=macro_f1,
-        invalid=sum(answer is None for answer in answers) / len(answers),
-        count=len(answered),
-    )
+    scores = _scores(metrics, task.metric, right, answered, labels)
+    return scores.model_copy(update={"invalid": sum(answer is None for answer in answers) / len(answers)})
 
 
-def reference_scores(task: Task, answers: Sequence[str | None], gold: Sequence[str]) -> AnswerScores:
-    """Scores answers as the reference implementation does: invalid answers are dropped first. Not a fair score.
+def reference_scores(task: Task, texts: Sequence[str | None], gold: Sequence[str]) -> AnswerScores:
+    """Scores responses as the evaluation of the reference implementation does. Not a fair score.
 
-    Use it only for comparisons with published numbers. ``invalid`` is the share of all answers. ``count`` is the number
-    of valid answers.
+    Use it only for comparisons with published numbers. A response is read strictly: it is the label itself or, if it
+    has a colon, its first character. Every response that is then none of the right labels of the data is dropped. The
+    classes of a macro average are the labels that are left among responses or right labels.
+
+    Args:
+        task: A task with a metric.
+        texts: The models' responses, word for word. ``None`` if there is none.
+        gold: The right labels, in the same order.
+
+    Returns:
+        ``invalid`` is the share of dropped responses. ``count`` is the number of the others.
 
     Raises:
-        InputError: As :func:`score`, or if no valid answer is left.
+        InputError: As :func:`score_answers`, or if no response is left.
         MissingExtraError: If scikit-learn is not installed.
     """
-    fair = score_answers(task, answers, gold)
-    valid = [(answer, right) for answer, right in zip(answers, gold, strict=True) if answer is not None]
-    left = score_answers(task, [answer for answer, _ in valid], [right for _, right in valid])
-    return left.model_copy(update={"invalid": fair.invalid})
+    score_answers(task, texts, gold)  # checks the arguments
+    assert task.metric is not None  # noqa: S101 (checked; for the type checker)
+    known, metrics = set(gold), _sklearn_metrics()
+    answers = [_reference_answer(text or "") for text in texts]
+    left = [(answer, right) for answer, right in zip(answers, gold, strict=True) if answer in known]
+    if not left:
+        raise InputError(f"{task.name}: there are no answers to score")
+    scores = _scores(
+        metrics,
+        task.metric,
+        [right for _, right in left],
+        [answer for answer, _ in left],
+        sorted({label for pair in left for label in pair}),
+    )
+    return scores.model_copy(update={"invalid": 1 - len(left) / len(texts)})
+
+
+def _reference_answer(text: str) -> str:
+    text = text.strip()
+    return text[0] if ":" in text else text
+
+
+def _scores(
+    metrics: Any, metric: Metric, right: Sequence[str], answered: Sequence[str], labels: Sequence[str]
+) -> AnswerScores:
+    """Returns all scores of answers, with ``invalid`` 0.
+
+    Args:
+        metrics: The module of scikit-learn.
+        metric: The task's metric.
+        right: The right labels.
+        answered: The answers.
+        labels: The classes of a macro average.
+    """
+
+    def of(score: Any, classes: Sequence[str]) -> float:
+        return float(score(right, answered, labels=classes, average="macro", zero_division=0))
+
+    accuracy, macro_f1 = float(metrics.accuracy_score(right, answered)), of(metrics.f1_score, labels)
+    classes = labels if metric.positive is None else [metric.positive]
+    values = {"accuracy": accuracy, "recall@1": accuracy, "macro_f1": macro_f1, "f1": of(metrics.f1_score, classes)}
+    return AnswerScores(
+        metric=metric.name,
+        value=values[metric.name],
+        accuracy=accuracy,
+        precision=of(metrics.precision_score, classes),
+        recall=of(metrics.recall_score, classes),
+        macro_f1=macro_f1,
+        invalid=0,
+        count=len(answered),
+    )
 
 
 def is_open_answer_right(answer: str, gold: str, *, answerable: bool | None = True) -> bool:

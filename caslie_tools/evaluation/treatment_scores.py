@@ -15,6 +15,8 @@ from caslie_tools.evaluation.groups import OutcomeGroup
 from caslie_tools.evaluation.metrics import reference_scores, score_answers
 from caslie_tools.evaluation.outcomes import TREATMENTS, Outcome, Treatment
 from caslie_tools.evaluation.significance import LEVEL, Interval, PairedTest, adjust, paired_test
+from caslie_tools.exceptions import InputError
+from caslie_tools.tasks import Task
 
 PAIRS: Final[tuple[tuple[Treatment, Treatment], ...]] = (
     ("gated", "none"),
@@ -43,6 +45,11 @@ class TreatmentScore(FrozenModel):
     interval: Interval
     """Interval of the headline metric."""
     accuracy: float
+    precision: float | None
+    """Of the positive label, if the headline metric is its F1. Otherwise the mean over the labels. ``None`` for open
+    questions."""
+    recall: float | None
+    """As ``precision``."""
     macro_f1: float | None
     """``None`` for open questions, which have no labels."""
     recall_at_1: float | None
@@ -52,7 +59,7 @@ class TreatmentScore(FrozenModel):
     failed: float
     """Share of answers that are missing because a model failed. They are included in ``invalid``."""
     reference: float | None
-    """Headline metric by the reference scoring. ``None`` if there is no valid answer."""
+    """Headline metric by the reference scoring of the models' responses. ``None`` if it drops all of them."""
 
 
 class TreatmentCost(FrozenModel):
@@ -93,11 +100,12 @@ def _score(group: OutcomeGroup, treatment: Treatment, outcomes: Sequence[Outcome
     count = len(outcomes)
     valid = [right for right, answer in zip(answered.right, answered.answers, strict=True) if answer is not None]
     if group.task.metric is None:
-        macro_f1 = None
+        scores = None
         reference = sum(valid) / len(valid) if valid else None
     else:
-        macro_f1 = score_answers(group.task, answered.answers, answered.gold).macro_f1
-        reference = reference_scores(group.task, answered.answers, answered.gold).value if valid else None
+        scores = score_answers(group.task, answered.answers, answered.gold)
+        texts = [outcome.treatments[treatment].text for outcome in outcomes]
+        reference = _reference(group.task, texts, answered.gold)
     return TreatmentScore(
         task=group.task.name,
         split=group.split,
@@ -107,12 +115,21 @@ def _score(group: OutcomeGroup, treatment: Treatment, outcomes: Sequence[Outcome
         value=answered.headline,
         interval=Interval.of(resampled_headlines([answered], seed=seed)[0]),
         accuracy=answered.accuracy,
-        macro_f1=macro_f1,
-        recall_at_1=None if group.task.metric is None else answered.accuracy,
+        precision=scores and scores.precision,
+        recall=scores and scores.recall,
+        macro_f1=scores and scores.macro_f1,
+        recall_at_1=scores and scores.accuracy,
         invalid=1 - len(valid) / count,
         failed=sum(bool(outcome.treatments[treatment].error) for outcome in outcomes) / count,
         reference=reference,
     )
+
+
+def _reference(task: Task, texts: Sequence[str], gold: Sequence[str]) -> float | None:
+    try:
+        return reference_scores(task, texts, gold).value
+    except InputError:  # no response is left
+        return None
 
 
 def compare_treatments(groups: Sequence[OutcomeGroup]) -> tuple[PairedTest, ...]:

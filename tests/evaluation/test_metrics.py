@@ -1,5 +1,8 @@
+import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +18,9 @@ from caslie_tools.tasks import Task, get_task
 
 pytest.importorskip("sklearn", reason="scores need the extra 'evaluation'")
 
+REFERENCE: list[dict[str, Any]] = json.loads(Path(__file__).with_name("reference_scores.json").read_text())["cases"]
+"""What the evaluation of the reference implementation gives for made-up responses: also where labels are missing from
+the right answers, and for responses that it reads strictly."""
 AP, CC, MPC, SA = (get_task(name) for name in ("ap", "cc", "mpc", "sa"))
 
 
@@ -24,6 +30,7 @@ def test_f1_is_that_of_the_positive_class_and_an_invalid_answer_is_wrong() -> No
     # yes: 1 true positive, 1 false positive, 2 false negatives (one of them invalid). no: 1, 2 and 1, respectively.
     assert result.metric == "f1"
     assert result.value == pytest.approx(2 * 1 / (2 * 1 + 1 + 2))
+    assert (result.precision, result.recall) == pytest.approx((1 / 2, 1 / 3))
     assert result.macro_f1 == pytest.approx((0.4 + 2 / 5) / 2)
     assert result.accuracy == pytest.approx(2 / 5)
     assert result.invalid == pytest.approx(1 / 5)
@@ -51,6 +58,7 @@ def test_macro_f1_is_the_mean_over_the_right_labels() -> None:
     result = score_answers(SA, ["A", "B", "B", "D"], ["A", "A", "B", "C"])
     assert result.metric == "macro_f1"
     assert result.value == result.macro_f1 == pytest.approx((2 / 3 + 2 / 3 + 0) / 3)
+    assert (result.precision, result.recall) == pytest.approx(((1 + 1 / 2 + 0) / 3, (1 / 2 + 1 + 0) / 3))
 
 
 @pytest.mark.parametrize(("task", "name"), [(MPC, "accuracy"), (CC, "recall@1")])
@@ -61,7 +69,7 @@ def test_accuracy_and_recall_at_1_are_the_share_of_right_answers(task: Task, nam
 
 def test_every_metric_is_perfect_for_perfect_answers() -> None:
     assert score_answers(SA, ["A", "E"], ["A", "E"]) == AnswerScores(
-        metric="macro_f1", value=1, accuracy=1, macro_f1=1, invalid=0, count=2
+        metric="macro_f1", value=1, accuracy=1, precision=1, recall=1, macro_f1=1, invalid=0, count=2
     )
 
 
@@ -83,6 +91,23 @@ def test_the_reference_scoring_drops_invalid_answers_and_reports_their_share() -
     result = reference_scores(MPC, ["A", None, "D", None], gold)
     assert (result.value, result.count, result.invalid) == (0.5, 2, 0.5)
     assert score_answers(MPC, ["A", None, "D", None], gold).value == 0.25
+
+
+@pytest.mark.parametrize("case", REFERENCE, ids=lambda case: f"{case['task']}-{len(set(case['gold']))}-labels")
+def test_the_reference_scoring_equals_the_reference_implementation(case: dict[str, Any]) -> None:
+    task, expected = get_task(case["task"]), case["scores"]
+    result = reference_scores(task, case["answers"], case["gold"])
+    assert result.accuracy == pytest.approx(expected["accuracy"])
+    assert result.count == len(case["gold"]) - expected["skipped"]
+    assert result.invalid == pytest.approx(expected["skipped"] / len(case["gold"]))
+    if "f1" in expected:
+        f1 = result.value if result.metric == "f1" else result.macro_f1
+        assert (f1, result.precision, result.recall) == pytest.approx(
+            (expected["f1"], expected["precision"], expected["recall"])
+        )
+    else:  # the reference computes the accuracy only
+        assert result.metric == "recall@1"
+        assert result.value == pytest.approx(expected["accuracy"])
 
 
 def test_answers_that_cannot_be_scored_are_refused() -> None:

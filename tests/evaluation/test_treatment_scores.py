@@ -36,12 +36,26 @@ def test_the_reference_scoring_rises_as_the_model_gets_worse() -> None:
     assert scores_of("mpc", gold, [None] * 4).reference is None
 
 
+def test_the_reference_scoring_reads_the_response_and_not_our_label() -> None:
+    answers = {"A": "Answer: B", "B": "B: Kettles", "C": "The answer is C."}
+    outcomes = [
+        outcome(index, gold, {"none": gold}, task="cc").model_copy(
+            update={"treatments": {"none": TreatmentOutcome(answer=gold, text=text, right=True)}}
+        )
+        for index, (gold, text) in enumerate(answers.items())
+    ]
+    (score,) = score_treatments(group_outcomes(outcomes)[0])
+    assert (score.value, score.reference) == (1, 1)  # "Answer: B" is read as A, and the third is dropped
+    assert score.invalid == 0
+
+
 def test_an_invalid_answer_in_place_of_no_lowers_the_f1() -> None:
     # yes: 1 true positive, 1 false negative. The invalid answer counts as a wrong yes: F1 = 2 / (2 + 1 + 1).
     score = scores_of("ap", ["yes", "yes", "no", "no"], ["yes", "no", "no", None])
     assert (score.metric, score.value, score.accuracy) == ("f1", 0.5, 0.5)
     assert score.reference == pytest.approx(2 / 3)
     assert score.macro_f1 == pytest.approx((0.5 + 0.5) / 2)
+    assert (score.precision, score.recall) == (0.5, 0.5)
 
 
 def test_a_constant_predictor_has_the_scores_computed_by_hand() -> None:
@@ -61,7 +75,7 @@ def test_a_perfect_predictor_scores_1_with_an_interval_of_1() -> None:
 def test_open_questions_are_scored_without_labels() -> None:
     score = scores_of("product_qa", ["350 ml", "red"], ["350 ml", "blue"])
     assert (score.metric, score.value, score.accuracy) == ("accuracy", 0.5, 0.5)
-    assert score.macro_f1 is score.recall_at_1 is None
+    assert score.macro_f1 is score.recall_at_1 is score.precision is score.recall is None
     assert scores_of("product_qa", ["350 ml", "red"], ["350 ml", None]).reference == 1
 
 
