@@ -12,9 +12,10 @@ from caslie_tools.data.records import BadRecord, Record
 from caslie_tools.domain import FrozenModel, ProgressCallback
 from caslie_tools.evaluation.outcome_log import OutcomeLog
 from caslie_tools.evaluation.outcomes import TREATMENTS, Outcome, Treatment
+from caslie_tools.evaluation.products import ImageResolver
 from caslie_tools.evaluation.run_description import describe_run
 from caslie_tools.evaluation.selection import RecordSelection
-from caslie_tools.evaluation.treatments import ImageResolver, TreatmentRunner
+from caslie_tools.evaluation.treatments import TreatmentRunner
 from caslie_tools.exceptions import DataError, EndpointUnavailableError, InputError, ModelError
 from caslie_tools.tasks import get_task
 

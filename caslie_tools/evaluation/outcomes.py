@@ -74,4 +74,8 @@ class Outcome(FrozenModel):
     split: str
     gold: str
     """The right answer."""
+    products: tuple[str, ...] = ()
+    """Names of the products that the instance is about, see :func:`~caslie_tools.evaluation.products.product_names`."""
+    users: tuple[str, ...] = ()
+    """Names of the users whose log rows the instance is built from, if the data names them."""
     treatments: dict[Treatment, TreatmentOutcome] = Field(default_factory=dict)

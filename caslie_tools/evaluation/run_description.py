@@ -81,8 +81,8 @@ def describe_run(
             bad.append(record)
             continue
         instances += 1
-        products = [image.product for image in record.instance.images]  # captioners receive the product ids
-        content = [record.index, record.key, record.split, record.captions, products]
+        # Captioners receive the ids of products. Outcomes name the products and users.
+        content = [record.index, record.key, record.split, record.captions, record.products, record.users]
         digest.update(json.dumps(content).encode() + b"\n")
     pipeline, stats = caslie.pipeline, caslie.store.stats()
     gate = pipeline.cqe.gate

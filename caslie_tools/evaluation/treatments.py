@@ -1,9 +1,10 @@
 """Runs one instance under every treatment: selects the captions, predicts the answer and records the cost."""
 
+import asyncio
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.utils import Input, Output
@@ -11,9 +12,10 @@ from langchain_core.runnables.utils import Input, Output
 from caslie_tools._concurrency import AsyncRunnable, run_together
 from caslie_tools.catalogue.indexing import general_context_for
 from caslie_tools.data.records import Record
-from caslie_tools.domain import Caption, FrozenModel, ImageRef, Prediction, QueryContext
+from caslie_tools.domain import Caption, FrozenModel, Prediction, QueryContext
 from caslie_tools.evaluation.metrics import is_open_answer_right
 from caslie_tools.evaluation.outcomes import CaptionOutcome, Cost, Outcome, Treatment, TreatmentOutcome
+from caslie_tools.evaluation.products import ImageResolver, product_names
 from caslie_tools.exceptions import ImageError, InputError, ModelError
 from caslie_tools.pipeline.captioning import NOTHING_TO_DESCRIBE
 from caslie_tools.pipeline.pipeline import Pipeline
@@ -22,9 +24,6 @@ from caslie_tools.roles.interfaces import Models
 from caslie_tools.roles.usage import Usage, record_seconds, track_usage
 from caslie_tools.tasks import FusedInstance, PlacedImage, get_task
 from caslie_tools.tasks.fusion import fuse, used_images
-
-ImageResolver: TypeAlias = Callable[[ImageRef], ImageRef | None]
-"""Returns the reference to load for an image, such as a file that was fetched before. ``None`` if there is no image."""
 
 
 class _ImageResult(FrozenModel):
@@ -95,6 +94,8 @@ class TreatmentRunner:
             task=record.task,
             split=record.split,
             gold=record.output,
+            products=await asyncio.to_thread(product_names, record, self._resolve),
+            users=record.users,
             treatments=outcomes,
         )
 

@@ -266,6 +266,13 @@ async def test_an_outcome_has_the_values_that_scores_need(tmp_path: Path) -> Non
     assert Outcome.model_validate_json(outcome.model_dump_json()) == outcome
 
 
+async def test_an_outcome_names_the_products_and_users_of_its_record(tmp_path: Path) -> None:
+    outcome = await run(tmp_path, MUG | {"products": ["mug"], "users": ["ann"]}, ["none"])
+    assert (outcome.products, outcome.users) == (("mug",), ("ann",))
+    (name,) = (await run(tmp_path, MUG, ["none"])).products
+    assert name.startswith("picture:")
+
+
 async def test_an_evaluation_uses_all_images_whatever_the_limit_for_requests(tmp_path: Path) -> None:
     record = raw("sequential_recommendation", ["1st: Mug"], "B", "mug-1.png", "jacket-1.png", "lamp-1.png",
                  options=json.dumps(["A: Jacket", "B: Lamp"]))  # fmt: skip
