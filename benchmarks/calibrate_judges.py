@@ -128,7 +128,7 @@ async def sample_cases(bench: Bench) -> list[Case]:
     unim3 = UniM3(EmbeddedPredictor(bench.embeddings))
     cases, wrong = [], []
     with tempfile.TemporaryDirectory() as directory:
-        store = CaptionStore.open(directory, bench.embeddings, pictures=bench.pictures)
+        store = CaptionStore.open(directory, bench.embeddings, image_embeddings=bench.pictures)
         store.put_products([(row, [loader.load_sync(ref) for ref in row.images]) for row in products.values()])
         ec3 = EC3([EmbeddedCaptioner(bench.analyser, bench.embeddings, store)])
         for question in QUESTIONS:

@@ -122,7 +122,9 @@ class Bench:
 
     def store(self, *, packshots: bool, photos: Sequence[Photo] = ()) -> CaptionStore:
         """Returns a new store with the packshots and the given photos of the catalogue."""
-        store = CaptionStore.open(tempfile.mkdtemp(dir=self._folder.name), self.embeddings, pictures=self.pictures)
+        store = CaptionStore.open(
+            tempfile.mkdtemp(dir=self._folder.name), self.embeddings, image_embeddings=self.pictures
+        )
         if packshots:
             additional = defaultdict(list)
             for photo in photos:

@@ -87,7 +87,7 @@ class Caslie:
         opened = CaptionStore.open(
             store or settings.store,
             chosen.embeddings,
-            pictures=chosen.pictures,
+            image_embeddings=chosen.image_embeddings,
             create=create,
             busy_timeout_seconds=settings.busy_timeout_seconds,
         )

@@ -417,7 +417,11 @@ def light_models(store: CaptionStore | None = None) -> Models:
 def light_profile() -> Profile:
     """A profile that costs nothing. Use as ``CASLIE_PROFILE=tests.doubles:light_profile``."""
     return Profile(
-        name="light", embeddings=HashEmbeddings(), pictures=HashPictures(), models=light_models, notes=["For tests."]
+        name="light",
+        embeddings=HashEmbeddings(),
+        image_embeddings=HashPictures(),
+        models=light_models,
+        notes=["For tests."],
     )
 
 
@@ -429,7 +433,7 @@ def blind_profile() -> Profile:
         down = FunctionCaptioner(raising(ConnectionError("the endpoint http://10.0.0.1/?key=secret is down")))
         return Models(captioners=[down], judges=light.judges, predictor=light.predictor)
 
-    return Profile(name="blind", embeddings=HashEmbeddings(), pictures=HashPictures(), models=models)
+    return Profile(name="blind", embeddings=HashEmbeddings(), image_embeddings=HashPictures(), models=models)
 
 
 def light_products(folder: Path) -> list[Product]:

@@ -81,7 +81,7 @@ class TestProfiles:
         profile = load_profile("tests.doubles:light_profile")
         assert isinstance(profile, Profile)
         assert profile.name == "light"
-        assert isinstance(profile.pictures, ImageEmbeddings)
+        assert isinstance(profile.image_embeddings, ImageEmbeddings)
 
     @pytest.mark.parametrize(
         ("name", "message"),

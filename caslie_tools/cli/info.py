@@ -56,7 +56,7 @@ def _inspect(settings: "Settings") -> dict[str, Any]:
         with CaptionStore.open(
             settings.store,
             profile.embeddings,
-            pictures=profile.pictures,
+            image_embeddings=profile.image_embeddings,
             create=False,
             busy_timeout_seconds=settings.busy_timeout_seconds,
         ) as store:
@@ -65,7 +65,7 @@ def _inspect(settings: "Settings") -> dict[str, Any]:
         problems = []  # a store that does not exist yet is no problem
     except CaslieError as error:
         problems = [str(error)]
-    with CaptionStore.in_memory(profile.embeddings, pictures=profile.pictures) as empty:
+    with CaptionStore.in_memory(profile.embeddings, image_embeddings=profile.image_embeddings) as empty:
         return {"profile": _describe_profile(profile, empty), "problems": problems}
 
 

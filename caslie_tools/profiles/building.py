@@ -44,13 +44,13 @@ def build_profile(settings: ProfileSettings) -> Profile:
         from caslie_tools.profiles.embedded import embedded_profile
 
         embedded = embedded_profile()
-        embeddings, pictures = embedded.embeddings, embedded.pictures
+        embeddings, image_embeddings = embedded.embeddings, embedded.image_embeddings
     else:
-        embeddings, pictures = build_embeddings(settings.embeddings), None
+        embeddings, image_embeddings = build_embeddings(settings.embeddings), None
     return Profile(
         name=settings.name,
         embeddings=embeddings,
-        pictures=pictures,
+        image_embeddings=image_embeddings,
         models=for_store,
         check=partial(require_served, settings),
         pipeline=settings.pipeline,

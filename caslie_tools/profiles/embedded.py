@@ -51,7 +51,7 @@ def embedded_profile() -> Profile:
         name="embedded",
         embeddings=embeddings,
         models=models,
-        pictures=classifier,
+        image_embeddings=classifier,
         notes=(
             "Tags cover only the 1000 classes of ImageNet. Most products belong to none of these classes.",
             "Plainly printed text is recognised well. Stylised, curved or tiny text is recognised badly.",

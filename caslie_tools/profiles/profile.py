@@ -20,8 +20,8 @@ class Profile:
     embeddings: Embeddings
     models: Callable[[CaptionStore], Models]
     """Returns the models for an open store. They get the store because a captioner may search it."""
-    pictures: ImageEmbeddings | None = None
-    """``None``: similar images cannot be searched."""
+    image_embeddings: ImageEmbeddings | None = None
+    """Makes the vectors for search by image. ``None``: images cannot be searched."""
     check: Callable[[], Awaitable[None]] | None = None
     """Checks within a few seconds, before a start, that the models can be reached. Raises a ``ModelError`` if not."""
     pipeline: PipelineDefaults = field(default_factory=PipelineDefaults)

@@ -40,10 +40,10 @@ class DocumentStore(VectorStore):
     :mod:`caslie_tools.store.filters` for its syntax. All methods can be called from several threads.
     """
 
-    def __init__(self, database: Database, embeddings: Embeddings, pictures: "ImageEmbeddings | None") -> None:
+    def __init__(self, database: Database, embeddings: Embeddings, image_embeddings: "ImageEmbeddings | None") -> None:
         self._database = database
         self._text = TextSpace(embeddings, database)
-        self._picture = None if pictures is None else PictureSpace(pictures, database)
+        self._picture = None if image_embeddings is None else PictureSpace(image_embeddings, database)
         self._indexes: dict[SpaceName, VectorIndex] = {name: VectorIndex(name, database) for name in SPACE_NAMES}
         self._id_sets = IdSetCache()
         self._discard: weakref.finalize[..., Any] = weakref.finalize(self, database.close)
@@ -58,7 +58,7 @@ class DocumentStore(VectorStore):
         path: Path | str,
         embeddings: Embeddings,
         *,
-        pictures: "ImageEmbeddings | None" = None,
+        image_embeddings: "ImageEmbeddings | None" = None,
         create: bool = True,
         busy_timeout_seconds: float = 5,
     ) -> Self:
@@ -67,7 +67,7 @@ class DocumentStore(VectorStore):
         Args:
             path: The directory.
             embeddings: The model that embeds texts.
-            pictures: The model that embeds images. Without it, images are stored without vectors and cannot be
+            image_embeddings: The model that embeds images. Without it, images are stored without vectors and cannot be
                 searched.
             create: Create the store if it does not exist.
             busy_timeout_seconds: How long a write waits for another writer.
@@ -81,16 +81,16 @@ class DocumentStore(VectorStore):
         """
         database = Database(Path(path), create=create, busy_timeout_seconds=busy_timeout_seconds)
         try:
-            return cls(database, embeddings, pictures)
+            return cls(database, embeddings, image_embeddings)
         except BaseException:
             database.close()
             raise
 
     @classmethod
-    def in_memory(cls, embeddings: Embeddings, *, pictures: "ImageEmbeddings | None" = None) -> Self:
+    def in_memory(cls, embeddings: Embeddings, *, image_embeddings: "ImageEmbeddings | None" = None) -> Self:
         """Creates a store in a temporary directory, which is removed together with the returned object."""
         directory = Path(tempfile.mkdtemp(prefix="caslie-store-"))
-        store = cls(Database(directory, create=True, durable=False), embeddings, pictures)
+        store = cls(Database(directory, create=True, durable=False), embeddings, image_embeddings)
         store._discard.detach()
         store._discard = weakref.finalize(store, _discard, store._database, directory)
         return store

@@ -245,7 +245,9 @@ class ProductStore(DocumentStore):
     @property
     def _picture_space(self) -> PictureSpace:
         if self._picture is None:
-            raise InputError("the store was opened without a model that embeds images; open it with pictures=...")
+            raise InputError(
+                "the store was opened without a model that embeds images; open it with image_embeddings=..."
+            )
         return self._picture
 
     def _picture_vector(self, image: "LoadedImage") -> Vector:

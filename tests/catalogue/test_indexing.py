@@ -36,7 +36,7 @@ def pictures() -> HashPictures:
 
 @pytest.fixture
 def store(tmp_path: Path, pictures: HashPictures) -> Iterator[CaptionStore]:
-    with CaptionStore.open(tmp_path / "store", HashEmbeddings(), pictures=pictures) as store:
+    with CaptionStore.open(tmp_path / "store", HashEmbeddings(), image_embeddings=pictures) as store:
         yield store
 
 
@@ -305,7 +305,9 @@ async def test_no_more_pictures_are_captioned_at_once_than_set(shop: Shop, store
 async def test_a_store_in_use_ends_the_run_and_the_next_one_goes_on(shop: Shop, pipeline: Pipeline) -> None:
     path = pipeline.store.path
     with (
-        CaptionStore.open(path, HashEmbeddings(), pictures=HashPictures(), busy_timeout_seconds=0.01) as impatient,
+        CaptionStore.open(
+            path, HashEmbeddings(), image_embeddings=HashPictures(), busy_timeout_seconds=0.01
+        ) as impatient,
         closing(sqlite3.connect(path / DATABASE, isolation_level=None)) as writer,
     ):
         writer.execute("BEGIN IMMEDIATE")
@@ -321,7 +323,9 @@ async def test_captions_that_cannot_be_stored_end_the_run_in_one_error(
     await index_catalogue(shop.path, silent)  # the products are stored, no caption is
     path = pipeline.store.path
     with (
-        CaptionStore.open(path, HashEmbeddings(), pictures=HashPictures(), busy_timeout_seconds=0.01) as impatient,
+        CaptionStore.open(
+            path, HashEmbeddings(), image_embeddings=HashPictures(), busy_timeout_seconds=0.01
+        ) as impatient,
         closing(sqlite3.connect(path / DATABASE, isolation_level=None)) as writer,
     ):
         writer.execute("BEGIN IMMEDIATE")

@@ -53,4 +53,4 @@ def profile() -> Profile:
             captioners=[FunctionCaptioner(caption, name="stepped")], judges=others.judges, predictor=others.predictor
         )
 
-    return Profile(name="stepped", embeddings=HashEmbeddings(), pictures=SteppedPictures(), models=models)
+    return Profile(name="stepped", embeddings=HashEmbeddings(), image_embeddings=SteppedPictures(), models=models)

@@ -109,6 +109,6 @@ def opened(
             predictor=predictor or light.predictor,
         )
 
-    profile = Profile(name="light", embeddings=HashEmbeddings(), pictures=HashPictures(), models=models)
+    profile = Profile(name="light", embeddings=HashEmbeddings(), image_embeddings=HashPictures(), models=models)
     with Caslie.open(folder / "store", profile=profile, settings=Settings(**settings)) as caslie:
         yield caslie

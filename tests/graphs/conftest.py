@@ -17,6 +17,6 @@ def products(tmp_path: Path) -> list[Product]:
 @pytest.fixture
 def store(products: list[Product]) -> Iterator[CaptionStore]:
     """The light products with their pictures, nothing captioned yet."""
-    with CaptionStore.in_memory(HashEmbeddings(), pictures=HashPictures()) as store:
+    with CaptionStore.in_memory(HashEmbeddings(), image_embeddings=HashPictures()) as store:
         put(store, products)
         yield store

@@ -208,7 +208,9 @@ class TestStore:
     @pytest.fixture
     def impatient(self, tmp_path: Path, products: list[Product]) -> Iterator[CaptionStore]:
         embeddings, pictures = HashEmbeddings(), HashPictures()
-        with CaptionStore.open(tmp_path / "store", embeddings, pictures=pictures, busy_timeout_seconds=0.01) as store:
+        with CaptionStore.open(
+            tmp_path / "store", embeddings, image_embeddings=pictures, busy_timeout_seconds=0.01
+        ) as store:
             put(store, products)
             yield store
 

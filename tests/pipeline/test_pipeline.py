@@ -42,7 +42,7 @@ def products(tmp_path: Path) -> list[Product]:
 @pytest.fixture
 def store(products: list[Product]) -> Iterator[CaptionStore]:
     loader = ImageLoader()
-    with CaptionStore.in_memory(HashEmbeddings(), pictures=HashPictures()) as store:
+    with CaptionStore.in_memory(HashEmbeddings(), image_embeddings=HashPictures()) as store:
         store.put_products([(product, [loader.load_sync(ref) for ref in product.images]) for product in products])
         yield store
 

@@ -19,7 +19,7 @@ def reopen(path: Path) -> Iterator[Callable[..., CaptionStore]]:
     opened: list[CaptionStore] = []
 
     def open_store(**options: Any) -> CaptionStore:
-        arguments: dict[str, Any] = {"embeddings": HashEmbeddings(), "pictures": HashPictures()}
+        arguments: dict[str, Any] = {"embeddings": HashEmbeddings(), "image_embeddings": HashPictures()}
         opened.append(CaptionStore.open(path, **(arguments | options)))
         return opened[-1]
 

@@ -28,7 +28,9 @@ def _start(path: Path, prefix: str, count: int) -> subprocess.Popen[str]:
 
 
 def _open(path: Path) -> CaptionStore:
-    return CaptionStore.open(path, HashEmbeddings(16), pictures=HashPictures(), busy_timeout_seconds=HANG_SECONDS)
+    return CaptionStore.open(
+        path, HashEmbeddings(16), image_embeddings=HashPictures(), busy_timeout_seconds=HANG_SECONDS
+    )
 
 
 def _check_consistent(store: CaptionStore, path: Path) -> None:
@@ -143,7 +145,7 @@ def test_a_write_that_fails_is_rolled_back(
     with _open(path) as store:
         store.put_products([product("kept", 1, pictures("kept", 1))])
         before = store.stats().model_copy(update={"bytes": 0})
-    with CaptionStore.open(path, HashEmbeddings(16), pictures=pictures_model()) as store:
+    with CaptionStore.open(path, HashEmbeddings(16), image_embeddings=pictures_model()) as store:
         with pytest.raises(error):
             store.put_products([shown(Product(id="new"), pictures("new", 1)[1])])
         assert store.stats().model_copy(update={"bytes": 0}) == before

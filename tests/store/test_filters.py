@@ -300,7 +300,7 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def mixed() -> Iterator[CaptionStore]:
     """Products, each with an image and its caption, and documents, one of which has the id of a product."""
-    with CaptionStore.in_memory(HashEmbeddings(), pictures=HashPictures()) as store:
+    with CaptionStore.in_memory(HashEmbeddings(), image_embeddings=HashPictures()) as store:
         pictures = {product.id: picture("red", product.id) for product in PRODUCTS}
         store.put_products([shown(product, pictures[product.id], picture("blue")) for product in PRODUCTS])
         store.put_captions([caption(pictures[product.id], product.id, captioner=product.id) for product in PRODUCTS])

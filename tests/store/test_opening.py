@@ -140,7 +140,7 @@ def test_opening_and_listing_do_not_call_a_model(reopen: Reopen) -> None:
     with reopen() as store:
         store.put_products([shown(Product(id="1"), picture("red"))])
     embeddings, pictures = HashEmbeddings(), HashPictures()
-    store = reopen(embeddings=embeddings, pictures=pictures)
+    store = reopen(embeddings=embeddings, image_embeddings=pictures)
     assert store.product_ids("price > 5") == []
     assert store.get_product("1").id == "1"
     assert store.captions("1") == []
@@ -155,8 +155,8 @@ def test_another_model_is_refused_when_the_store_is_opened(reopen: Reopen) -> No
     with pytest.raises(StoreModelError, match=r"with 'hash-embeddings-256', not with 'other-256'"):
         reopen(embeddings=HashEmbeddings(identity="other"))
     with pytest.raises(StoreModelError, match="picture vectors"):
-        reopen(pictures=HashPictures(identity="other"))
-    reopen(pictures=None)
+        reopen(image_embeddings=HashPictures(identity="other"))
+    reopen(image_embeddings=None)
 
 
 def test_another_model_with_the_same_identity_is_refused_at_its_first_use(reopen: Reopen) -> None:

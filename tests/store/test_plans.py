@@ -47,7 +47,7 @@ def _use_everything(path: Path) -> None:
     """Calls all methods of the store with arguments that lead to different queries."""
     red, blue, grey = picture("red"), picture("blue"), picture("grey")
     described = caption(red, "a red thing", "which colour")
-    with CaptionStore.open(path, HashEmbeddings(), pictures=HashPictures()) as store:
+    with CaptionStore.open(path, HashEmbeddings(), image_embeddings=HashPictures()) as store:
         for price in (1, 2):
             store.put_products(
                 [
@@ -97,7 +97,7 @@ def _use_everything(path: Path) -> None:
         store.delete(["a"])
         store.delete()
         store.similarity_search("mug")
-    with CaptionStore.open(path, HashEmbeddings(), pictures=HashPictures()) as store:  # from the snapshots
+    with CaptionStore.open(path, HashEmbeddings(), image_embeddings=HashPictures()) as store:  # from the snapshots
         store.search_products("mug", picture=red)
 
 

@@ -115,7 +115,7 @@ def test_a_product_without_any_text_can_be_stored(store: CaptionStore) -> None:
 
 def test_an_image_is_embedded_once_for_all_products_of_a_batch(reopen: Callable[..., CaptionStore]) -> None:
     pictures = HashPictures()
-    store = reopen(pictures=pictures)
+    store = reopen(image_embeddings=pictures)
     red = picture("red")
     store.put_products([shown(Product(id=name), red, red) for name in "abc"])
     assert pictures.embedded == [red.sha256]
@@ -125,12 +125,12 @@ def test_an_image_is_embedded_once_for_all_products_of_a_batch(reopen: Callable[
 
 def test_images_can_be_embedded_later(reopen: Callable[..., CaptionStore]) -> None:
     red = picture("red")
-    without = reopen(pictures=None)
+    without = reopen(image_embeddings=None)
     without.put_products([shown(MUG, red)])
     assert not without.has_pictures
-    with pytest.raises(InputError, match="pictures="):
+    with pytest.raises(InputError, match="image_embeddings="):
         without.search_products(picture=red)
-    with pytest.raises(InputError, match="pictures="):
+    with pytest.raises(InputError, match="image_embeddings="):
         without.nearest_pictures(red, k=1)
     with_images = reopen()
     assert with_images.has_pictures

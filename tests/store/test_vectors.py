@@ -60,7 +60,7 @@ def test_errors_of_this_package_are_not_wrapped() -> None:
             raise ImageError("too dark")
 
     with (
-        CaptionStore.in_memory(HashEmbeddings(), pictures=Failing()) as store,
+        CaptionStore.in_memory(HashEmbeddings(), image_embeddings=Failing()) as store,
         pytest.raises(ImageError, match="too dark"),
     ):
         store.put_products([shown(Product(id="1"), picture("black"))])

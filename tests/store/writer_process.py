@@ -33,7 +33,7 @@ def steps(prefix: str, count: int) -> Iterator[tuple[str, int]]:
 
 def main(directory: str, prefix: str, count: str) -> None:
     with CaptionStore.open(
-        directory, HashEmbeddings(16), pictures=HashPictures(), busy_timeout_seconds=HANG_SECONDS
+        directory, HashEmbeddings(16), image_embeddings=HashPictures(), busy_timeout_seconds=HANG_SECONDS
     ) as store:
         for name, revision in steps(prefix, int(count)):
             if revision == int(count) // 2:

@@ -38,7 +38,7 @@ def predictor(embeddings: MiniLMEmbeddings) -> EmbeddedPredictor:
 
 @pytest.fixture
 def store(tmp_path: Path, embeddings: MiniLMEmbeddings, classifier: ImageClassifier) -> Iterator[CaptionStore]:
-    opened = CaptionStore.open(tmp_path / "store", embeddings, pictures=classifier)
+    opened = CaptionStore.open(tmp_path / "store", embeddings, image_embeddings=classifier)
     yield opened
     opened.close()
 

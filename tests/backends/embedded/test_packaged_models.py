@@ -38,9 +38,9 @@ def test_importing_loads_no_large_package_and_using_prints_nothing() -> None:
         assert not heavy, heavy
         from caslie_tools.backends.embedded import ImageAnalyser, TextReader
         profile.embeddings.embed_query("a lamp")
-        analysis = ImageAnalyser(profile.pictures, TextReader()).analyse(label("IP67 LAMP"))
+        analysis = ImageAnalyser(profile.image_embeddings, TextReader()).analyse(label("IP67 LAMP"))
         assert analysis.text, analysis
-        assert ImageAnalyser(profile.pictures, TextReader()).analyse(label()).text == ()
+        assert ImageAnalyser(profile.image_embeddings, TextReader()).analyse(label()).text == ()
         """
     )
     finished = subprocess.run(

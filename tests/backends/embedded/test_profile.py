@@ -17,7 +17,7 @@ def test_the_profile_is_loaded_by_name_and_has_notes_on_its_limits() -> None:
     profile = load_profile("embedded")
 
     assert profile.name == "embedded"
-    assert profile.pictures is not None
+    assert profile.image_embeddings is not None
     assert profile.notes
 
 
