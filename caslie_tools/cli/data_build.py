@@ -9,7 +9,7 @@ import typer
 
 from caslie_tools.cli.console import first_lines, out, plain, show_table, show_warnings
 from caslie_tools.cli.opening import open_caslie
-from caslie_tools.cli.options import AsJson, Catalogue, ProfileName, ShowProgress, Store, TaskList, split_names
+from caslie_tools.cli.options import AsJson, Catalogue, ProfileName, ShowProgress, Store, Tasks
 from caslie_tools.cli.progress import ProgressDisplay, show_progress
 from caslie_tools.cli.runner import Document
 
@@ -65,7 +65,7 @@ def build(
             "--events", help="Columns: user, product, time, event? (purchase or view), basket?.", rich_help_panel=_LOGS
         ),
     ] = None,
-    tasks: TaskList = None,
+    tasks: Tasks = None,
     seed: Annotated[
         int, typer.Option("--seed", help="Seed of all random choices, splits included.", rich_help_panel=_DATA)
     ] = 0,
@@ -135,7 +135,7 @@ def build(
 
     logs = {"searches": searches, "reviews": reviews, "questions": questions, "events": events}
     build_options = _build_options(
-        tasks=split_names(tasks),
+        tasks=tasks or (),
         seed=seed,
         proportions=proportions.split(","),
         split_by=split_by.value,

@@ -6,7 +6,7 @@ import typer
 
 from caslie_tools.cli.console import first_lines, out, plain
 from caslie_tools.cli.data_stats import show_task_statistics
-from caslie_tools.cli.options import AsJson, Dataset, TrustPaths
+from caslie_tools.cli.options import AsJson, Dataset, TrustPaths, split_lists
 from caslie_tools.cli.runner import FAILED, OK, Document
 
 if TYPE_CHECKING:
@@ -16,11 +16,20 @@ if TYPE_CHECKING:
 def check(
     source: Dataset,
     split: Annotated[
-        list[str] | None, typer.Option("--split", help="A split that must not be empty. Repeatable. Default: test.")
-    ] = None,
-    task: Annotated[
         list[str] | None,
-        typer.Option("--task", help="A task that the data may contain. Repeatable. Default: every task."),
+        typer.Option(
+            "--split",
+            callback=split_lists,
+            help="Splits that must not be empty (validation,test). Repeatable. Default: test.",
+        ),
+    ] = None,
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tasks",
+            callback=split_lists,
+            help="Tasks that the data may contain, by name or abbreviation (cc,mpc). Repeatable. Default: every task.",
+        ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first problem.")] = False,
     trust_paths: TrustPaths = False,
@@ -32,7 +41,7 @@ def check(
     """
     from caslie_tools.data.checking import check_data
 
-    report = check_data(source, splits=split or ("test",), tasks=task or (), strict=strict, trust_paths=trust_paths)
+    report = check_data(source, splits=split or ("test",), tasks=tasks or (), strict=strict, trust_paths=trust_paths)
     code = OK if report.passed else FAILED
     if as_json:
         return {"passed": report.passed} | report.model_dump(mode="json"), code

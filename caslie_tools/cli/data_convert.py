@@ -25,7 +25,7 @@ def convert(
         ),
     ],
     split: Splits = None,
-    task: Tasks = None,
+    tasks: Tasks = None,
     strict: Annotated[bool, typer.Option("--strict", help="Write nothing if a record is invalid.")] = False,
     trust_paths: TrustPaths = False,
     as_json: AsJson = False,
@@ -39,7 +39,7 @@ def convert(
 
     bad: list[BadRecord] = []
     outside: list[int] = []
-    found = read_records(source, splits=split or (), tasks=task or (), trust_paths=trust_paths)
+    found = read_records(source, splits=split or (), tasks=tasks or (), trust_paths=trust_paths)
     valid = _valid_records(found, source, bad, strict=strict)
     written = write_records(_with_paths_checked(valid, target.parent, outside), target)
     if as_json:
@@ -70,7 +70,7 @@ def _valid_records(
     if empty:
         raise DataError(
             f"{source}: there is no record to write: {len(bad)} records are invalid, and no other record matches "
-            "--split and --task"
+            "--split and --tasks"
         )
 
 

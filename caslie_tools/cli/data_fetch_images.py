@@ -18,7 +18,7 @@ def fetch_images(
     source: Dataset,
     to: Annotated[Path, typer.Option("--to", help="Folder for the images. Images that it contains are kept.")],
     split: Splits = None,
-    task: Tasks = None,
+    tasks: Tasks = None,
     parallel: Annotated[
         int, typer.Option("--parallel", min=1, max=64, help="Maximum number of concurrent downloads.")
     ] = 8,
@@ -42,7 +42,7 @@ def fetch_images(
 
     loader = ImageLoader(Settings.load().images)
     # This command opens no local file, so paths outside the folder are harmless and must not invalidate a record.
-    urls = image_urls(read_records(source, splits=split or (), tasks=task or (), trust_paths=True))
+    urls = image_urls(read_records(source, splits=split or (), tasks=tasks or (), trust_paths=True))
     with show_progress(progress) as advance:
         report = run_sync(
             fetch_urls(urls, to, loader=loader, parallel=parallel, retry_dead=retry_dead, progress=advance)

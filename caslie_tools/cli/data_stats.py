@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 def stats(
     source: Dataset,
     split: Splits = None,
-    task: Tasks = None,
+    tasks: Tasks = None,
     trust_paths: TrustPaths = False,
     as_json: AsJson = False,
 ) -> Document | None:
     """Count the records of a dataset, by task and split."""
     from caslie_tools.data.statistics import data_statistics
 
-    statistics = data_statistics(source, splits=split or (), tasks=task or (), trust_paths=trust_paths)
+    statistics = data_statistics(source, splits=split or (), tasks=tasks or (), trust_paths=trust_paths)
     if as_json:
         return statistics.model_dump(mode="json")
     show_task_statistics(statistics.tasks)

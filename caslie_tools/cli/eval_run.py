@@ -13,10 +13,11 @@ from caslie_tools.cli.options import (
     Dataset,
     ProfileName,
     ShowProgress,
+    Splits,
     Store,
-    TaskList,
+    Tasks,
     TrustPaths,
-    split_names,
+    split_lists,
 )
 from caslie_tools.cli.progress import ProgressDisplay, show_progress
 from caslie_tools.cli.render import show_skipped_records
@@ -33,15 +34,13 @@ _REPORT_MODULES = ("jinja2", "matplotlib", "scipy", "sklearn")
 def evaluate(
     data: Dataset,
     profile: ProfileName = None,
-    tasks: TaskList = None,
-    split: Annotated[
-        list[str] | None,
-        typer.Option("--split", help="Only these splits (validation,test). Repeatable. Default: all."),
-    ] = None,
+    tasks: Tasks = None,
+    split: Splits = None,
     treatments: Annotated[
         list[str] | None,
         typer.Option(
             "--treatments",
+            callback=split_lists,
             help="Which captions are used: none, every, gated (those that the jury keeps), plain (captions for no "
             "question) or given (those in the data). A list such as none,gated. Repeatable. Default: all five.",
         ),
@@ -77,9 +76,9 @@ def evaluate(
                 data,
                 caslie,
                 out_folder or _RUNS / f"{Path(data).stem}-{caslie.profile.name}",
-                treatments=split_names(treatments) or TREATMENTS,  # type: ignore[arg-type]  # validated by evaluate
-                tasks=split_names(tasks),
-                splits=split_names(split),
+                treatments=treatments or TREATMENTS,  # type: ignore[arg-type]  # validated by evaluate
+                tasks=tasks or (),
+                splits=split or (),
                 limit=limit,
                 images=images,
                 strict=strict,

@@ -1,12 +1,17 @@
 """Arguments and options that several commands have."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from caslie_tools.cli.progress import ProgressDisplay
+
+
+def split_lists(values: list[str] | None) -> list[str] | None:
+    """Splits the values of a repeatable option whose values are lists separated by commas. Use it as a callback."""
+    return None if values is None else [name.strip() for value in values for name in value.split(",") if name.strip()]
+
 
 Store = Annotated[
     Path | None,
@@ -50,14 +55,19 @@ Dataset = Annotated[
         "example NingLab/MMECInstruct.",
     ),
 ]
-Splits = Annotated[list[str] | None, typer.Option("--split", help="Only this split. Repeatable. Default: all.")]
+Splits = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--split", callback=split_lists, help="Only these splits (validation,test). Repeatable. Default: all."
+    ),
+]
 Tasks = Annotated[
     list[str] | None,
-    typer.Option("--task", help="Only this task, by name or abbreviation (cc). Repeatable. Default: all."),
-]
-TaskList = Annotated[
-    list[str] | None,
-    typer.Option("--tasks", help="Only these tasks, by name or abbreviation (cc,mpc). Repeatable. Default: all."),
+    typer.Option(
+        "--tasks",
+        callback=split_lists,
+        help="Only these tasks, by name or abbreviation (cc,mpc). Repeatable. Default: all.",
+    ),
 ]
 TrustPaths = Annotated[
     bool,
@@ -65,8 +75,3 @@ TrustPaths = Annotated[
         "--trust-paths", help="Allow paths of images outside the folder of the data. Only for data that you trust."
     ),
 ]
-
-
-def split_names(values: Iterable[str] | None) -> list[str]:
-    """Returns the names in the values of a repeatable option whose values are lists separated by commas."""
-    return [name.strip() for value in values or () for name in value.split(",") if name.strip()]

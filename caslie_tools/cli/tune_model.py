@@ -7,7 +7,7 @@ import typer
 
 from caslie_tools.cli import console
 from caslie_tools.cli.console import plain, show_table
-from caslie_tools.cli.options import AsJson, Dataset, ShowProgress
+from caslie_tools.cli.options import AsJson, Dataset, ShowProgress, split_lists
 from caslie_tools.cli.progress import ProgressDisplay, show_progress
 from caslie_tools.cli.render import show_skipped_records
 from caslie_tools.cli.runner import Document
@@ -36,12 +36,20 @@ def tune_model(
     tasks: Annotated[
         list[str] | None,
         typer.Option(
-            "--task", help="Only this task, by name or abbreviation. Repeatable. Default: all.", rich_help_panel=_DATA
+            "--tasks",
+            callback=split_lists,
+            help="Only these tasks, by name or abbreviation (cc,mpc). Repeatable. Default: all.",
+            rich_help_panel=_DATA,
         ),
     ] = None,
     splits: Annotated[
         list[str] | None,
-        typer.Option("--split", help="Split to tune on. Repeatable. Default: train.", rich_help_panel=_DATA),
+        typer.Option(
+            "--split",
+            callback=split_lists,
+            help="Splits to tune on. Repeatable. Default: train.",
+            rich_help_panel=_DATA,
+        ),
     ] = None,
     instances: Annotated[
         int | None,
@@ -149,7 +157,10 @@ def tune_model(
     validation: Annotated[
         list[str] | None,
         typer.Option(
-            "--validation", help="Split to evaluate on. Repeatable. Default: validation.", rich_help_panel=_EVALUATION
+            "--validation",
+            callback=split_lists,
+            help="Splits to evaluate on. Repeatable. Default: validation.",
+            rich_help_panel=_EVALUATION,
         ),
     ] = None,
     score_instances: Annotated[

@@ -46,16 +46,18 @@ class TestStats:
         ]
 
     def test_the_table_can_be_limited_to_a_split_and_a_task(self, caslie: Command, dataset: Path) -> None:
-        result = caslie("data", "stats", dataset, "--split", "test", "--task", "sa")
+        result = caslie("data", "stats", dataset, "--split", "test", "--tasks", "sa")
         assert "sentiment_analysis" in result.out
         assert "category_classification" not in result.out
+        result = caslie("data", "stats", dataset, "--tasks", "sa, cc", "--split", "test", "--split", "train", "--json")
+        assert {part["task"] for part in result.document["tasks"]} == {"sentiment_analysis", "category_classification"}
         result = caslie("data", "stats", dataset)
         assert "warning: record 3 was skipped: category_classification: output 'Z'" in result.err
 
 
 class TestCheck:
     def test_every_problem_is_listed_and_the_exit_code_is_1(self, caslie: Command) -> None:
-        result = caslie("data", "check", FAULTS, "--task", "cc", "--split", "test", "--split", "validation", "--json")
+        result = caslie("data", "check", FAULTS, "--tasks", "cc", "--split", "test,validation", "--json")
         assert result.code == 1
         assert result.document["passed"] is False
         assert len(result.document["findings"]) == 29
@@ -88,7 +90,7 @@ class TestConvert:
         assert (result.code, result.document["written"]) == (0, 3)
         assert [record["index"] for record in result.document["bad"]] == [3]
         result = caslie(
-            "data", "convert", tmp_path / "all.json", tmp_path / "part.jsonl", "--split", "test", "--task", "cc"
+            "data", "convert", tmp_path / "all.json", tmp_path / "part.jsonl", "--split", "test", "--tasks", "cc"
         )
         assert "1 records written to" in result.out
         (line,) = (tmp_path / "part.jsonl").read_text().splitlines()
@@ -111,7 +113,7 @@ INVALID_INPUT = {
     "no such file": (("check", "none.json"), "none.json: there is no such file or folder"),
     "another kind": (("stats", "table.csv"), "instruction data is a .json or .jsonl file"),
     "no array": (("stats", "object.json"), "object.json: not an array of records"),
-    "an unknown task": (("stats", "dataset.jsonl", "--task", "x"), "there is no task 'x'"),
+    "an unknown task": (("stats", "dataset.jsonl", "--tasks", "x"), "there is no task 'x'"),
     "a target of another kind": (("convert", "dataset.jsonl", "a.csv"), "a .json or .jsonl file; change the suffix"),
     "nothing to write": (("convert", "dataset.jsonl", "a.json", "--split", "none"), "there is no record to write"),
     "no folder to fetch to": (("fetch-images", "dataset.jsonl"), "see caslie data fetch-images --help"),

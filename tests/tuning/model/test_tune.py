@@ -195,6 +195,7 @@ def test_a_missing_base_is_an_error(make: Make, tmp_path: Path) -> None:
 def test_the_command_tunes_and_prints_the_result(caslie: Command, make: Make, data: Path, tmp_path: Path) -> None:
     settings = make()
     options = ["--base", settings.base, "--batch-size", "16", "--epochs", "1", "--max-length", "512", "--device", "cpu"]
+    options += ["--tasks", "psi,mpc"]
     result = caslie("tune", "model", data, "--out", tmp_path / "json", *options, "--json")
     assert result.code == 0, result.err
     assert result.document["steps"] == 1
