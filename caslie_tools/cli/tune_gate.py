@@ -48,11 +48,11 @@ def gate(
 
 def _show(tuning: "GateTuning") -> None:
     show_table(
-        ("task", "instances", "helpful", "misleading", "majority", "tuned", "gain", "used"),
+        ("task", "instances", "products", "helpful", "misleading", "majority", "tuned", "gain", "used"),
         (
             (
                 plain(task.task),
-                *(str(count) for count in (task.count, task.helpful, task.misleading)),
+                *(str(count) for count in (task.count, task.clusters, task.helpful, task.misleading)),
                 *("" if share is None else f"{share:.3f}" for share in (task.majority, task.tuned)),
                 _gain(task),
                 "[green]tuned[/green]" if task.better else "majority",

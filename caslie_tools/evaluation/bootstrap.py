@@ -1,18 +1,22 @@
-"""Bootstrap: the headline metric of a task's answers, over random resamples of its instances.
+"""Bootstrap: the headline metric of a task's answers, over random resamples of its clusters.
 
-For the metric, a resample is determined by how often it has each kind of instance (right answer and given answers).
-These counts are drawn from a multinomial distribution. This is the same bootstrap, computed with a matrix product
-instead of a loop.
+A cluster has all instances of a product (:mod:`caslie_tools.evaluation.clusters`). Whole clusters are drawn, because
+the instances of a product are not independent.
+
+For the metric, a resample is determined by how often it has each kind of instance (right answer and given answers), and
+a cluster by the kinds of its instances. The counts of equal clusters are drawn from a multinomial distribution. This is
+the same bootstrap, computed with a matrix product instead of a loop.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from caslie_tools.evaluation.clusters import Names, main_clusters, names_of
 from caslie_tools.evaluation.metrics import counted_answer, score_answers
 from caslie_tools.evaluation.outcomes import Outcome, Treatment
 from caslie_tools.exceptions import InputError
@@ -20,8 +24,12 @@ from caslie_tools.tasks import Task
 
 RESAMPLES: Final = 10_000
 _SEED: Final = 20241022
+_MAX_DRAWN: Final = 4_000_000
+"""Maximum number of counts that are drawn at once, so that memory stays small."""
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
+Kind = TypeVar("Kind", tuple[Any, ...], float)
+"""What a statistic needs to know of an instance."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,8 @@ class TaskAnswers:
     answers: tuple[str | None, ...]
     """``None`` for an invalid answer."""
     right: tuple[bool, ...]
+    names: tuple[Names, ...]
+    """The products and users of each instance."""
 
     @classmethod
     def from_outcomes(cls, task: Task, outcomes: Sequence[Outcome], treatment: Treatment) -> "TaskAnswers":
@@ -43,6 +53,7 @@ class TaskAnswers:
             gold=tuple(outcome.gold.strip() for outcome in outcomes),
             answers=tuple(one.answer for one in given),
             right=tuple(one.right for one in given),
+            names=tuple(map(names_of, outcomes)),
         )
 
     @property
@@ -62,9 +73,9 @@ class TaskAnswers:
 
 
 def resampled_headlines(treatments: Sequence[TaskAnswers], *, seed: int, resamples: int = RESAMPLES) -> FloatArray:
-    """Returns the headline metric of each treatment in each resample of the instances (treatments x resamples).
+    """Returns the headline metric of each treatment in each resample of the clusters (treatments x resamples).
 
-    All treatments must answer the same instances, in the same order. A resample draws the same instances for all of
+    All treatments must answer the same instances, in the same order. A resample draws the same clusters for all of
     them, so the difference of two rows is a paired difference.
 
     Args:
@@ -82,24 +93,40 @@ def resampled_headlines(treatments: Sequence[TaskAnswers], *, seed: int, resampl
     by_label = first.metric in ("f1", "macro_f1")
     golds = first.gold if by_label else ("",) * len(first.gold)
     rows = zip(golds, *(_labels(one) if by_label else one.right for one in treatments), strict=True)
-    kinds = sorted(Counter(rows).items())
-    sizes = [size for _, size in kinds]
-    weights = resampled_counts(sizes, seed=seed, resamples=resamples)
-    columns = list(zip(*(kind for kind, _ in kinds), strict=True))
+    kinds, weights = resampled_kinds(list(rows), first.names, seed=seed, resamples=resamples)
+    columns = list(zip(*kinds, strict=True))
     return np.stack([_headline(first, columns[0], column, weights) for column in columns[1:]])
 
 
-def resampled_counts(sizes: Sequence[int], *, seed: int, resamples: int = RESAMPLES) -> FloatArray:
-    """Returns how often each kind of instance is drawn in each resample (resamples x kinds).
+def resampled_kinds(
+    instances: Sequence[Kind], names: Sequence[Names], *, seed: int, resamples: int = RESAMPLES
+) -> tuple[list[Kind], FloatArray]:
+    """Draws clusters of instances, and counts how often each kind of instance is drawn.
 
     Args:
-        sizes: Number of instances of each kind.
+        instances: The kind of each instance.
+        names: The products and users of each instance.
         seed: Seed of the resamples.
         resamples: Number of resamples.
+
+    Returns:
+        The kinds, sorted, and their counts in each resample (resamples x kinds).
     """
-    count = sum(sizes)
-    drawn = np.random.default_rng([_SEED, seed]).multinomial(count, np.array(sizes) / count, size=resamples)
-    return drawn.astype(np.float64)
+    kinds = sorted(set(instances))
+    column = {kind: number for number, kind in enumerate(kinds)}
+    clusters: dict[int, Counter[int]] = defaultdict(Counter)
+    for cluster, kind in zip(main_clusters(names).tolist(), instances, strict=True):
+        clusters[cluster][column[kind]] += 1
+    equal = sorted(Counter(tuple(sorted(cluster.items())) for cluster in clusters.values()).items())
+    shares = np.array([count for _, count in equal]) / len(clusters)
+    contents = np.zeros((len(equal), len(kinds)))
+    for number, (cluster_kinds, _) in enumerate(equal):
+        for kind_number, count in cluster_kinds:
+            contents[number, kind_number] = count
+    random = np.random.default_rng([_SEED, seed])
+    step = max(1, _MAX_DRAWN // len(equal))
+    sizes = [min(step, resamples - start) for start in range(0, resamples, step)]
+    return kinds, np.concatenate([random.multinomial(len(clusters), shares, size=size) @ contents for size in sizes])
 
 
 def _labels(answered: TaskAnswers) -> list[str]:

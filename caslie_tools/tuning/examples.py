@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from caslie_tools.data.records import BadRecord, Record
 from caslie_tools.domain import Caption
+from caslie_tools.evaluation.clusters import Names, names_of
 from caslie_tools.exceptions import InstanceError
 from caslie_tools.tasks import FusedInstance, get_task
 from caslie_tools.tasks.fusion import fuse
@@ -37,6 +38,8 @@ class TrainingExample:
     """Prompt, answer and EOS."""
     prompt_length: int
     """Number of tokens of the prompt."""
+    names: Names = frozenset()
+    """The products and users of the record."""
 
     @property
     def prompt(self) -> tuple[int, ...]:
@@ -124,6 +127,7 @@ def make_example(
         choices=get_task(record.task).labels(fused),
         tokens=(*prompt, *answer),
         prompt_length=len(prompt),
+        names=names_of(record),
     )
 
 

@@ -5,7 +5,8 @@ it is right only without, rejecting is better. Other instances carry no informat
 the captions of the former two kinds, a logistic regression (L2) learns to separate them. The threshold is the one with
 the most right final answers. The regularisation and the threshold are chosen by cross-validation. The gain over the
 plain majority is measured by an outer cross-validation, on instances that neither has seen. A gate is refused unless
-its gain is significant by both its interval and McNemar's exact test.
+its gain is significant by both its interval and the exact paired test. Folds, interval and test keep the instances of
+one product or user together, because they are not independent.
 
 Votes cannot be weighted if instances have several captions, which were evaluated only together, or if there are too few
 helpful or misleading captions. The gate may then keep all captions of the task, or none.
@@ -17,13 +18,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from caslie_tools._optional import require
 from caslie_tools._version import __version__
 from caslie_tools.domain import FrozenModel
+from caslie_tools.evaluation.clusters import Names, cluster_folds, main_clusters, names_of
 from caslie_tools.evaluation.gate_quality import is_judged, usefulness
 from caslie_tools.evaluation.outcomes import Outcome, Treatment
 from caslie_tools.evaluation.reading import read_outcomes, read_run_description
-from caslie_tools.evaluation.significance import Interval, bonferroni, mcnemar
+from caslie_tools.evaluation.significance import Interval, bonferroni, cluster_sums, exact_p_value
 from caslie_tools.exceptions import DataError
 from caslie_tools.pipeline.tuned_gate import TaskGate, TunedGate
 from caslie_tools.tasks import TASKS, get_task
@@ -52,6 +53,8 @@ class TaskTuning(FrozenModel):
     task: str
     count: int
     """Number of instances with captions, votes, and answers with and without captions."""
+    clusters: int
+    """Number of clusters of these instances: instances of one product (or user) are one cluster."""
     helpful: int
     misleading: int
     none: float
@@ -73,7 +76,7 @@ class TaskTuning(FrozenModel):
     strength: float | None = None
     """The chosen inverse strength of the regularisation."""
     better: bool = False
-    """Whether the tuned gate is used: its interval is above 0, and McNemar's exact test agrees at the same level."""
+    """Whether the tuned gate is used: its interval is above 0, and the exact paired test agrees at the same level."""
     reason: str
     """Why the tuned gate is used or not."""
 
@@ -132,7 +135,7 @@ def tune_gate(run: Path) -> GateTuning:
         judges=judges,
         tasks=tuple(result for result, _ in tuned),
         gate=TunedGate(judges=judges, tasks=gates, provenance=provenance) if gates else None,
-        notes=_notes(splits),
+        notes=_notes(splits, outcomes),
     )
 
 
@@ -146,12 +149,16 @@ def _quorum(facts: Mapping[str, Any], jury: int) -> int:
     return quorum if isinstance(quorum, int) else (jury + 1) // 2
 
 
-def _notes(splits: Sequence[str]) -> tuple[str, ...]:
+def _notes(splits: Sequence[str], outcomes: Sequence[Outcome]) -> tuple[str, ...]:
     names = ", ".join(split or "(no split)" for split in splits)
     notes = [f"tuned on the split {names}: evaluate the gate on another split"]
     if any("test" in split.lower() for split in splits):
         notes.append("a test split was used for tuning: scores on it are no longer test scores")
-    notes.append("the folds are by instance: images of one product may be in several folds, which overstates the gain")
+    if not all(map(names_of, outcomes)):
+        notes.append(
+            "some outcomes do not name their products, so instances of one product may count as independent, which "
+            "overstates the gain"
+        )
     return tuple(notes)
 
 
@@ -167,7 +174,8 @@ def _tune_task(
 
 def _tune_uniform(task: str, outcomes: Sequence[Outcome], *, level: float) -> tuple[TaskTuning, TaskGate | None]:
     """Tests whether keeping all captions of a task, or none, is better than the majority."""
-    count = len(outcomes)
+    count, names = len(outcomes), [names_of(outcome) for outcome in outcomes]
+    clusters = len(set(main_clusters(names).tolist()))
     right: dict[Treatment, Array] = {
         treatment: np.array([float(outcome.treatments[treatment].right) for outcome in outcomes])
         for treatment in _UNIFORM_DECISIONS
@@ -177,23 +185,25 @@ def _tune_uniform(task: str, outcomes: Sequence[Outcome], *, level: float) -> tu
     result = TaskTuning(
         task=task,
         count=count,
+        clusters=clusters,
         helpful=uses.count("helpful"),
         misleading=uses.count("misleading"),
         none=float(right["none"].mean()),
         every=float(right["every"].mean()),
         majority=float(right["gated"].mean()),
         majority_kept=kept / count,
-        reason=f"not enough data to tune: {count} instances, {2 * FOLDS} are needed",
+        reason=f"not enough data to tune: instances of {clusters} different products, {2 * FOLDS} are needed",
     )
-    if count < 2 * FOLDS:
+    if clusters < 2 * FOLDS:
         return result, None
     unseen = right["gated"].copy()
-    for seen, rest in _unstratified_folds(count):
-        unseen[rest] = right[_best_treatment(right, seen)][rest]
+    for seen, rest in cluster_folds(names, [0] * count, FOLDS):
+        if len(seen):
+            unseen[rest] = right[_best_treatment(right, seen)][rest]
     differences = unseen - right["gated"]
-    gain, interval = float(differences.mean()), Interval.of_mean(differences.tolist(), level=level)
+    gain, interval = float(differences.mean()), Interval.of_mean(differences.tolist(), names, level=level)
     keeps_all = _UNIFORM_DECISIONS[_best_treatment(right, np.arange(count))]
-    better = keeps_all is not None and _is_better(differences, interval)
+    better = keeps_all is not None and _is_better(differences, names, interval)
     decision = "all captions are kept" if keeps_all else "no caption is kept"
     result = result.model_copy(
         update={
@@ -219,32 +229,33 @@ def _tune_weights(
 ) -> tuple[TaskTuning, TaskGate | None]:
     """Learns a weight per judge, and tests whether the weighted votes are better than the majority."""
     captions, count = DecisiveCaptions.from_outcomes(outcomes, quorum=quorum), len(outcomes)
+    names = [names_of(outcome) for outcome in outcomes]
     helpful, misleading = int((captions.better == KEEP).sum()), int((captions.better == REJECT).sum())
+    of_helpful, of_misleading = captions.count_clusters(KEEP), captions.count_clusters(REJECT)
     none = sum(outcome.treatments["none"].right for outcome in outcomes) / count
     result = TaskTuning(
         task=task,
         count=count,
+        clusters=len(set(main_clusters(names).tolist())),
         helpful=helpful,
         misleading=misleading,
         none=none,
         every=none + (helpful - misleading) / count,
         majority=none + float(captions.gains(captions.kept_by_majority).sum()) / count,
         majority_kept=_share_kept(outcomes, quorum, None),
-        reason=f"not enough data to tune: {helpful} helpful and {misleading} misleading captions, {FOLDS} of each are "
-        "needed",
+        reason=f"not enough data to tune: helpful captions of {of_helpful} different products and misleading captions "
+        f"of {of_misleading}, {FOLDS} of each are needed",
     )
-    if min(helpful, misleading) < FOLDS:
+    if min(of_helpful, of_misleading) < FOLDS:
         return result, None
     # All other instances have the same answer with any gate, so their difference is 0.
     differences = np.zeros(count)
-    differences[: len(captions.better)] = captions.gains(decide_unseen(captions)) - captions.gains(
-        captions.kept_by_majority
-    )
-    gain, interval = float(differences.mean()), Interval.of_mean(differences.tolist(), level=level)
+    differences[captions.rows] = captions.gains(decide_unseen(captions)) - captions.gains(captions.kept_by_majority)
+    gain, interval = float(differences.mean()), Interval.of_mean(differences.tolist(), names, level=level)
     strength, threshold = choose_parameters(captions)
     weights, bias = fit(captions, strength)
     gate = TaskGate(weights=dict(zip(judges, weights.tolist(), strict=True)), bias=bias, threshold=threshold)
-    better = _is_better(differences, interval)
+    better = _is_better(differences, names, interval)
     result = result.model_copy(
         update={
             "tuned": result.majority + gain,
@@ -259,15 +270,16 @@ def _tune_weights(
     return result, gate if better else None
 
 
-def _is_better(differences: Array, interval: Interval) -> bool:
+def _is_better(differences: Array, names: Sequence[Names], interval: Interval) -> bool:
     """Whether the gain on unseen answers is significant. With few changed answers, the bootstrap alone is too lenient.
 
     Args:
         differences: 1 for each answer that becomes right, -1 for each that becomes wrong, otherwise 0.
-        interval: The bootstrap interval of their mean.
+        names: The products and users of each instance.
+        interval: The bootstrap interval of the mean difference.
     """
-    won, lost = int((differences > 0).sum()), int((differences < 0).sum())
-    return interval.sign > 0 and mcnemar(won, lost) <= 1 - interval.level
+    sums = cluster_sums(differences.astype(int).tolist(), names)
+    return interval.sign > 0 and exact_p_value(sums) <= 1 - interval.level
 
 
 def _share_kept(outcomes: Sequence[Outcome], quorum: int, gate: TaskGate | None) -> float:
@@ -276,8 +288,3 @@ def _share_kept(outcomes: Sequence[Outcome], quorum: int, gate: TaskGate | None)
         yes, no = count_votes(votes)
         kept += yes + no >= quorum and (yes > no if gate is None else gate.keeps(votes))
     return kept / len(outcomes)
-
-
-def _unstratified_folds(count: int) -> list[tuple[Array, Array]]:
-    model_selection = require("sklearn.model_selection", "evaluation", "Tuning a gate")
-    return list(model_selection.KFold(n_splits=FOLDS, shuffle=True, random_state=0).split(np.zeros(count)))

@@ -100,8 +100,13 @@ def answers_by_task(examples: Sequence[TrainingExample], answers: Sequence[str |
     for name, group in groupby(both, key=lambda pair: pair[0].task):
         asked, given = zip(*group, strict=True)
         gold = tuple(example.answer for example in asked)
-        right = tuple(answer == true for answer, true in zip(given, gold, strict=True))
-        found[name] = TaskAnswers(task=get_task(name), gold=gold, answers=given, right=right)
+        found[name] = TaskAnswers(
+            task=get_task(name),
+            gold=gold,
+            answers=given,
+            right=tuple(answer == true for answer, true in zip(given, gold, strict=True)),
+            names=tuple(example.names for example in asked),
+        )
     return found
 
 

@@ -1,4 +1,7 @@
-"""Learns how much each judge's vote counts: a logistic regression on instances whose caption changes the answer."""
+"""Learns how much each judge's vote counts: a logistic regression on instances whose caption changes the answer.
+
+In every cross-validation, the instances of one product are either learned from or decided, never both.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +10,8 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from caslie_tools._optional import require
 from caslie_tools.domain import Vote
+from caslie_tools.evaluation.clusters import Names, cluster_folds, main_clusters, names_of
 from caslie_tools.evaluation.gate_quality import usefulness
 from caslie_tools.evaluation.outcomes import Outcome
 from caslie_tools.pipeline.tuned_gate import log_odds
@@ -17,6 +20,10 @@ FOLDS: Final = 5
 """Number of folds of a cross-validation."""
 STRENGTHS: Final = (0.001, 0.01, 0.1, 1.0, 10.0)
 """Candidates for the inverse strength of the regularisation (``C``)."""
+_BIAS_PENALTY: Final = 1e-3
+"""Keeps the bias finite if all captions have the same label."""
+_MAX_STEPS: Final = 50
+_PRECISION: Final = 1e-8
 
 KEEP: Final = 1
 REJECT: Final = -1
@@ -28,6 +35,8 @@ Array: TypeAlias = npt.NDArray[Any]
 class DecisiveCaptions:
     """The instances whose caption decides whether the answer is right. The arrays have one row per instance."""
 
+    rows: Array
+    """The positions of the instances among all outcomes."""
     votes: Array
     """The judges' votes as log-odds (instances x judges)."""
     better: Array
@@ -36,23 +45,39 @@ class DecisiveCaptions:
     """Whether the plain majority keeps the caption."""
     has_quorum: Array
     """Whether there are enough valid votes. Without a quorum, a caption is never kept."""
+    names: tuple[Names, ...]
+    """The products and users of each instance."""
 
     @classmethod
     def from_outcomes(cls, outcomes: Sequence[Outcome], *, quorum: int) -> "DecisiveCaptions":
         """Selects the outcomes with a helpful or misleading caption."""
         labels = {"helpful": KEEP, "misleading": REJECT}
         better = [labels.get(usefulness(outcome), 0) for outcome in outcomes]
-        votes = [votes_of(outcome) for outcome, label in zip(outcomes, better, strict=True) if label]
+        decisive = [outcome for outcome, label in zip(outcomes, better, strict=True) if label]
+        votes = [votes_of(outcome) for outcome in decisive]
         yes, no = np.array([count_votes(cast) for cast in votes]).reshape(-1, 2).T
         return cls(
+            rows=np.flatnonzero(better),
             votes=np.array([[log_odds(vote) for vote in cast] for cast in votes]),
             better=np.array([label for label in better if label]),
             kept_by_majority=yes > no,
             has_quorum=yes + no >= quorum,
+            names=tuple(map(names_of, decisive)),
         )
 
     def __getitem__(self, rows: Array) -> "DecisiveCaptions":
-        return DecisiveCaptions(self.votes[rows], self.better[rows], self.kept_by_majority[rows], self.has_quorum[rows])
+        return DecisiveCaptions(
+            rows=self.rows[rows],
+            votes=self.votes[rows],
+            better=self.better[rows],
+            kept_by_majority=self.kept_by_majority[rows],
+            has_quorum=self.has_quorum[rows],
+            names=tuple(self.names[row] for row in rows),
+        )
+
+    def count_clusters(self, label: int) -> int:
+        """Returns the number of products (or users) with captions of one label, ``KEEP`` or ``REJECT``."""
+        return len(set(main_clusters(self.names)[self.better == label].tolist()))
 
     def gains(self, kept: Array) -> Array:
         """Returns what decisions gain over rejecting all captions, per instance.
@@ -80,7 +105,10 @@ def decide_unseen(captions: DecisiveCaptions) -> Array:
         Whether each caption is kept.
     """
     kept = np.zeros(len(captions.better), dtype=bool)
-    for seen, unseen in _folds(captions):
+    for seen, unseen in cluster_folds(captions.names, captions.better.tolist(), FOLDS):
+        if not len(seen):  # all others share a product with these
+            kept[unseen] = captions.kept_by_majority[unseen]
+            continue
         strength, threshold = choose_parameters(captions[seen])
         kept[unseen] = _probabilities(captions[unseen].votes, *fit(captions[seen], strength)) >= threshold
     return kept
@@ -93,7 +121,7 @@ def choose_parameters(captions: DecisiveCaptions) -> tuple[float, float]:
         The inverse strength with the highest likelihood, and the threshold with the most right answers.
     """
     unseen = {strength: np.zeros(len(captions.better)) for strength in STRENGTHS}
-    for train, test in _folds(captions):
+    for train, test in cluster_folds(captions.names, captions.better.tolist(), FOLDS):
         for strength, probabilities in unseen.items():
             probabilities[test] = _probabilities(captions[test].votes, *fit(captions[train], strength))
 
@@ -106,18 +134,31 @@ def choose_parameters(captions: DecisiveCaptions) -> tuple[float, float]:
 
 
 def fit(captions: DecisiveCaptions, strength: float) -> tuple[Array, float]:
-    """Fits the logistic regression.
+    """Fits the logistic regression, by Newton's method. The bias is hardly regularised.
 
     Returns:
         One weight per judge, and the bias.
-
-    Raises:
-        MissingExtraError: If scikit-learn is not installed.
     """
-    linear_model = require("sklearn.linear_model", "evaluation", "Tuning a gate")
-    model = linear_model.LogisticRegression(C=strength, max_iter=1000)
-    model.fit(captions.votes, captions.better)
-    return model.coef_[0], float(model.intercept_[0])
+    inputs = np.column_stack([captions.votes, np.ones(len(captions.better))])
+    keep = (captions.better == KEEP).astype(np.float64)
+    penalty = np.append(np.full(captions.votes.shape[1], 1 / strength), _BIAS_PENALTY)
+
+    def loss(parameters: Array) -> float:
+        scores = inputs @ parameters
+        return float(np.logaddexp(0, scores).sum() - keep @ scores + penalty @ parameters**2 / 2)
+
+    parameters = np.zeros(len(penalty))
+    for _ in range(_MAX_STEPS):
+        probabilities = _probabilities(inputs, parameters, 0.0)
+        gradient = inputs.T @ (probabilities - keep) + penalty * parameters
+        curvature = (inputs.T * (probabilities * (1 - probabilities))) @ inputs + np.diag(penalty)
+        step = np.linalg.solve(curvature, gradient)
+        while loss(parameters - step) > loss(parameters) and np.abs(step).max() > _PRECISION:
+            step = step / 2
+        parameters = parameters - step
+        if np.abs(step).max() <= _PRECISION:
+            break
+    return parameters[:-1], float(parameters[-1])
 
 
 def _best_threshold(captions: DecisiveCaptions, probabilities: Array) -> float:
@@ -132,11 +173,3 @@ def _best_threshold(captions: DecisiveCaptions, probabilities: Array) -> float:
 def _probabilities(votes: Array, weights: Array, bias: float) -> Array:
     probabilities: Array = (1 + np.tanh((votes @ weights + bias) / 2)) / 2
     return probabilities
-
-
-def _folds(captions: DecisiveCaptions) -> list[tuple[Array, Array]]:
-    """Splits instances into training and test folds. Each fold has its share of helpful and misleading captions."""
-    model_selection = require("sklearn.model_selection", "evaluation", "Tuning a gate")
-    rarest = min(int((captions.better == KEEP).sum()), int((captions.better == REJECT).sum()))
-    folds = model_selection.StratifiedKFold(n_splits=min(FOLDS, rarest), shuffle=True, random_state=0)
-    return list(folds.split(captions.votes, captions.better))

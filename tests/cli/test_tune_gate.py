@@ -15,7 +15,7 @@ def test_a_better_gate_is_written(caslie: Command, tmp_path: Path) -> None:
     result = caslie("tune", "gate", run)
     assert result.code == 0
     assert f"wrote {run / 'gate.json'}; use it with: CASLIE_GATE=" in result.out
-    assert re.search(rf"{TASK} +│ 300 +│ 75 +│ 75 +│ 0\.\d+ +│ 0\.\d+ +│ \+0\.\d+ \(\+0.* │ tuned", result.out)
+    assert re.search(rf"{TASK} +│ 300 +│ 300 +│ 75 +│ 75 +│ 0\.\d+ +│ 0\.\d+ +│ \+0\.\d+ \(\+0.* │ tuned", result.out)
     assert "note: tuned on the split test" in result.err
     assert list(TunedGate.load(run / "gate.json").tasks) == [TASK]
 

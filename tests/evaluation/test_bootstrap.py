@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("sklearn", reason="scores need the extra 'evaluation'")
 
-from caslie_tools.evaluation.bootstrap import TaskAnswers, resampled_counts, resampled_headlines
+from caslie_tools.evaluation.bootstrap import TaskAnswers, resampled_headlines, resampled_kinds
 from caslie_tools.evaluation.metrics import score_answers
 from caslie_tools.exceptions import InputError
 from caslie_tools.tasks import get_task
@@ -13,7 +13,8 @@ from caslie_tools.tasks import get_task
 
 def answered(task: str, gold: Sequence[str], answers: Sequence[str | None]) -> TaskAnswers:
     right = tuple(answer == true for answer, true in zip(answers, gold, strict=True))
-    return TaskAnswers(task=get_task(task), gold=tuple(gold), answers=tuple(answers), right=right)
+    names = (frozenset[str](),) * len(gold)
+    return TaskAnswers(task=get_task(task), gold=tuple(gold), answers=tuple(answers), right=right, names=names)
 
 
 @pytest.mark.parametrize("task", ["ap", "sa"])
@@ -23,10 +24,8 @@ def test_a_resampled_headline_is_the_metric_of_the_drawn_instances(task: str) ->
     gold, answers = (draw.choice(labels, 12).tolist() for _ in range(2))
     values = resampled_headlines([answered(task, gold, answers)], seed=5, resamples=50)[0]
     pairs = list(zip(gold, answers, strict=True))
-    kinds = sorted(set(pairs))
-    for row, value in zip(
-        resampled_counts([pairs.count(kind) for kind in kinds], seed=5, resamples=50), values, strict=True
-    ):
+    kinds, rows = resampled_kinds(pairs, [frozenset()] * len(pairs), seed=5, resamples=50)
+    for row, value in zip(rows, values, strict=True):
         drawn = [kind for kind, times in zip(kinds, row, strict=True) for _ in range(int(times))]
         expected = score_answers(get_task(task), [answer for _, answer in drawn], [true for true, _ in drawn]).value
         assert value == pytest.approx(expected)
@@ -42,10 +41,29 @@ def test_an_invalid_answer_is_resampled_as_a_wrong_answer(task: str, gold: str, 
 
 
 def test_every_resample_has_the_size_of_the_sample() -> None:
-    counts = resampled_counts([3, 0, 7], seed=0, resamples=100)
-    assert counts.shape == (100, 3)
+    kinds, counts = resampled_kinds([2.0] * 3 + [1.0] * 7, [frozenset()] * 10, seed=0, resamples=100)
+    assert kinds == [1, 2]
+    assert counts.shape == (100, 2)
     assert (counts.sum(axis=1) == 10).all()
-    assert (counts[:, 1] == 0).all()
+    assert counts[:, 0].mean() == pytest.approx(7, abs=0.5)
+
+
+def test_whole_clusters_are_drawn() -> None:
+    # Product a has a right and a wrong answer, product b three right answers. Two products are drawn.
+    names = [frozenset({name}) for name in "abbba"]
+    kinds, counts = resampled_kinds([1.0, 1.0, 1.0, 1.0, 0.0], names, seed=0, resamples=400)
+    assert kinds == [0, 1]
+    assert {tuple(row) for row in counts.astype(int).tolist()} == {(2, 2), (1, 4), (0, 6)}
+    assert (counts[:, 0] == 1).mean() == pytest.approx(0.5, abs=0.1)
+
+
+def test_many_different_clusters_are_drawn_in_parts() -> None:
+    sizes = range(1, 421)
+    names = [frozenset({f"p{size}"}) for size in sizes for _ in range(size)]
+    kinds, counts = resampled_kinds([1.0] * len(names), names, seed=0)
+    assert (kinds, counts.shape) == ([1], (10_000, 1))
+    assert counts.mean() == pytest.approx(len(names), rel=0.01)
+    assert counts.std() == pytest.approx(np.std(sizes) * 420**0.5, rel=0.05)
 
 
 def test_treatments_share_resamples_which_depend_on_the_seed() -> None:
@@ -58,7 +76,13 @@ def test_treatments_share_resamples_which_depend_on_the_seed() -> None:
 
 def test_open_questions_are_scored_by_right_and_wrong() -> None:
     task = get_task("product_qa")
-    one = TaskAnswers(task=task, gold=("350 ml", "red"), answers=('It reads "350 ML".', "blue"), right=(True, False))
+    one = TaskAnswers(
+        task=task,
+        gold=("350 ml", "red"),
+        answers=('It reads "350 ML".', "blue"),
+        right=(True, False),
+        names=(frozenset(), frozenset()),
+    )
     assert (one.metric, one.headline) == ("accuracy", 0.5)
     assert resampled_headlines([one], seed=0).mean() == pytest.approx(0.5, abs=0.02)
 

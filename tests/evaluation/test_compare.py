@@ -70,6 +70,6 @@ def test_several_tests_are_adjusted_together_and_splits_are_compared_separately(
         ("test", "none"),
         ("test", "every"),
     ]
-    assert [test.adjusted for test in compared.tests] == [4 * 2 / 2**10, 1, 4 * 2 / 2**10, 1]
+    assert [test.adjusted for test in compared.tests] == pytest.approx([4 * 2 / 2**10, 1, 4 * 2 / 2**10, 1])
     assert compared.columns[1] == "split"
     assert [row[1] for row in compared.rows] == ["ood", "ood", "test", "test"]

@@ -1,19 +1,29 @@
+import operator
+from itertools import product
+
 import numpy as np
 import pytest
 
 pytest.importorskip("scipy", reason="tests need the extra 'evaluation'")
 
+from scipy import stats
+
 from caslie_tools.evaluation.bootstrap import TaskAnswers, resampled_headlines
-from caslie_tools.evaluation.significance import Interval, adjust, holm, mcnemar, paired_test
+from caslie_tools.evaluation.clusters import Names
+from caslie_tools.evaluation.significance import Interval, adjust, cluster_sums, exact_p_value, holm, paired_test
 from caslie_tools.exceptions import InputError
 from caslie_tools.tasks import get_task
 
 MPC = get_task("mpc")
 
 
-def rights(pattern: list[bool]) -> TaskAnswers:
+NO_NAMES: Names = frozenset()
+
+
+def rights(pattern: list[bool], *products: str) -> TaskAnswers:
     answers = tuple("A" if right else "B" for right in pattern)
-    return TaskAnswers(task=MPC, gold=("A",) * len(pattern), answers=answers, right=tuple(pattern))
+    names = tuple(frozenset({product}) for product in products) or (NO_NAMES,) * len(pattern)
+    return TaskAnswers(task=MPC, gold=("A",) * len(pattern), answers=answers, right=tuple(pattern), names=names)
 
 
 def test_the_interval_covers_the_true_value_in_about_95_percent_of_cases() -> None:
@@ -30,11 +40,12 @@ def test_the_interval_covers_the_true_value_in_about_95_percent_of_cases() -> No
 
 def test_the_interval_of_a_mean_is_close_to_the_normal_approximation() -> None:
     values = [1.0] * 30 + [0.0] * 60 + [-1.0] * 10
-    interval = Interval.of_mean(values, seed=0)
+    names = [NO_NAMES] * len(values)
+    interval = Interval.of_mean(values, names, seed=0)
     spread = 1.96 * float(np.std(values)) / 10
     assert interval.low == pytest.approx(0.2 - spread, abs=0.02)
     assert interval.high == pytest.approx(0.2 + spread, abs=0.02)
-    assert Interval.of_mean(values, seed=0, level=0.99).low < interval.low
+    assert Interval.of_mean(values, names, seed=0, level=0.99).low < interval.low
 
 
 @pytest.mark.parametrize(("low", "high", "sign"), [(0.1, 0.2, 1), (-0.2, -0.1, -1), (-0.1, 0.1, 0), (0.0, 0.1, 0)])
@@ -42,13 +53,49 @@ def test_an_interval_that_touches_0_has_sign_0(low: float, high: float, sign: in
     assert Interval(low=low, high=high).sign == sign
 
 
-def test_mcnemars_test_is_exact() -> None:
+def test_without_shared_products_the_exact_test_is_mcnemars() -> None:
+    def mcnemar(only_first: int, only_second: int) -> float:
+        return exact_p_value([1] * only_first + [-1] * only_second)
+
     # Two-sided binomial tail, by hand: 22 / 2**10 for 1 of 10, and 2 * (1 + 10 + 45 + 120 + 210) / 2**10 for 4 of 10.
     assert mcnemar(1, 9) == mcnemar(9, 1) == pytest.approx(22 / 1024)
     assert mcnemar(4, 6) == pytest.approx(2 * (1 + 10 + 45 + 120 + 210) / 1024)
-    assert mcnemar(5, 5) == mcnemar(0, 0) == 1
+    assert mcnemar(5, 5) == pytest.approx(1)
+    assert mcnemar(0, 0) == 1
     # Agresti, Categorical Data Analysis (approval of the prime minister): 86 and 150 discordant pairs.
     assert mcnemar(86, 150) == pytest.approx(3.716e-05, rel=1e-3)
+
+
+@pytest.mark.parametrize("sums", [[5], [3, -1, 2], [4, 4, -1, 1, 1, -2], [0, 2, 0], [-6, -6, -6, 1]])
+def test_the_exact_test_is_that_of_all_signs(sums: list[int]) -> None:
+    totals = [sum(map(operator.mul, signs, sums)) for signs in product((1, -1), repeat=len(sums))]
+    expected = sum(abs(total) >= abs(sum(sums)) for total in totals) / len(totals)
+    assert exact_p_value(sums) == pytest.approx(expected)
+
+
+def test_the_exact_test_of_many_instances_is_exact() -> None:
+    expected = stats.binomtest(30_000, 59_000).pvalue
+    for size in (1, 2):
+        assert exact_p_value([size] * 30_000 + [-size] * 29_000) == pytest.approx(expected)
+
+
+def test_instances_that_share_a_product_count_as_one_in_the_test_and_in_the_interval() -> None:
+    # Five products of four instances each: the 20 wins are as probable as 5 wins.
+    products = [f"p{number % 5}" for number in range(20)]
+    test = paired_test(rights([True] * 20, *products), rights([False] * 20, *products), names=("a", "b"))
+    assert (test.count, test.only_first, test.clusters) == (20, 20, 5)
+    assert test.p_value == pytest.approx(2 / 2**5)
+    half = [number % 5 < 2 for number in range(20)]
+    clustered, single = (
+        Interval.of(resampled_headlines([rights(half, *names)], seed=0)[0]) for names in (products, ())
+    )
+    assert clustered.high - clustered.low > 1.7 * (single.high - single.low)
+
+
+def test_changed_answers_are_one_cluster_if_a_chain_of_products_and_users_joins_them() -> None:
+    names = [frozenset(text.split()) for text in ("a b", "b c", "c user:d", "user:d", "e", "", "", "b user:d")]
+    assert sorted(cluster_sums([1, 1, -1, 1, -1, 1, 1, 0], names)) == [-1, 1, 1, 2]
+    assert cluster_sums([0, 1, 0, -1, 0, 0, 0, 0], names) == [1, -1]  # what joins them did not change
 
 
 def test_holms_correction_steps_down() -> None:

@@ -99,7 +99,7 @@ def test_treatments_are_scored_on_their_instances_and_pairs_on_common_instances(
     ]
     (test,) = compare_treatments(groups)
     assert (test.first, test.second, test.count, test.only_first, test.difference) == ("gated", "none", 8, 8, 1)
-    assert test.adjusted == test.p_value == 2 / 2**8
+    assert test.adjusted == test.p_value == pytest.approx(2 / 2**8)
 
 
 def test_the_average_gives_every_task_the_same_weight() -> None:

@@ -65,7 +65,8 @@ def test_a_task_with_too_little_data_keeps_the_majority_and_others_are_tuned(tmp
     tuning = tune_gate(write_run(tmp_path / "two", [*outcomes, *few]))
     assert [(found.task, found.better) for found in tuning.tasks] == [("category_classification", False), (TASK, True)]
     assert tuning.tasks[0].reason == (
-        "not enough data to tune: 3 helpful and 3 misleading captions, 5 of each are needed"
+        "not enough data to tune: helpful captions of 3 different products and misleading captions of 3, 5 of each are "
+        "needed"
     )
     assert tuning.tasks[0].tuned is None
     # With two tasks and three kinds of gates, each interval is wider, so that all together have 95%.
@@ -95,7 +96,7 @@ def test_the_notes_name_the_split_and_warn_about_test_splits(tmp_path: Path) -> 
     tuning = tune_gate(run_of(tmp_path, good, noise, noise))
     assert tuning.notes[0] == "tuned on the split test: evaluate the gate on another split"
     assert "a test split was used for tuning" in tuning.notes[1]
-    assert tuning.notes[2].startswith("the folds are by instance: images of one product may be in several folds")
+    assert tuning.notes[2].startswith("some outcomes do not name their products, so instances of one product may count")
 
 
 def test_a_run_without_the_treatments_or_the_whole_jury_is_refused(tmp_path: Path) -> None:
