@@ -41,6 +41,7 @@ types: $(INSTALLED)
 
 tests: $(INSTALLED)
 	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m scripts.coverage_floor
 
 # The documentation, in site/index.html. `make docs` first updates the pages of the reference that are generated.
 docs: reference site

@@ -69,8 +69,6 @@ def sample_demo(embedded_caslie: EmbeddedCommand, tmp_path_factory: pytest.TempP
 @pytest.fixture(scope="session")
 def grocery(embedded_caslie: EmbeddedCommand, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     """A store of the 81 product photos, and the report of the run that created it."""
-    if not (GROCERY / "products.csv").is_file():
-        pytest.skip("the grocery data set is not here")
     store = tmp_path_factory.mktemp("grocery") / "store"
     return store, embedded_caslie("index", GROCERY / "products.csv", "--store", store)
 

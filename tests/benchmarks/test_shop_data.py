@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import pytest
 from shop_data import build, read_items
 from shop_rules import AISLES, PRINTED, Fact, Item, facts, queries
 
 from caslie_tools.data.reading import read_records
 from caslie_tools.data.records import Record
 from caslie_tools.domain import Product
-from tests.paths import GROCERY
+from tests.paths import GROCERY, needs_grocery
 
 
 def item(title: str, category: str, *, brand: str = "", printed: tuple[str, ...] = (), **attributes: str) -> Item:
@@ -52,7 +51,7 @@ def test_facts_in_an_image_differ_from_facts_that_are_unknown() -> None:
     assert all(fact.pictured is False for fact in unknown)
 
 
-@pytest.mark.skipif(not (GROCERY / "photos.csv").is_file(), reason="the grocery data set is not available")
+@needs_grocery
 class TestOnThePhotos:
     def test_each_product_has_one_aisle_and_an_image(self) -> None:
         items = read_items(GROCERY)

@@ -8,7 +8,7 @@ from caslie_tools.catalogue.reading import BadRow, read_catalogue
 from caslie_tools.domain import ImageRef, Product
 from caslie_tools.exceptions import CatalogueError
 from tests.doubles import light_products, write_catalogue
-from tests.paths import SHARED
+from tests.paths import GROCERY, needs_grocery
 
 
 def csv_file(folder: Path, text: str | bytes, name: str = "catalogue.csv") -> Path:
@@ -162,10 +162,8 @@ def test_the_light_products_survive_being_written_as_a_catalogue(tmp_path: Path)
     assert products == light_products(tmp_path.resolve())
 
 
+@needs_grocery
 def test_the_grocery_catalogue_has_no_bad_row() -> None:
-    path = SHARED / "data" / "grocery" / "products.csv"
-    if not path.exists():
-        pytest.skip("the project's shared data are not here")
-    products, bad = read(path)
+    products, bad = read(GROCERY / "products.csv")
     assert (len(products), bad) == (81, [])
     assert all(image.path and image.path.exists() for product in products for image in product.images)

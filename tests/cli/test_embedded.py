@@ -8,7 +8,7 @@ import pytest
 
 from caslie_tools.sample import DEMO_QUESTIONS
 from tests.cli.commands import EmbeddedCommand
-from tests.paths import GROCERY
+from tests.paths import GROCERY, needs_grocery
 
 
 def normalized(text: str) -> str:
@@ -59,6 +59,7 @@ class TestDemo:
         assert [answer["answer"] for answer in second["answers"]] == [answer["answer"] for answer in first["answers"]]
 
 
+@needs_grocery
 class TestGrocery:
     def test_all_product_photos_are_indexed_only_once(
         self, embedded_caslie: EmbeddedCommand, grocery: tuple[Path, Any]

@@ -19,7 +19,7 @@ STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {RUN_
 @contextmanager
 def guarded(*command: str, grace: float = 10_000) -> "Iterator[subprocess.Popen[str]]":
     process = subprocess.Popen(
-        [sys.executable, "-IS", process_guard.__file__, str(grace), *command],
+        [sys.executable, process_guard.__file__, str(grace), *command],  # without -IS, so that coverage measures it
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -8,14 +8,12 @@ from caslie_tools.tasks import FusedInstance, get_task
 from caslie_tools.tasks.fusion import fuse
 from caslie_tools.tasks.instances import WireFormat
 from caslie_tools.tasks.layouts import Layout, render
-from tests.paths import SHARED
+from tests.paths import PROMPTS, needs_prompts
 
 PREAMBLE = (
     "Below is an instruction that describes a task, paired with an input that provides further context. "
     "Write a response that appropriately completes the request."
 )
-
-WIRE_EXAMPLES = SHARED / "spec" / "wire_examples.json"
 
 
 def prompt(
@@ -45,9 +43,9 @@ def prompt(
 
 
 def examples() -> list[Any]:
-    if not WIRE_EXAMPLES.exists():
-        return [pytest.param(None, marks=pytest.mark.skip(reason="the project's shared examples are not here"))]
-    found: list[dict[str, Any]] = json.loads(WIRE_EXAMPLES.read_text(encoding="utf-8"))["examples"]
+    if not PROMPTS.is_file():
+        return [pytest.param(None, marks=needs_prompts)]
+    found: list[dict[str, Any]] = json.loads(PROMPTS.read_text(encoding="utf-8"))["examples"]
     return [pytest.param(example, id=f"{example['task']}-{example['layout']}-{n}") for n, example in enumerate(found)]
 
 

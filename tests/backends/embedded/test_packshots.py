@@ -1,16 +1,14 @@
 """Tests with real product photos. They are skipped if the photos are not available."""
 
-import pytest
-
 from caslie_tools.backends.embedded import EmbeddedCaptioner
 from caslie_tools.domain import ImageRef, QueryContext
 from caslie_tools.images.loading import ImageLoader, LoadedImage
 from caslie_tools.roles.interfaces import CaptionRequest
 from caslie_tools.store import CaptionStore
 from tests.backends.embedded.images import put
-from tests.paths import GROCERY
+from tests.paths import GROCERY, needs_grocery
 
-pytestmark = pytest.mark.skipif(not GROCERY.exists(), reason="the grocery data set is not available")
+pytestmark = needs_grocery
 
 
 def packshot(name: str) -> LoadedImage:
