@@ -76,7 +76,11 @@ def build_captioner(settings: AnyCaptionerSettings) -> ModelCaptioner:
 def build_judge(settings: AnyJudgeSettings) -> ModelJudge:
     """Builds a judge."""
     return ModelJudge(
-        _language_model(settings), name=settings.name, sees_image=settings.sees_image, max_side=settings.max_side
+        _language_model(settings),
+        name=settings.name,
+        sees_image=settings.sees_image,
+        max_side=settings.max_side,
+        system=settings.system,
     )
 
 
@@ -85,6 +89,7 @@ def build_predictor(settings: AnyPredictorSettings) -> ModelPredictor:
     return ModelPredictor(
         _language_model(settings),
         layout=settings.layout if settings.prompt == "completion" else None,
+        decoding=settings.decoding,
         max_tokens=settings.max_tokens,
         temperature=settings.temperature,
         top_p=settings.top_p,

@@ -120,6 +120,10 @@ def probes_for(settings: EndpointSettings) -> list[Probe]:
             return [SERVED, _IMAGE]
         case EndpointJudgeSettings(sees_image=True):
             return [SERVED, _CONSTRAINT, _LOGPROBS, _IMAGE]
+        case EndpointPredictorSettings(decoding="sampled", prompt="chat"):
+            return [SERVED]
+        case EndpointPredictorSettings(decoding="sampled"):
+            return [SERVED, _BOS]
         case EndpointJudgeSettings() | EndpointPredictorSettings(prompt="chat"):
             return [SERVED, _CONSTRAINT, _LOGPROBS]
         case EndpointPredictorSettings():

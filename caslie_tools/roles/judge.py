@@ -24,25 +24,33 @@ class ModelJudge(AsyncRunnable[JudgeRequest, Vote]):
         sees_image: ``False``: the judge reads the caption and votes on whether it helps. ``True``: the judge also gets
             the image and votes on whether the caption is true to it; without an image it abstains.
         max_side: Longest side, in pixels, of the image that is sent. Smaller images are not enlarged.
+        system: A system message before the prompt. Empty for none.
     """
 
     def __init__(
-        self, model: AnyModel, *, name: str | None = None, sees_image: bool = False, max_side: int = 1024
+        self,
+        model: AnyModel,
+        *,
+        name: str | None = None,
+        sees_image: bool = False,
+        max_side: int = 1024,
+        system: str = "",
     ) -> None:
         self.model = as_language_model(model)
         self.name = name or self.model.name
         self.sees_image = sees_image
         self.max_side = max_side
+        self.system = system
 
     async def ainvoke(self, input: JudgeRequest, config: RunnableConfig | None = None, **kwargs: Any) -> Vote:
         """Votes on one caption."""
         if not self.sees_image:
-            prompt = Prompt(text=judge_prompt(input.context, input.caption))
+            prompt = Prompt(text=judge_prompt(input.context, input.caption), system=self.system)
         elif input.image is None:
             return Vote(judge=self.name, verdict="abstain", reason="there is no image")
         else:
             image = await input.image.load()
-            prompt = Prompt(text=truth_prompt(input.caption), image=image, max_side=self.max_side)
+            prompt = Prompt(text=truth_prompt(input.caption), image=image, max_side=self.max_side, system=self.system)
         choice = await self.model.choose(prompt, ("yes", "no"), config=config)
         verdict = parse_yes_no(choice.text)
         if verdict is None:

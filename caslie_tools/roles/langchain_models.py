@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from langchain_core.language_models import BaseLLM, LanguageModelInput
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from caslie_tools.exceptions import InputError
@@ -61,7 +61,8 @@ class ChatLanguageModel(LanguageModel):
             # The image's bytes, never its URL: the model's server must not fetch addresses on behalf of others.
             image = {"type": "image_url", "image_url": {"url": prompt.image.data_url(max_side=prompt.max_side)}}
             content = [image, {"type": "text", "text": prompt.text}]
-        response = await self.model.ainvoke([HumanMessage(content=content)], config)
+        system = [SystemMessage(content=prompt.system)] if prompt.system else []
+        response = await self.model.ainvoke([*system, HumanMessage(content=content)], config)
         if used := response.usage_metadata:
             cached = used.get("input_token_details", {}).get("cache_read")
             record_tokens(prompt=used["input_tokens"], completion=used["output_tokens"], cached=cached)
@@ -108,7 +109,9 @@ class CompletionLanguageModel(LanguageModel):
     async def _complete(self, prompt: Prompt, config: RunnableConfig | None) -> str:
         if prompt.image is not None:
             raise InputError(f"the LLM {self.name} takes no images; use a chat model that does")
-        return await self.model.ainvoke(prompt.text, config)
+        # An LLM takes no messages, so the system message becomes the first paragraph.
+        text = f"{prompt.system}\n\n{prompt.text}" if prompt.system else prompt.text
+        return await self.model.ainvoke(text, config)
 
 
 def _name_of(model: Runnable[Any, Any]) -> str:

@@ -27,6 +27,8 @@ class Prompt:
     """Sent before the text: prompts about the same image then share a prefix, which servers cache."""
     max_side: int = 1024
     """Longest side, in pixels, of the image that is sent. Smaller images are not enlarged."""
+    system: str = ""
+    """The system message, for a model that takes messages. Empty for none."""
     raw: bool = False
     """``True``: the model continues the text. ``False``: the model responds to it as to a user's message."""
 

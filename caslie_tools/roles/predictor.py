@@ -11,6 +11,7 @@ from caslie_tools.exceptions import InputError
 from caslie_tools.roles.langchain_models import AnyModel, ChatLanguageModel, CompletionLanguageModel, as_language_model
 from caslie_tools.roles.language_model import Prompt
 from caslie_tools.roles.prompts import NOT_ANSWERABLE, prediction_prompt, question_prompt
+from caslie_tools.roles.settings import Decoding
 from caslie_tools.tasks import FusedInstance, get_task
 from caslie_tools.tasks.evidence import evidence
 from caslie_tools.tasks.layouts import Layout, render
@@ -21,9 +22,9 @@ _CITATION: Final = re.compile(r"\[(\d{1,4}(?:\s*,\s*\d{1,4})*)\]")
 class ModelPredictor(AsyncRunnable[FusedInstance, Answer]):
     """Answers a fused instance with a tuned CASLIE model or with any instruct model (paper, section on uniM3).
 
-    A task with a closed set of answers gets the most likely one, with the probability of each answer if the model
-    reports them: the same instance always gets the same answer. An open question gets generated text. The response is
-    used whole: it is not cut at a marker, because product text could contain the marker.
+    By default, a task with a closed set of answers gets the most likely one, with the probability of each answer if the
+    model reports them: the same instance always gets the same answer. An open question gets generated text. The
+    response is used whole: it is not cut at a marker, because product text could contain the marker.
 
     Args:
         model: A LangChain model or another language model.
@@ -31,9 +32,11 @@ class ModelPredictor(AsyncRunnable[FusedInstance, Answer]):
             ``None`` sends a message with instructions instead, as any instruct model takes it; a LangChain LLM,
             which takes no messages, then gets the layout ``alpaca``.
         name: The predictor's name in traces; by default the model's name.
-        max_tokens: Most tokens of an answer to an open question. LangChain models use their own decoding settings.
-        temperature: Sampling temperature of open answers. The defaults are the paper's (implementation details).
-        top_p: Probability mass to sample open answers from.
+        decoding: ``sampled`` generates text for a task with a closed set of answers too, as the reference does. Text
+            that is none of the answers is an invalid answer.
+        max_tokens: Most tokens of generated text. LangChain models use their own decoding settings.
+        temperature: Sampling temperature of generated text. The defaults are the paper's (implementation details).
+        top_p: Probability mass to sample from.
 
     Raises:
         InputError: If a layout is given for a LangChain chat model, which cannot continue raw text.
@@ -45,6 +48,7 @@ class ModelPredictor(AsyncRunnable[FusedInstance, Answer]):
         *,
         layout: Layout | None = None,
         name: str | None = None,
+        decoding: Decoding = "constrained",
         max_tokens: int = 100,
         temperature: float = 0.15,
         top_p: float = 0.95,
@@ -59,6 +63,7 @@ class ModelPredictor(AsyncRunnable[FusedInstance, Answer]):
         if layout is None and isinstance(self.model, CompletionLanguageModel):
             layout = "alpaca"
         self.layout: Layout | None = layout
+        self.decoding: Decoding = decoding
         self.max_tokens = max_tokens
         self.temperature = temperature
         self.top_p = top_p
@@ -67,14 +72,14 @@ class ModelPredictor(AsyncRunnable[FusedInstance, Answer]):
         """Answers one instance."""
         labels = get_task(input.task).labels(input)
         prompt = self._prompt(input, labels)
-        if labels:
+        if labels and self.decoding == "constrained":
             choice = await self.model.choose(prompt, labels, config=config)
             probabilities = dict(choice.probabilities) if choice.probabilities else None
             return Answer(text=choice.text, probabilities=probabilities)
         text = await self.model.write(
             prompt, max_tokens=self.max_tokens, temperature=self.temperature, top_p=self.top_p, config=config
         )
-        return _read_open_answer(text.strip(), input)
+        return Answer(text=text.strip()) if labels else _read_open_answer(text.strip(), input)
 
     def _prompt(self, instance: FusedInstance, labels: tuple[str, ...]) -> Prompt:
         if self.layout is not None:

@@ -4,12 +4,15 @@ Each backend combines them with its own: ``EndpointCaptionerSettings`` is a :cla
 ``TransformersCaptionerSettings`` is one in this process.
 """
 
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 from pydantic import Field
 
 from caslie_tools.domain import FrozenModel
 from caslie_tools.tasks.layouts import Layout
+
+Decoding: TypeAlias = Literal["constrained", "sampled"]
+"""How a predictor answers a task with a closed set of answers: with the most likely answer, or with generated text."""
 
 NAME_PATTERN: Final = r"^[^-\s]"
 """A name that a command line accepts as a value: not empty, and not an option."""
@@ -45,23 +48,32 @@ class JudgeSettings(ModelSettings):
     sees_image: bool = False
     """Whether the judge gets the image as well, and votes on whether the caption is true to it. Otherwise it votes on
     whether the caption helps."""
+    system: str = ""
+    """A system message before the prompt. Empty for none."""
     max_side: int = Field(default=1024, ge=28)
     """Longest side, in pixels, of the image that the model gets. Smaller images are not enlarged."""
 
 
 class PredictorSettings(ModelSettings):
-    """A model that answers (uniM3). The defaults are the paper's decoding (implementation details)."""
+    """A model that answers (uniM3).
+
+    The defaults of ``max_tokens``, ``temperature`` and ``top_p`` are the paper's (implementation details).
+    """
 
     prompt: Literal["completion", "chat"] = "completion"
     """``completion``: raw text in ``layout``, for tuned models. ``chat``: a message, for any instruct model."""
     layout: Layout = "alpaca"
     """The layout of the raw text; not used with ``prompt = "chat"``."""
+    decoding: Decoding = "constrained"
+    """How a task with a closed set of answers is answered. ``constrained``: with the most likely of them, and the
+    probability of each. ``sampled``: with generated text, as the reference does. Text that is none of them is an
+    invalid answer."""
     max_tokens: int = Field(default=100, ge=1)
-    """Most tokens of an answer to an open question."""
+    """Most tokens of generated text."""
     temperature: float = Field(default=0.15, ge=0, le=2)
-    """Sampling temperature of open answers. Closed tasks always get the most likely answer."""
+    """Sampling temperature of generated text; 0 always takes the most likely token."""
     top_p: float = Field(default=0.95, gt=0, le=1)
-    """Probability mass to sample open answers from."""
+    """Samples from the most likely tokens that together have this probability."""
 
 
 class EmbeddingsSettings(ModelSettings):

@@ -62,6 +62,16 @@ async def test_a_model_that_is_not_served_is_reported(server: FaultyServer) -> N
     assert failed(report) == {"served": "another is not served there; served: model"}
 
 
+@pytest.mark.parametrize(("prompt", "probes"), [("completion", ["served", "BOS"]), ("chat", ["served"])])
+async def test_a_predictor_that_samples_needs_no_constraint(prompt: Any, probes: list[str]) -> None:
+    async with FaultyServer() as server:
+        server.default_fault = Fault.UNCONSTRAINED
+        settings = EndpointPredictorSettings(**role(server), prompt=prompt, decoding="sampled")
+        report = await check_role("predictor", settings)
+    assert [finding.probe for finding in report.findings] == probes
+    assert report.passed
+
+
 async def test_a_context_that_is_too_short_is_reported() -> None:
     async with FaultyServer(models={"model": 1024}) as server:
         report = await check_role("predictor", EndpointPredictorSettings(**role(server)))

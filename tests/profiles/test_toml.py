@@ -216,6 +216,13 @@ class TestShipped:
             "microsoft/Phi-3.5-mini-instruct",
         ]
         assert not any(judge.sees_image for judge in settings.judges)
+        # The reference's cqe.py sends this message to all but the vision model.
+        system = "You are a helpful AI assistant."
+        assert [judge.system for judge in settings.judges] == [system, system, "", system, system]
+        # Its inference.py generates with these settings and reads the text.
+        predictor = settings.predictor
+        assert (predictor.decoding, predictor.max_tokens) == ("sampled", 100)
+        assert (predictor.temperature, predictor.top_p) == (0.15, 0.95)
         assert any("0.10.2" in note for note in settings.notes)
 
     def test_a_profile_is_loaded_by_the_path_of_its_file(self) -> None:

@@ -8,7 +8,7 @@ from caslie_tools.images.loading import ImageLoader
 from caslie_tools.pipeline.cqe import CQE
 from caslie_tools.roles.interfaces import JudgeRequest
 from caslie_tools.roles.judge import ModelJudge
-from tests.doubles import RecordingChatModel, draw_picture, judge_request
+from tests.doubles import RecordingChatModel, RecordingLLM, draw_picture, judge_request
 from tests.roles.prompt_data import data_of
 
 
@@ -59,6 +59,15 @@ async def test_a_judge_that_sees_the_image_abstains_without_one() -> None:
     vote = await ModelJudge(model, sees_image=True).ainvoke(judge_request())
     assert (vote.verdict, vote.reason) == ("abstain", "there is no image")
     assert model.seen == []
+
+
+async def test_a_system_message_comes_before_the_prompt() -> None:
+    chat, llm = RecordingChatModel(replies=["yes"]), RecordingLLM(reply="yes")
+    for model in (chat, llm):
+        await ModelJudge(model, system="You are a judge.").ainvoke(judge_request())
+    system, prompt = chat.seen[0]
+    assert (system.type, system.text) == ("system", "You are a judge.")
+    assert llm.prompts == [f"You are a judge.\n\n{prompt.text}"]
 
 
 async def test_five_chat_models_make_a_jury() -> None:

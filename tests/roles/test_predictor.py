@@ -5,6 +5,7 @@ from langchain_core.language_models import FakeListLLM
 
 from caslie_tools.domain import Product
 from caslie_tools.exceptions import InputError
+from caslie_tools.pipeline.unim3 import UniM3
 from caslie_tools.roles.predictor import ModelPredictor
 from caslie_tools.roles.prompts import NOT_ANSWERABLE
 from caslie_tools.tasks import PRODUCT_QA, FusedInstance, PlacedImage, get_task, product_question
@@ -29,6 +30,14 @@ class TestClosedTask:
         await ModelPredictor(model).ainvoke(fused("psi"))
         assert "options" not in data_of(model.texts[0])
         assert "exactly one of: yes, no." in model.texts[0]
+
+    async def test_free_text_is_read_as_a_label_or_counts_as_invalid(self) -> None:
+        task = get_task("cc")
+        instance = task.read(COMPLETE["cc"])
+        for text, label in ((" B: Kettles", "B"), ("It is hard to say.", None)):
+            predictor = ModelPredictor(RecordingLLM(reply=text), layout="mistral", decoding="sampled")
+            prediction = await UniM3(predictor).ainvoke(fuse(task, instance, []))
+            assert (prediction.label, prediction.text, prediction.valid) == (label, text.strip(), label is not None)
 
 
 def question() -> FusedInstance:

@@ -94,6 +94,7 @@ class EndpointLanguageModel(LanguageModel):
 
 
 def _messages(prompt: Prompt) -> list[Mapping[str, Any]]:
+    system = [{"role": "system", "content": prompt.system}] if prompt.system else []
     if prompt.image is None:
-        return text_message(prompt.text)
-    return image_message(prompt.image.data_url(max_side=prompt.max_side), prompt.text)
+        return [*system, *text_message(prompt.text)]
+    return [*system, *image_message(prompt.image.data_url(max_side=prompt.max_side), prompt.text)]

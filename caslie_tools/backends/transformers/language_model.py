@@ -119,7 +119,7 @@ class TransformersLanguageModel(LanguageModel):
         if prompt.raw:
             inputs = loaded.tokenizer(prompt.text, return_tensors="pt")  # the tokenizer adds its BOS token, once
         elif loaded.processor is None:
-            inputs = self._text_message(loaded, prompt.text)
+            inputs = self._text_message(loaded, prompt)
         else:
             inputs = self._message(loaded, prompt)
         if loaded.processor is None or prompt.raw:  # some tokenizers add inputs that no causal model takes
@@ -134,10 +134,11 @@ class TransformersLanguageModel(LanguageModel):
             )
         return {name: _on_device(loaded.model, value) for name, value in inputs.items()}
 
-    def _text_message(self, loaded: LoadedModel, text: str) -> Any:
+    def _text_message(self, loaded: LoadedModel, prompt: Prompt) -> Any:
         self._require_chat_template(loaded.tokenizer)
+        system = [{"role": "system", "content": prompt.system}] if prompt.system else []
         return loaded.tokenizer.apply_chat_template(
-            [{"role": "user", "content": text}],
+            [*system, {"role": "user", "content": prompt.text}],
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,
@@ -149,12 +150,14 @@ class TransformersLanguageModel(LanguageModel):
         processor = loaded.processor
         self._require_chat_template(processor)
         content = [{"type": "text", "text": prompt.text}]
+        system = [{"role": "system", "content": [{"type": "text", "text": prompt.system}]}] if prompt.system else []
         arguments: dict[str, Any] = {}
         if prompt.image is not None:
             image = prompt.image.reduced(prompt.max_side)
             content.insert(0, {"type": "image"})
             arguments = {"images": [image], **_without_enlarging(processor, image)}
-        text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        messages = [*system, {"role": "user", "content": content}]
+        text = processor.apply_chat_template(messages, add_generation_prompt=True)
         if (bos := loaded.tokenizer.bos_token) and text.startswith(bos):
             arguments["add_special_tokens"] = False  # the processor would add a second BOS token
         return processor(text=[text], return_tensors="pt", **arguments)

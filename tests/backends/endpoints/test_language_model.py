@@ -93,6 +93,15 @@ class TestJudge:
         assert [part["type"] for part in content] == ["image_url", "text"]
         assert "A red mug." in content[1]["text"]
 
+    @pytest.mark.parametrize("sees_image", [False, True])
+    async def test_a_system_message_comes_first(self, server: FaultyServer, sees_image: bool) -> None:
+        system = "You are a helpful AI assistant."
+        judge = build_judge(EndpointJudgeSettings(**where(server), system=system, sees_image=sees_image))
+        await judge.ainvoke(request(image=LazyImage(ImageRef(data=draw_picture("350 ML")), ImageLoader())))
+        first, second = server.requests[0].body["messages"]
+        assert first == {"role": "system", "content": system}
+        assert second["role"] == "user"
+
     async def test_a_judge_that_sees_the_image_abstains_without_one(self, server: FaultyServer) -> None:
         vote = await build_judge(EndpointJudgeSettings(**where(server), sees_image=True)).ainvoke(request())
         assert vote.verdict == "abstain"
@@ -116,6 +125,16 @@ class TestPredictor:
         )
         assert server.requests[0].path == "/v1/chat/completions"
         assert answer.text == "A"
+
+    @pytest.mark.parametrize("prompt", ["completion", "chat"])
+    async def test_with_the_reference_s_decoding_the_answer_is_free_text(self, prompt: Any) -> None:
+        async with FaultyServer(respond=lambda body: " B: Bottles\n") as server:
+            settings = EndpointPredictorSettings(**where(server), prompt=prompt, decoding="sampled")
+            answer = await build_predictor(settings).ainvoke(fused("cc", CATEGORIES))
+        body = server.requests[0].body
+        assert (body["max_tokens"], body["temperature"], body["top_p"]) == (100, 0.15, 0.95)
+        assert not {"structured_outputs", "logprobs"} & body.keys()
+        assert (answer.text, answer.probabilities) == ("B: Bottles", None)
 
     @pytest.mark.parametrize("prompt", ["completion", "chat"])
     async def test_the_answer_to_an_open_question_is_not_constrained(self, server: FaultyServer, prompt: Any) -> None:

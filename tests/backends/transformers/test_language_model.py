@@ -114,6 +114,11 @@ class TestJudge:
         assert first.verdict == ("yes" if first.probability > 0.5 else "no")
         assert (await role.ainvoke(request("A blue mug."))).probability != first.probability
 
+    @pytest.mark.parametrize("model", ["text", "vision"])
+    async def test_a_system_message_reaches_the_model(self, tiny: Path, model: str) -> None:
+        votes = [await judge(tiny / model, system=system).ainvoke(request()) for system in ("", "Vote.")]
+        assert votes[0].probability != votes[1].probability
+
     async def test_the_probability_is_the_share_of_the_tokens_that_begin_yes(self, tiny: Path) -> None:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
