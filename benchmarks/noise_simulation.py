@@ -1,10 +1,11 @@
-"""How often does the gate tuner accept noise? Runs it on made-up outcomes.
+"""How often is noise taken for an effect? Runs the gate tuner and the conclusions of reports on made-up outcomes.
 
 ``python benchmarks/noise_simulation.py [--runs 1000]``
 
-In every made-up run, captions help and mislead with equal probability, and votes are random. Nothing can be learned:
-a gate that is accepted is an error. At 95% confidence, at most 5% of the runs may have one. Instances of one product
-resemble each other, which makes errors more probable if they are counted one by one.
+In every made-up run, captions help and mislead with equal probability, and votes are random. Nothing can be learned,
+and no treatment is better than another. A gate that is tuned is an error. So is a conclusion that finds a difference.
+At 95% confidence, each may happen in at most 5% of the runs. Instances of one product resemble each other, which makes
+errors more probable if they are counted one by one.
 """
 
 import argparse
@@ -18,6 +19,8 @@ from pathlib import Path
 from machine import heading
 
 from caslie_tools.domain import Vote
+from caslie_tools.evaluation.conclusions import draw_conclusions
+from caslie_tools.evaluation.groups import group_outcomes
 from caslie_tools.evaluation.outcomes import CaptionOutcome, Outcome, Treatment, TreatmentOutcome
 from caslie_tools.tuning.gate import tune_gate
 
@@ -115,17 +118,26 @@ def accepts_gate(shop: Shop, seed: int) -> bool:
         return tune_gate(Path(folder)).gate is not None
 
 
+def conclusions_of(shop: Shop, seed: int) -> tuple[bool, bool]:
+    """Whether the report on one made-up run finds that captions help or harm, and that the gate is better or worse."""
+    (conclusion,) = draw_conclusions(group_outcomes(noise(shop, seed)))
+    return "not shown to help" not in conclusion.captions, "no difference shown" not in conclusion.gate
+
+
 def main() -> None:
     """Prints the rate of errors for each shop."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1000, help="made-up runs for each shop")
     runs = parser.parse_args().runs
     print(heading())
-    print("\n| products x instances | gates accepted | seconds |\n|---|---|---|")
+    head = ("products x instances", "gate tuned", "captions worth it or harmful", "gate better or worse", "seconds")
+    print(f"\n| {' | '.join(head)} |\n|{'---|' * len(head)}")
     for shop in SHOPS:
         started = time.monotonic()
         gates = sum(accepts_gate(shop, seed) for seed in range(runs))
-        print(f"| {shop} | {gates / runs:.1%} ({gates} of {runs}) | {time.monotonic() - started:.0f} |", flush=True)
+        worth, gate = map(sum, zip(*(conclusions_of(shop, seed) for seed in range(runs)), strict=True))
+        cells = [f"{found / runs:.1%} ({found} of {runs})" for found in (gates, worth, gate)]
+        print(f"| {shop} | {' | '.join(cells)} | {time.monotonic() - started:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -76,13 +76,7 @@ def compare_runs(a: Path, b: Path) -> Comparison:
     """
     first, second = ({outcome.key: outcome for outcome in read_outcomes(run)} for run in (a, b))
     common = [outcome for key, outcome in first.items() if key in second]
-    tests = adjust(
-        [
-            test
-            for seed, group in enumerate(group_outcomes(common))
-            for test in _tests(group, second, _names(a, b), seed)
-        ]
-    )
+    tests = adjust([test for group in group_outcomes(common) for test in _tests(group, second, _names(a, b))])
     if not tests:
         raise DataError(f"{a} and {b} cannot be compared: they have no instance and treatment in common")
     names = _names(a, b)
@@ -96,16 +90,14 @@ def compare_runs(a: Path, b: Path) -> Comparison:
     )
 
 
-def _tests(
-    group: OutcomeGroup, others: Mapping[str, Outcome], names: tuple[str, str], seed: int
-) -> Sequence[PairedTest]:
+def _tests(group: OutcomeGroup, others: Mapping[str, Outcome], names: tuple[str, str]) -> Sequence[PairedTest]:
     tests = []
     for treatment in TREATMENTS:
         mine = [one for one in group.with_treatments(treatment) if treatment in others[one.key].treatments]
         theirs = [others[one.key] for one in mine]
         if mine:
             answered = (TaskAnswers.from_outcomes(group.task, outcomes, treatment) for outcomes in (mine, theirs))
-            test = paired_test(*answered, names=names, split=group.split, seed=seed)
+            test = paired_test(*answered, names=names, split=group.split, seed=group.seed)
             tests.append(test.model_copy(update={"treatment": treatment}))
     return tests
 

@@ -7,7 +7,7 @@ counts as keeping them if it keeps at least one.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias, get_args
 
 from caslie_tools.domain import FrozenModel
@@ -23,7 +23,7 @@ class GateQuality(FrozenModel):
     """The gate's decisions, compared with the effect of the captions. A share with denominator 0 is ``None``."""
 
     scope: str
-    """The instances: a task (and split), or ``all``."""
+    """The instances: a task (and split), or all tasks (of a split) that take part in the conclusions."""
     count: int
     """Number of instances with a caption and an answer under each of ``none``, ``every`` and ``gated``."""
     without_caption: int
@@ -88,12 +88,25 @@ def is_judged(outcome: Outcome) -> bool:
     )
 
 
-def gate_quality(groups: Iterable[OutcomeGroup]) -> list[GateQuality]:
-    """Returns the gate's quality for each task, and last for all tasks. Empty if no instance has all treatments."""
+def gate_quality(groups: Sequence[OutcomeGroup]) -> list[GateQuality]:
+    """Returns the gate's quality for each task and split that has an instance with all treatments needed."""
     scopes = [(group.label, group.with_treatments(*_NEEDED)) for group in groups]
-    every = tuple(outcome for _, outcomes in scopes for outcome in outcomes)
-    by_task = [_quality(scope, outcomes) for scope, outcomes in scopes if outcomes]
-    return [*by_task, _quality("all", every)] if by_task else []
+    return [_quality(scope, outcomes) for scope, outcomes in scopes if outcomes]
+
+
+def total_gate_quality(groups: Sequence[OutcomeGroup]) -> list[GateQuality]:
+    """Returns the gate's quality over all tasks, for each split. Splits are not added up: they differ on purpose.
+
+    Args:
+        groups: The outcomes of the tasks to add up.
+    """
+    splits = sorted({group.split for group in groups})
+    scopes = {
+        split: [one for group in groups if group.split == split for one in group.with_treatments(*_NEEDED)]
+        for split in splits
+    }
+    label = "all, {}" if len(splits) > 1 else "all"
+    return [_quality(label.format(split), outcomes) for split, outcomes in scopes.items() if outcomes]
 
 
 def _is_failed(outcome: Outcome) -> bool:

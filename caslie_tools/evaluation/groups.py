@@ -17,6 +17,8 @@ class OutcomeGroup:
     """In the order of the data."""
     label: str
     """The name of the group in reports: the task and, if there are several splits, the split."""
+    seed: int = 0
+    """Seed of the group's resamples. Each group of a run has another one."""
 
     def with_treatments(self, *treatments: Treatment) -> tuple[Outcome, ...]:
         """Returns the outcomes that have all of these treatments."""
@@ -39,6 +41,7 @@ def group_outcomes(outcomes: Iterable[Outcome]) -> list[OutcomeGroup]:
             split=split,
             outcomes=tuple(groups[task, split]),
             label=f"{task}, {split}" if several else task,
+            seed=seed,
         )
-        for task, split in sorted(groups, key=lambda group: (order.index(group[0]), group[1]))
+        for seed, (task, split) in enumerate(sorted(groups, key=lambda group: (order.index(group[0]), group[1])))
     ]

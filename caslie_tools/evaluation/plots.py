@@ -96,8 +96,13 @@ def headline_plot(scores: Sequence[TreatmentScore]) -> Plot:
     return _plot(draw, name="headline", height=0.9 + 0.62 * len(groups), caption=caption, text=text)
 
 
-def gate_plot(quality: GateQuality) -> Plot:
-    """Draws the effect of the captions on the answer, for kept and for rejected captions."""
+def gate_plot(quality: GateQuality, number: int = 0) -> Plot:
+    """Draws the effect of the captions on the answer, for kept and for rejected captions.
+
+    Args:
+        quality: The quality to draw.
+        number: Number of the plot among those of one page.
+    """
     sides = {"kept": quality.kept, "rejected": quality.rejected}
 
     def draw(figure: Any) -> None:
@@ -114,8 +119,8 @@ def gate_plot(quality: GateQuality) -> Plot:
     text = "; ".join(
         f"{side}: " + ", ".join(f"{counts[use]} {use}" for use in USEFULNESS) for side, counts in sides.items()
     )
-    caption = "Effect of the captions on the answer, by the gate's decision, over all tasks."
-    return _plot(draw, name="gate", height=1.8, caption=caption, text=text)
+    caption = f"Effect of the captions on the answer, by the gate's decision ({quality.scope})."
+    return _plot(draw, name=f"gate-{number}", height=1.8, caption=caption, text=text)
 
 
 def cost_plot(costs: Sequence[TreatmentCost]) -> Plot:

@@ -11,10 +11,11 @@ from typing import Any, Final
 
 from caslie_tools._text import shortened
 from caslie_tools.domain import FrozenModel
-from caslie_tools.evaluation.conclusions import MIN_INSTANCES, captions_conclusion, gate_conclusion
+from caslie_tools.evaluation.clusters import count_clusters, names_of
+from caslie_tools.evaluation.conclusions import Conclusion, draw_conclusions, reason_left_out
 from caslie_tools.evaluation.formatting import format_interval, format_number
 from caslie_tools.evaluation.gate_mistakes import GateMistake, worst_gate_mistakes
-from caslie_tools.evaluation.gate_quality import USEFULNESS, GateQuality, gate_quality
+from caslie_tools.evaluation.gate_quality import USEFULNESS, GateQuality, gate_quality, total_gate_quality
 from caslie_tools.evaluation.groups import OutcomeGroup, group_outcomes
 from caslie_tools.evaluation.outcomes import TREATMENTS
 from caslie_tools.evaluation.plots import cost_plot, gate_plot, headline_plot
@@ -33,18 +34,21 @@ from caslie_tools.exceptions import DataError
 REPORT_MARKDOWN: Final = "report.md"
 REPORT_HTML: Final = "report.html"
 
+MIN_CLUSTERS: Final = 20
+"""With fewer different products or users, the report says that the bootstrap is not reliable."""
+
 
 class Report(FrozenModel):
     """The figures and conclusions of a run."""
 
-    verdict: str
-    """One sentence: are gated captions worth it, and for which tasks?"""
-    gate_verdict: str
-    """One sentence about the gate. Empty if the run lacks a treatment for it."""
+    conclusions: tuple[Conclusion, ...]
+    """One per split: are gated captions worth it, and is the gate?"""
     scores: tuple[TreatmentScore, ...]
     tests: tuple[PairedTest, ...]
     gate: tuple[GateQuality, ...]
-    """The gate's quality per task (and split), and last over all. Empty if the run lacks a treatment for it."""
+    """The gate's quality per task (and split). Empty if the run lacks a treatment for it."""
+    gate_totals: tuple[GateQuality, ...]
+    """The gate's quality per split, over the tasks that take part in the conclusions."""
     costs: tuple[TreatmentCost, ...]
     examples: tuple[GateMistake, ...]
     """The worst mistakes of the gate."""
@@ -95,11 +99,11 @@ def write_report(run: Path) -> Report:
     facts = read_run_description(run)
     tests = compare_treatments(groups)
     report = Report(
-        verdict=captions_conclusion(groups),
-        gate_verdict=gate_conclusion(groups),
-        scores=tuple(score for seed, group in enumerate(groups) for score in score_treatments(group, seed=seed)),
+        conclusions=draw_conclusions(groups),
+        scores=tuple(score for group in groups for score in score_treatments(group)),
         tests=tests,
         gate=tuple(gate_quality(groups)),
+        gate_totals=tuple(total_gate_quality([group for group in groups if not reason_left_out(group)])),
         costs=tuple(treatment_costs(groups)),
         examples=tuple(worst_gate_mistakes(groups)),
         caveats=tuple(_caveats(groups)),
@@ -107,7 +111,7 @@ def write_report(run: Path) -> Report:
         html=run / REPORT_HTML,
     )
     plots = [headline_plot(report.scores), cost_plot(report.costs)]
-    plots[1:1] = [gate_plot(report.gate[-1])] if report.gate else []
+    plots[1:1] = [gate_plot(quality, number) for number, quality in enumerate(report.gate_totals)]
     values = {
         "report": report,
         "facts": dict(_flat(facts)),
@@ -124,15 +128,16 @@ def write_report(run: Path) -> Report:
 
 
 def _caveats(groups: Sequence[OutcomeGroup]) -> list[str]:
-    small = [group.label for group in groups if len(group.outcomes) < MIN_INSTANCES]
+    clusters = {group.label: count_clusters(group.outcomes) for group in groups}
+    small = [f"{label} ({count})" for label, count in clusters.items() if count < MIN_CLUSTERS]
+    unnamed = [group.label for group in groups if not all(map(names_of, group.outcomes))]
     several = [
         group.label
         for group in groups
         if any(len(outcome.treatments["every"].captions) > 1 for outcome in group.with_treatments("every"))
     ]
     caveats = [
-        "The intervals cover only the random choice of instances. They do not cover other prompts, seeds or models. "
-        "They assume that instances are independent, although several may show the same product.",
+        "The intervals cover only the random choice of products. They do not cover other prompts, seeds or models.",
         "If the interval of a difference includes 0, the difference may still exist. This number of instances does not "
         "show it.",
         "If a model answers differently by chance, the difference counts as an effect of the caption.",
@@ -146,9 +151,16 @@ def _caveats(groups: Sequence[OutcomeGroup]) -> list[str]:
             "captions together. The gate decides on each caption, so it can be better than the oracle, which keeps all "
             "captions of an instance or none."
         )
+    if unnamed:
+        caveats.append(
+            f"In {', '.join(unnamed)}, some outcomes name no product. Each of these instances counts as independent of "
+            "all others, so intervals and p-values may be too small."
+        )
     if small:
-        few = ", ".join(small)
-        caveats.append(f"Fewer than {MIN_INSTANCES} instances, too few for a reliable bootstrap: {few}.")
+        caveats.append(
+            f"Fewer than {MIN_CLUSTERS} different products or users, too few for a reliable bootstrap: "
+            f"{', '.join(small)}."
+        )
     return caveats
 
 

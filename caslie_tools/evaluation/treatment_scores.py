@@ -79,23 +79,23 @@ class TreatmentCost(FrozenModel):
 
 
 class Average(FrozenModel):
-    """The mean of the headline metric over tasks (and splits), each with the same weight."""
+    """The mean of the headline metric over tasks, each with the same weight."""
 
     value: float
     interval: Interval
 
 
-def score_treatments(group: OutcomeGroup, *, seed: int = 0) -> list[TreatmentScore]:
+def score_treatments(group: OutcomeGroup) -> list[TreatmentScore]:
     """Scores each treatment of one task, on the instances that have the treatment.
 
     Raises:
         MissingExtraError: If scikit-learn is not installed.
     """
     treated = {name: group.with_treatments(name) for name in TREATMENTS}
-    return [_score(group, name, outcomes, seed) for name, outcomes in treated.items() if outcomes]
+    return [_score(group, name, outcomes) for name, outcomes in treated.items() if outcomes]
 
 
-def _score(group: OutcomeGroup, treatment: Treatment, outcomes: Sequence[Outcome], seed: int) -> TreatmentScore:
+def _score(group: OutcomeGroup, treatment: Treatment, outcomes: Sequence[Outcome]) -> TreatmentScore:
     answered = TaskAnswers.from_outcomes(group.task, outcomes, treatment)
     count = len(outcomes)
     valid = [right for right, answer in zip(answered.right, answered.answers, strict=True) if answer is not None]
@@ -113,7 +113,7 @@ def _score(group: OutcomeGroup, treatment: Treatment, outcomes: Sequence[Outcome
         count=count,
         metric=answered.metric,
         value=answered.headline,
-        interval=Interval.of(resampled_headlines([answered], seed=seed)[0]),
+        interval=Interval.of(resampled_headlines([answered], seed=group.seed)[0]),
         accuracy=answered.accuracy,
         precision=scores and scores.precision,
         recall=scores and scores.recall,
@@ -138,19 +138,10 @@ def compare_treatments(groups: Sequence[OutcomeGroup]) -> tuple[PairedTest, ...]
     Raises:
         MissingExtraError: If scipy or scikit-learn is not installed.
     """
-    return adjust(
-        [
-            compare_pair(group, pair, seed=seed)
-            for seed, group in enumerate(groups)
-            for pair in PAIRS
-            if group.with_treatments(*pair)
-        ]
-    )
+    return adjust([compare_pair(group, pair) for group in groups for pair in PAIRS if group.with_treatments(*pair)])
 
 
-def compare_pair(
-    group: OutcomeGroup, pair: tuple[Treatment, Treatment], *, seed: int = 0, level: float = LEVEL
-) -> PairedTest:
+def compare_pair(group: OutcomeGroup, pair: tuple[Treatment, Treatment], *, level: float = LEVEL) -> PairedTest:
     """Compares two treatments of one task, on the instances that have both. There must be at least one.
 
     Raises:
@@ -158,7 +149,7 @@ def compare_pair(
     """
     outcomes = group.with_treatments(*pair)
     first, second = (TaskAnswers.from_outcomes(group.task, outcomes, treatment) for treatment in pair)
-    return paired_test(first, second, names=pair, split=group.split, seed=seed, level=level)
+    return paired_test(first, second, names=pair, split=group.split, seed=group.seed, level=level)
 
 
 def average_headline(
@@ -166,7 +157,7 @@ def average_headline(
 ) -> Average | None:
     """Averages the headline metric of a treatment over tasks.
 
-    Instances are resampled within each task. Tasks are not resampled: the average is about these tasks only.
+    Products are resampled within each task. Tasks are not resampled: the average is about these tasks only.
 
     Args:
         groups: The outcomes by task and split.
@@ -181,9 +172,9 @@ def average_headline(
         return None
     values: list[float] = []
     resampled: list[FloatArray] = []
-    for seed, group in enumerate(groups):
+    for group in groups:
         answered = [TaskAnswers.from_outcomes(group.task, group.with_treatments(*names), name) for name in names]
-        drawn = resampled_headlines(answered, seed=seed)
+        drawn = resampled_headlines(answered, seed=group.seed)
         values.append(answered[0].headline - (answered[1].headline if minus else 0))
         resampled.append(drawn[0] - (drawn[1] if minus else 0))
     return Average(value=sum(values) / len(values), interval=Interval.of(np.mean(resampled, axis=0)))

@@ -20,7 +20,7 @@ import numpy as np
 
 from caslie_tools._version import __version__
 from caslie_tools.domain import FrozenModel
-from caslie_tools.evaluation.clusters import Names, cluster_folds, main_clusters, names_of
+from caslie_tools.evaluation.clusters import Names, cluster_folds, count_clusters, names_of
 from caslie_tools.evaluation.gate_quality import is_judged, usefulness
 from caslie_tools.evaluation.outcomes import Outcome, Treatment
 from caslie_tools.evaluation.reading import read_outcomes, read_run_description
@@ -175,7 +175,7 @@ def _tune_task(
 def _tune_uniform(task: str, outcomes: Sequence[Outcome], *, level: float) -> tuple[TaskTuning, TaskGate | None]:
     """Tests whether keeping all captions of a task, or none, is better than the majority."""
     count, names = len(outcomes), [names_of(outcome) for outcome in outcomes]
-    clusters = len(set(main_clusters(names).tolist()))
+    clusters = count_clusters(outcomes)
     right: dict[Treatment, Array] = {
         treatment: np.array([float(outcome.treatments[treatment].right) for outcome in outcomes])
         for treatment in _UNIFORM_DECISIONS
@@ -236,7 +236,7 @@ def _tune_weights(
     result = TaskTuning(
         task=task,
         count=count,
-        clusters=len(set(main_clusters(names).tolist())),
+        clusters=count_clusters(outcomes),
         helpful=helpful,
         misleading=misleading,
         none=none,

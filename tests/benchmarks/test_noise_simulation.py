@@ -1,16 +1,14 @@
-"""A short noise simulation: at most the nominal share of noise is taken for an effect."""
+"""A short noise simulation. benchmarks/README.md has the rates of a long one."""
 
 import pytest
 
 pytest.importorskip("scipy", reason="tests need the extra 'evaluation'")
 
 import numpy as np
-from noise_simulation import NOMINAL, SHOPS, Shop, accepts_gate, noise
+from noise_simulation import NOMINAL, SHOPS, Shop, accepts_gate, conclusions_of, noise
+from scipy import stats
 
 from caslie_tools.evaluation.outcomes import Outcome
-
-RUNS = 12
-"""For each shop. A long simulation has its own rate for each shop: see benchmarks/README.md."""
 
 
 def helps(outcome: Outcome) -> bool:
@@ -26,5 +24,12 @@ def test_the_instances_of_a_product_have_the_correlation(correlation: float, low
 
 
 def test_gates_are_tuned_on_noise_at_most_at_the_nominal_rate() -> None:
-    accepted = [accepts_gate(shop, seed) for shop in SHOPS for seed in range(RUNS)]
+    accepted = [accepts_gate(shop, seed) for shop in SHOPS for seed in range(12)]
     assert sum(accepted) <= NOMINAL * len(accepted)
+
+
+def test_conclusions_find_a_difference_in_noise_at_most_at_the_nominal_rate() -> None:
+    found = [conclusions_of(shop, seed) for shop in SHOPS for seed in range(5)]
+    for errors in zip(*found, strict=True):
+        # The true rate is close to the nominal rate, so a few runs may by chance have more errors.
+        assert sum(errors) <= stats.binom.isf(0.01, len(errors), NOMINAL)

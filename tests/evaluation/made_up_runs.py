@@ -50,13 +50,14 @@ def outcome(
 
 def judged(index: int, *, none: bool, every: bool, votes: Sequence[Vote] = (), kept: bool = False) -> Outcome:
     """An outcome given by the effect of its caption: whether the answer is right without it, and with it."""
-    right = {True: "A", False: "B"}
+    gold = "AB"[index % 2]
+    right = {True: gold, False: "C"}
     answers: dict[Treatment, str | None] = {
         "none": right[none],
         "every": right[every],
         "gated": right[every if kept else none],
     }
-    return outcome(index, "A", answers, votes=votes, kept=kept)
+    return outcome(index, gold, answers, votes=votes, kept=kept)
 
 
 def write_run(folder: Path, outcomes: Iterable[Outcome], facts: Mapping[str, Any] | None = None) -> Path:

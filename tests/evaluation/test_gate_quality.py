@@ -2,7 +2,7 @@
 
 import pytest
 
-from caslie_tools.evaluation.gate_quality import gate_quality, usefulness
+from caslie_tools.evaluation.gate_quality import gate_quality, total_gate_quality, usefulness
 from caslie_tools.evaluation.groups import group_outcomes
 from caslie_tools.evaluation.outcomes import Outcome, TreatmentOutcome
 from tests.evaluation.made_up_runs import judged, outcome
@@ -33,7 +33,7 @@ def test_the_usefulness_is_the_effect_on_the_answer(use: str) -> None:
 
 def test_the_shares_are_those_computed_by_hand() -> None:
     made = instances(helpful=(6, 2), redundant=(5, 5), misleading=(1, 3), ineffective=(4, 4))
-    quality, every = gate_quality(group_outcomes(made))
+    (quality,) = gate_quality(group_outcomes(made))
     assert quality.kept == {"helpful": 6, "redundant": 5, "misleading": 1, "ineffective": 4}
     assert quality.rejected == {"helpful": 2, "redundant": 5, "misleading": 3, "ineffective": 4}
     assert quality.count == 30
@@ -48,17 +48,17 @@ def test_the_shares_are_those_computed_by_hand() -> None:
     assert (quality.gated_accuracy, quality.oracle_accuracy) == ((10 + 6 + 3) / 30, 22 / 30)
     assert quality.headroom_used == (19 - 18) / (22 - 18)
     assert quality.headroom == pytest.approx(4 / 30)
-    assert every == quality.model_copy(update={"scope": "all"})
+    assert total_gate_quality(group_outcomes(made)) == [quality.model_copy(update={"scope": "all"})]
 
 
 def test_a_gate_can_be_worse_than_none_and_every() -> None:
-    (quality, _) = gate_quality(group_outcomes(instances(helpful=(0, 4), misleading=(4, 0))))
+    (quality,) = gate_quality(group_outcomes(instances(helpful=(0, 4), misleading=(4, 0))))
     assert quality.gated_accuracy == 0
     assert quality.headroom_used == -1
 
 
 def test_a_share_with_denominator_0_is_none() -> None:
-    (quality, _) = gate_quality(group_outcomes(instances(redundant=(0, 3))))
+    (quality,) = gate_quality(group_outcomes(instances(redundant=(0, 3))))
     assert quality.precision_helpful is quality.recall_helpful is quality.harm_avoided is quality.headroom_used is None
     assert quality.headroom == 0
 
@@ -67,7 +67,7 @@ def test_instances_without_a_caption_or_with_a_failure_are_counted_separately() 
     good, uncaptioned, failed = (judged(index, none=False, every=True, kept=True) for index in range(3))
     without = {name: one.model_copy(update={"fused": 0}) for name, one in uncaptioned.treatments.items()}
     with_error = failed.treatments | {"every": TreatmentOutcome(error="the model is down")}
-    (quality, _) = gate_quality(
+    (quality,) = gate_quality(
         group_outcomes(
             [
                 good,
@@ -85,7 +85,7 @@ def test_several_captions_count_as_kept_if_one_is_kept() -> None:
     (one,) = instances(helpful=(1, 0))
     fused = {"none": 0, "every": 3, "gated": 2}
     several = {name: one.treatments[name].model_copy(update={"fused": fused[name]}) for name in one.treatments}
-    (quality, _) = gate_quality(group_outcomes([one.model_copy(update={"treatments": several})]))
+    (quality,) = gate_quality(group_outcomes([one.model_copy(update={"treatments": several})]))
     assert (quality.several, quality.partly, quality.kept["helpful"]) == (1, 1, 1)
 
 

@@ -1,6 +1,8 @@
 import re
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,14 +20,14 @@ ATTACK = (
 )
 
 
-def run_of(folder: Path, *, gated: str, count: int = 40, caption: str = "A red mug.") -> Path:
-    """A run of one task in which captions help half of the instances. ``gated`` is the answer of gated captions."""
+def run_of(folder: Path, *, gated: bool, count: int = 40, caption: str = "A red mug.") -> Path:
+    """A run of one task in which captions help half of the instances. ``gated``: whether it keeps all captions."""
     outcomes = [
         outcome(
             index,
-            "A",
-            {"none": "A" if index % 2 else "B", "every": "A", "gated": gated},
-            kept=gated == "A",
+            gold := "AB"[index // 2 % 2],
+            {"none": gold if index % 2 else "C", "every": gold, "gated": gold if gated else "C"},
+            kept=gated,
             caption=caption,
             votes=[Vote(judge="first", verdict="yes")],
         )
@@ -59,45 +61,72 @@ class Elements(HTMLParser):
         assert self.open.pop() == tag
 
 
+def of_task(task: str, count: int, answers: Mapping[Treatment, str], **changes: Any) -> list[Outcome]:
+    """Outcomes of one task. An answer is right if it is ``right``."""
+    made = []
+    for index in range(count):
+        gold = "AB"[index % 2]
+        given: dict[Treatment, str | None] = {
+            name: gold if answer == "right" else answer for name, answer in answers.items()
+        }
+        made.append(outcome(index, gold, given, task=task, **changes).model_copy(update={"key": f"{task}-{index}"}))
+    return made
+
+
 def test_the_conclusion_names_the_tasks_where_captions_are_worth_it(tmp_path: Path) -> None:
-    report = write_report(run_of(tmp_path, gated="A"))
-    assert report.verdict == (
+    report = write_report(run_of(tmp_path, gated=True))
+    (conclusion,) = report.conclusions
+    assert conclusion.captions == (
         "Gated captions: 1.00 (1.00 to 1.00), compared with 0.50 with no captions and 1.00 with all captions, over 1 "
         "task; worth it for multiclass_product_classification."
     )
-    assert report.gate_verdict == (
-        "The gate, compared with using all captions: +0.00 (+0.00 to +0.00), no difference shown (the interval "
-        "includes 0)."
+    assert conclusion.gate == (
+        "The gate, compared with using all captions: +0.00 (+0.00 to +0.00); no difference shown for "
+        "multiclass_product_classification (at 95% over all tasks together)."
     )
     for text in texts(report):
         assert "worth it for multiclass_product_classification" in text
 
 
 def test_the_conclusion_names_harmful_undecided_and_small_tasks(tmp_path: Path) -> None:
-    def of(task: str, start: int, count: int, answers: dict[Treatment, str]) -> list[Outcome]:
-        return [outcome(start + index, "A", {**answers}, task=task) for index in range(count)]
-
-    harmed = of("mpc", 0, 30, {"none": "A", "gated": "B"})
-    equal = of("cc", 100, 30, {"none": "A", "gated": "A"})
-    few = of("sa", 200, 19, {"none": "B", "gated": "A"})
-    report = write_report(write_run(tmp_path, harmed + equal + few))
-    assert report.verdict.endswith(
-        "on average over 3 tasks; harmful for multiclass_product_classification; not shown to help for "
-        "category_classification (at 95% over all tasks together); too few instances for "
-        "sentiment_analysis (fewer than 20)."
+    harmed = of_task("mpc", 30, {"none": "right", "gated": "C"})
+    equal = of_task("cc", 30, {"none": "right", "gated": "right"})
+    few = of_task("sa", 19, {"none": "C", "gated": "right"})
+    (conclusion,) = write_report(write_run(tmp_path, harmed + equal + few)).conclusions
+    assert conclusion.captions == (
+        "Gated captions: 0.50 (0.50 to 0.50), compared with 1.00 with no captions, on average over 2 tasks; harmful "
+        "for multiclass_product_classification; not shown to help for category_classification (at 95% over all tasks "
+        "together). Not counted: sentiment_analysis (fewer than 20 instances)."
     )
-    assert report.gate_verdict == ""
-    assert any(caveat.endswith("too few for a reliable bootstrap: sentiment_analysis.") for caveat in report.caveats)
+    assert conclusion.gate == ""
+
+
+def test_a_task_whose_right_answers_are_all_the_same_is_reported_but_not_counted(tmp_path: Path) -> None:
+    same = [outcome(index, "B", {"none": "A", "gated": "B"}, task="cc") for index in range(40)]
+    fair = of_task("mpc", 40, {"none": "right", "gated": "right"})
+    report = write_report(write_run(tmp_path / "two", same + fair))
+    (conclusion,) = report.conclusions
+    assert conclusion.captions.startswith(
+        "Gated captions: 1.00 (1.00 to 1.00), compared with 1.00 with no captions, over"
+    )
+    assert conclusion.captions.endswith("Not counted: category_classification (all right answers are 'B').")
+    assert [(score.task, score.treatment, score.value) for score in report.scores][:2] == [
+        ("category_classification", "none", 0),
+        ("category_classification", "gated", 1),
+    ]
+    alone = write_report(write_run(tmp_path / "one", same))
+    assert [one.captions for one in alone.conclusions] == [
+        "There is no conclusion: category_classification (all right answers are 'B')."
+    ]
+    open_question = [outcome(index, "", {"none": "", "gated": ""}, task="product_qa") for index in range(40)]
+    (conclusion,) = write_report(write_run(tmp_path / "open", open_question)).conclusions
+    assert conclusion.captions.startswith("Gated captions: 1.00")
 
 
 def test_a_task_is_worth_it_only_if_interval_and_exact_test_agree_at_a_level_for_all_tasks(tmp_path: Path) -> None:
     def of(task: str, gained: int) -> list[Outcome]:
-        return [
-            outcome(index, "A", {"none": "B" if index < gained else "A", "gated": "A"}, task=task).model_copy(
-                update={"key": f"{task}-{index}"}
-            )
-            for index in range(60)
-        ]
+        lost = of_task(task, gained, {"none": "C", "gated": "right"})
+        return lost + of_task(task, 60, {"none": "right", "gated": "right"})[gained:]
 
     for gained, count, conclusion in (
         (5, 1, "not shown to help for"),  # the interval is above 0, but p is 0.0625
@@ -110,40 +139,72 @@ def test_a_task_is_worth_it_only_if_interval_and_exact_test_agree_at_a_level_for
             write_run(tmp_path / f"{gained}-{count}", [one for task in tasks for one in of(task, gained)])
         )
         assert all(test.interval.low > 0 for test in report.tests)
-        assert conclusion in report.verdict
+        assert conclusion in report.conclusions[0].captions
     for text in texts(report):
         assert "Bonferroni" in text
 
 
-def test_the_gate_is_judged_only_with_enough_instances(tmp_path: Path) -> None:
-    for count, conclusion in (
-        (20, "-0.50"),
-        (19, "too few instances for a conclusion (a task has fewer than 20)"),
-    ):
-        outcomes = [outcome(index, "A", {"every": "A", "gated": "AB"[index % 2]}) for index in range(count)]
-        report = write_report(write_run(tmp_path / str(count), outcomes))
-        assert conclusion in report.gate_verdict
-        assert report.gate_verdict.endswith("worse.") is (count == 20)
+@pytest.mark.parametrize(("won", "found"), [(4, "no difference shown for"), (6, "better for")])
+def test_the_gate_is_better_only_if_the_exact_test_agrees(tmp_path: Path, won: int, found: str) -> None:
+    better = of_task("mpc", won, {"every": "C", "gated": "right"})
+    equal = of_task("mpc", 40, {"every": "right", "gated": "right"})[won:]
+    report = write_report(write_run(tmp_path, better + equal))
+    (test,) = (test for test in report.tests if test.second == "every")
+    assert test.interval.low > 0
+    assert f"; {found} multiclass_product_classification" in report.conclusions[0].gate
 
 
-def test_a_result_for_all_tasks_is_stated_once_and_splits_are_counted(tmp_path: Path) -> None:
-    outcomes = [
-        outcome(index, "A", {"none": "B", "gated": "A"}, split="ood" if index % 2 else "test") for index in range(60)
+def test_wins_of_one_product_count_as_one(tmp_path: Path) -> None:
+    better = [
+        one.model_copy(update={"products": ("p1",)}) for one in of_task("mpc", 30, {"none": "C", "gated": "right"})
     ]
-    report = write_report(write_run(tmp_path, outcomes))
-    assert report.verdict.endswith("on average over 1 task and 2 splits; worth it for all of them.")
+    equal = of_task("mpc", 60, {"none": "right", "gated": "right"})[30:]
+    report = write_report(write_run(tmp_path, better + equal))
+    (test,) = report.tests
+    assert (test.only_first, test.clusters, test.p_value) == (30, 1, 1)
+    assert "not shown to help for multiclass_product_classification" in report.conclusions[0].captions
+    assert "| 30 | 0 | 1 | 1.000 |" in texts(report)[0]
+
+
+def test_the_gate_is_judged_only_with_enough_instances(tmp_path: Path) -> None:
+    for count, found in ((20, "worse for multiclass_product_classification."), (19, "")):
+        made = of_task("mpc", count, {"every": "right", "gated": "C"})
+        (conclusion,) = write_report(write_run(tmp_path / str(count), made)).conclusions
+        assert conclusion.gate.endswith(found)
+        assert (conclusion.gate == "") is (count == 19)
+        assert (
+            "no conclusion: multiclass_product_classification (fewer than 20 instances)" in conclusion.captions
+        ) is (count == 19)
+
+
+def test_every_split_has_its_own_conclusion(tmp_path: Path) -> None:
+    helped = of_task("mpc", 30, {"none": "C", "every": "right", "gated": "right"}, split="test")
+    harmed = of_task("mpc", 30, {"none": "right", "every": "right", "gated": "C"}, split="ood")
+    harmed = [one.model_copy(update={"key": f"ood-{one.key}"}) for one in harmed]
+    report = write_report(write_run(tmp_path, helped + harmed))
+    ood, test = report.conclusions
+    assert (ood.split, test.split) == ("ood", "test")
+    assert ood.captions.startswith("Split ood: Gated captions: 0.00 (0.00 to 0.00)")
+    assert ood.captions.endswith("over 1 task; harmful for multiclass_product_classification.")
+    assert ood.gate.endswith("worse for multiclass_product_classification.")
+    assert test.captions.startswith("Split test: Gated captions: 1.00 (1.00 to 1.00)")
+    assert test.captions.endswith("over 1 task; worth it for multiclass_product_classification.")
+    assert [total.scope for total in report.gate_totals] == ["all, ood", "all, test"]
+    assert [total.count for total in report.gate_totals] == [30, 30]
 
 
 def test_the_report_of_a_run_without_the_gate_says_so(tmp_path: Path) -> None:
     run = write_run(tmp_path, [outcome(0, "A", {"none": "A", "plain": "B"})])
     report = write_report(run)
-    assert "there is no conclusion about the gate" in report.verdict
+    assert "There is no conclusion: multiclass_product_classification" in report.conclusions[0].captions
+    many = write_report(write_run(tmp_path / "many", of_task("mpc", 40, {"none": "right", "plain": "C"})))
+    assert "there is no conclusion about the gate" in many.conclusions[0].captions
     assert report.gate == ()
     assert "The gate\n" not in texts(report)[0]
 
 
 def test_the_table_has_a_row_per_task_and_a_column_per_treatment(tmp_path: Path) -> None:
-    report = write_report(run_of(tmp_path, gated="A"))
+    report = write_report(run_of(tmp_path, gated=True))
     assert report.columns == ("task", "metric", "instances", "none", "every", "gated")
     (row,) = report.rows
     assert row[:3] == ("multiclass_product_classification", "accuracy", "40")
@@ -157,7 +218,7 @@ def test_the_table_has_a_row_per_task_and_a_column_per_treatment(tmp_path: Path)
 
 
 def test_the_same_outcomes_give_the_same_files(tmp_path: Path) -> None:
-    first, second = (write_report(run_of(tmp_path / name, gated="B")) for name in ("first", "second"))
+    first, second = (write_report(run_of(tmp_path / name, gated=False)) for name in ("first", "second"))
     assert texts(first) == texts(second)
     assert texts(write_report(tmp_path / "first")) == texts(first)
 
@@ -198,7 +259,7 @@ def test_the_page_is_self_contained_and_runs_nothing_from_captions(tmp_path: Pat
 
 
 def test_every_plot_has_a_text_alternative_and_the_text_colour_of_the_page(tmp_path: Path) -> None:
-    _, page = texts(write_report(run_of(tmp_path, gated="A")))
+    _, page = texts(write_report(run_of(tmp_path, gated=True)))
     elements = Elements(page)
     plots = [attributes for tag, attributes in elements.found if tag == "svg"]
     assert len(plots) == 3
@@ -229,13 +290,13 @@ def test_the_worst_mistakes_are_those_with_the_largest_vote_margin(tmp_path: Pat
         ("lost", 12),
     ]
     first = report.examples[0]
-    assert (first.without, first.with_captions, first.gated, first.votes) == ("A", "B", "B", "5 yes, 0 no")
+    assert (first.without, first.with_captions, first.gated, first.votes) == ("B", "C", "C", "5 yes, 0 no")
     assert "kept misleading captions (5 yes, 0 no)" in texts(report)[0]
 
 
 def test_unusual_characters_and_long_texts_do_not_break_the_report(tmp_path: Path) -> None:
     odd = "A very long caption \u202e\x00 " + "word " * 100
-    run = run_of(tmp_path, gated="B", caption=odd)
+    run = run_of(tmp_path, gated=False, caption=odd)
     (tmp_path / "run.json").write_text('{"note": "half a character: \\ud800", "$x$": 1}')
     report = write_report(run)
     assert all(len(caption) <= 160 for one in report.examples for caption in one.captions)
