@@ -41,8 +41,10 @@ def evaluate(
         typer.Option(
             "--treatments",
             callback=split_lists,
-            help="Which captions are used: none, every, gated (those that the jury keeps), plain (captions for no "
-            "question) or given (those in the data). A list such as none,gated. Repeatable. Default: all five.",
+            help="Which captions are used: none, every, gated (those that the jury keeps), plain (without a context), "
+            "general (as for the catalogue), given (those in the data), given_gated, given_voted (by the votes in the "
+            "data), judges (each judge alone), captioners (each captioner alone). A list such as none,gated. "
+            "Repeatable. Default: none,every,gated,plain,given.",
         ),
     ] = None,
     out_folder: Annotated[
@@ -65,7 +67,7 @@ def evaluate(
     """
     from caslie_tools._concurrency import run_sync
     from caslie_tools.evaluation.evaluate import evaluate as evaluate_data
-    from caslie_tools.evaluation.outcomes import TREATMENTS
+    from caslie_tools.evaluation.outcomes import DEFAULT_TREATMENTS
     from caslie_tools.exceptions import MissingExtraError
 
     if not all(map(find_spec, _REPORT_MODULES)):  # checked first, because the report is written after hours
@@ -76,7 +78,7 @@ def evaluate(
                 data,
                 caslie,
                 out_folder or _RUNS / f"{Path(data).stem}-{caslie.profile.name}",
-                treatments=treatments or TREATMENTS,  # type: ignore[arg-type]  # validated by evaluate
+                treatments=treatments or DEFAULT_TREATMENTS,
                 tasks=tasks or (),
                 splits=split or (),
                 limit=limit,

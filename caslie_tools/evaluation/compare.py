@@ -6,8 +6,8 @@ from pathlib import Path
 from caslie_tools.domain import FrozenModel
 from caslie_tools.evaluation.bootstrap import TaskAnswers
 from caslie_tools.evaluation.formatting import format_interval, format_number, format_p_value
-from caslie_tools.evaluation.groups import OutcomeGroup, group_outcomes
-from caslie_tools.evaluation.outcomes import TREATMENTS, Outcome
+from caslie_tools.evaluation.groups import OutcomeGroup, group_outcomes, treatments_of
+from caslie_tools.evaluation.outcomes import Outcome
 from caslie_tools.evaluation.reading import read_outcomes
 from caslie_tools.evaluation.rendering import render_template
 from caslie_tools.evaluation.significance import PairedTest, adjust, paired_test
@@ -92,7 +92,7 @@ def compare_runs(a: Path, b: Path) -> Comparison:
 
 def _tests(group: OutcomeGroup, others: Mapping[str, Outcome], names: tuple[str, str]) -> Sequence[PairedTest]:
     tests = []
-    for treatment in TREATMENTS:
+    for treatment in treatments_of([group]):
         mine = [one for one in group.with_treatments(treatment) if treatment in others[one.key].treatments]
         theirs = [others[one.key] for one in mine]
         if mine:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Collection, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,12 +12,12 @@ from caslie_tools._concurrency import requested_by, run_together
 from caslie_tools.data.records import BadRecord, Record
 from caslie_tools.domain import FrozenModel, ProgressCallback
 from caslie_tools.evaluation.outcome_log import OutcomeLog
-from caslie_tools.evaluation.outcomes import TREATMENTS, Outcome, Treatment
+from caslie_tools.evaluation.outcomes import DEFAULT_TREATMENTS, Outcome, Treatment
 from caslie_tools.evaluation.products import ImageResolver
 from caslie_tools.evaluation.run_description import describe_run
 from caslie_tools.evaluation.selection import RecordSelection
 from caslie_tools.evaluation.treatments import TreatmentRunner
-from caslie_tools.exceptions import DataError, EndpointUnavailableError, InputError, ModelError
+from caslie_tools.exceptions import DataError, EndpointUnavailableError, ModelError
 from caslie_tools.tasks import get_task
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ async def evaluate(
     caslie: "Caslie",
     out: Path,
     *,
-    treatments: Collection[Treatment] = TREATMENTS,
+    treatments: Collection[Treatment] = DEFAULT_TREATMENTS,
     tasks: Collection[str] = (),
     splits: Collection[str] = (),
     limit: int | None = None,
@@ -66,7 +67,7 @@ async def evaluate(
         data: See :func:`~caslie_tools.data.reading.read_records`.
         caslie: Store, models and limits. The store keeps the captions.
         out: The run's folder.
-        treatments: The treatments to evaluate.
+        treatments: The treatments to evaluate: see :func:`~caslie_tools.evaluation.treatments.expand_treatments`.
         tasks: Evaluate only these tasks, by name or abbreviation. Empty: all.
         splits: Evaluate only these splits. Empty: all.
         limit: Maximum number of instances. The first ones are used.
@@ -85,9 +86,8 @@ async def evaluate(
         StoreError: If the store cannot be written.
     """
     started = time.monotonic()
-    wanted = tuple(name for name in TREATMENTS if name in treatments)
-    if not wanted or len(wanted) != len(set(treatments)):
-        raise InputError(f"the treatments are {', '.join(TREATMENTS)}; choose at least one of them")
+    resolve = await asyncio.to_thread(_image_resolver, images)
+    runner = TreatmentRunner(caslie.pipeline, treatments, resolve)
     selection = RecordSelection(
         data=data,
         tasks=tuple(dict.fromkeys(get_task(task).name for task in tasks)),
@@ -96,7 +96,6 @@ async def evaluate(
         trust_paths=trust_paths,
         wire_format=caslie.pipeline.settings.wire_format,
     )
-    runner = TreatmentRunner(caslie.pipeline, wanted, await asyncio.to_thread(_image_resolver, images))
     run, bad = await asyncio.to_thread(describe_run, selection, caslie, treatments=runner.treatments, images=images)
     if bad and strict:
         raise DataError(f"{data}: {len(bad)} bad records; the first is record {bad[0].index}: {bad[0].reason}")
@@ -108,8 +107,9 @@ async def evaluate(
     with requested_by(id(evaluation)):
         await evaluation.run(selection.records())
     notes = []
-    if "given" in wanted and evaluation.without_captions:
-        notes.append(f"{evaluation.without_captions} records have no captions, so they lack the treatment 'given'")
+    for treatment, count in evaluation.lacking.items():
+        what = "captions or no votes" if treatment == "given_voted" else "captions"
+        notes.append(f"{count} records have no {what}, so they lack the treatment {treatment!r}")
     return RunReport(
         folder=out,
         instances=run.instances,
@@ -135,7 +135,8 @@ class _Evaluation:
     def __init__(self, runner: TreatmentRunner, log: OutcomeLog, total: int, progress: ProgressCallback) -> None:
         self.unavailable: list[int] = []
         """Indexes of records for which a model could not be reached."""
-        self.without_captions = 0
+        self.lacking: Counter[Treatment] = Counter()
+        """Number of records that lack a treatment, because they have no captions or votes."""
         self._runner = runner
         self._log = log
         self._total = total
@@ -161,7 +162,7 @@ class _Evaluation:
                     if record is None:
                         return
                     if isinstance(record, Record):
-                        self.without_captions += record.captions is None
+                        self.lacking.update(self._runner.lacking(record))
                         if record.key not in self._log.done:
                             await self._evaluate(record)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from caslie_tools.evaluation.outcomes import Outcome, Treatment
+from caslie_tools.evaluation.outcomes import Outcome, Treatment, sort_treatments
 from caslie_tools.tasks import TASKS, Task, get_task
 
 
@@ -23,6 +23,11 @@ class OutcomeGroup:
     def with_treatments(self, *treatments: Treatment) -> tuple[Outcome, ...]:
         """Returns the outcomes that have all of these treatments."""
         return tuple(outcome for outcome in self.outcomes if all(name in outcome.treatments for name in treatments))
+
+
+def treatments_of(groups: Iterable[OutcomeGroup]) -> list[Treatment]:
+    """Returns the treatments that any outcome has, in the order of reports."""
+    return sort_treatments(name for group in groups for outcome in group.outcomes for name in outcome.treatments)
 
 
 def group_outcomes(outcomes: Iterable[Outcome]) -> list[OutcomeGroup]:

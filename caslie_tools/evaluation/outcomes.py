@@ -1,17 +1,38 @@
 """The outcome of one instance under every treatment. Scores and reports are computed from outcomes alone."""
 
-from typing import Literal, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Final, TypeAlias
 
 from pydantic import Field
 
 from caslie_tools.domain import FrozenModel, Probability, Vote
 
-Treatment: TypeAlias = Literal["none", "every", "gated", "plain", "given"]
-"""Which captions are fused into the input of the predictor.
+Treatment: TypeAlias = str
+"""The name of a treatment: which captions are fused into the input of the predictor."""
 
-``none``: no captions. ``every``: all captions that EC3 makes for the instance. ``gated``: those of them that the jury
-keeps. ``plain``: all captions, made without a context. ``given``: the captions in the data."""
-TREATMENTS: tuple[Treatment, ...] = ("none", "every", "gated", "plain", "given")
+TREATMENTS: Final[Mapping[Treatment, str]] = {
+    "none": "no captions: text only",
+    "every": "all captions that EC3 makes for the instance",
+    "gated": "those of EC3's captions that the jury keeps",
+    "plain": "captions of the picture alone, made without any context",
+    "general": "captions made for no task, but with the text of the product, as for the catalogue",
+    "given": "the captions in the data",
+    "given_gated": "those captions in the data that the jury keeps",
+    "given_voted": "those captions in the data that the votes in the data keep",
+}
+"""The treatments that every run can have, with a description each, in the order of reports."""
+DEFAULT_TREATMENTS: Final[tuple[Treatment, ...]] = ("none", "every", "gated", "plain", "given")
+
+JUDGE: Final = "judge:"
+"""``judge:NAME`` is a treatment: those of EC3's captions that one judge alone keeps."""
+CAPTIONER: Final = "captioner:"
+"""``captioner:NAME`` is a treatment: all captions of one captioner."""
+
+
+def sort_treatments(names: Iterable[Treatment]) -> list[Treatment]:
+    """Returns different treatments in the order of reports: judges and captioners come last, in their order."""
+    order = list(TREATMENTS)
+    return sorted(dict.fromkeys(names), key=lambda name: order.index(name) if name in order else len(order))
 
 
 class CaptionOutcome(FrozenModel):
@@ -22,9 +43,9 @@ class CaptionOutcome(FrozenModel):
     text: str = ""
     """The caption. Empty if there is no caption."""
     kept: bool = False
-    """Whether the jury keeps the caption. Only under ``gated``."""
+    """Whether the jury keeps the caption. Only under a treatment that judges captions."""
     votes: tuple[Vote, ...] = ()
-    """The votes of the whole jury, for calibration. Only under ``gated``."""
+    """The votes of the whole jury, for calibration. Only under ``gated`` and ``given_gated``."""
     error: str = ""
     """Why there is no caption, if captioning failed."""
 

@@ -14,19 +14,24 @@ from typing import Any, Final
 from caslie_tools._optional import require
 from caslie_tools.domain import FrozenModel
 from caslie_tools.evaluation.gate_quality import USEFULNESS, GateQuality, Usefulness
-from caslie_tools.evaluation.outcomes import TREATMENTS, Treatment
+from caslie_tools.evaluation.outcomes import Treatment, sort_treatments
 from caslie_tools.evaluation.treatment_scores import TreatmentCost, TreatmentScore
 
 _INK: Final = "#010203"
 """Placeholder for the text colour of the page. Replaced after drawing."""
-_COLOURS: Final[dict[Treatment, str]] = {
-    "none": "#7f7f7f",
-    "every": "#c77c00",
-    "gated": "#0072b2",
-    "plain": "#009e73",
-    "given": "#cc79a7",
+_STYLES: Final[dict[Treatment, tuple[str, str]]] = {
+    "none": ("#7f7f7f", "o"),
+    "every": ("#c77c00", "s"),
+    "gated": ("#0072b2", "D"),
+    "plain": ("#009e73", "^"),
+    "general": ("#56b4e9", "<"),
+    "given": ("#cc79a7", "v"),
+    "given_gated": ("#882255", "d"),
+    "given_voted": ("#aa4499", ">"),
 }
-_MARKERS: Final[dict[Treatment, str]] = {"none": "o", "every": "s", "gated": "D", "plain": "^", "given": "v"}
+"""Colour and marker of a treatment."""
+_OTHER_STYLE: Final = ("#999933", "x")
+"""Colour and marker of a single judge or captioner."""
 _USE_COLOURS: Final[dict[Usefulness, str]] = {
     "helpful": "#0072b2",
     "redundant": "#56b4e9",
@@ -59,13 +64,13 @@ def headline_plot(scores: Sequence[TreatmentScore]) -> Plot:
     groups = list(dict.fromkeys((score.task, score.split, score.metric) for score in scores))
     splits = len({split for _, split, _ in groups}) > 1
     labels = [f"{task}{f', {split}' if splits else ''}\n({metric})" for task, split, metric in groups]
-    treatments = [name for name in TREATMENTS if any(score.treatment == name for score in scores)]
+    treatments = sort_treatments(score.treatment for score in scores)
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         for position, treatment in enumerate(treatments):
             own = [score for score in scores if score.treatment == treatment]
-            offset = 0.16 * (position - (len(treatments) - 1) / 2)
+            offset = min(0.16, 0.8 / len(treatments)) * (position - (len(treatments) - 1) / 2)
             axes.errorbar(
                 [score.value for score in own],
                 [groups.index((score.task, score.split, score.metric)) + offset for score in own],
@@ -74,8 +79,8 @@ def headline_plot(scores: Sequence[TreatmentScore]) -> Plot:
                     [max(0.0, score.value - score.interval.low) for score in own],
                     [max(0.0, score.interval.high - score.value) for score in own],
                 ],
-                fmt=_MARKERS[treatment],
-                color=_COLOURS[treatment],
+                fmt=_STYLES.get(treatment, _OTHER_STYLE)[1],
+                color=_STYLES.get(treatment, _OTHER_STYLE)[0],
                 markersize=5,
                 capsize=2,
                 elinewidth=1.2,
@@ -145,7 +150,7 @@ def cost_plot(costs: Sequence[TreatmentCost]) -> Plot:
         first.set_xlabel("model calls per instance")
         first.invert_yaxis()
         _simplify(first)
-        second.barh(names, seconds, color=[_COLOURS[name] for name in names])
+        second.barh(names, seconds, color=[_STYLES.get(name, _OTHER_STYLE)[0] for name in names])
         second.set_xlabel("seconds per instance")
         _simplify(second, legend=False)
 

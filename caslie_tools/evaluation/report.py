@@ -17,7 +17,7 @@ from caslie_tools.evaluation.formatting import format_interval, format_number
 from caslie_tools.evaluation.gate_mistakes import GateMistake, worst_gate_mistakes
 from caslie_tools.evaluation.gate_quality import USEFULNESS, GateQuality, gate_quality, total_gate_quality
 from caslie_tools.evaluation.groups import OutcomeGroup, group_outcomes
-from caslie_tools.evaluation.outcomes import TREATMENTS
+from caslie_tools.evaluation.outcomes import sort_treatments
 from caslie_tools.evaluation.plots import cost_plot, gate_plot, headline_plot
 from caslie_tools.evaluation.reading import read_outcomes, read_run_description
 from caslie_tools.evaluation.rendering import render_template
@@ -63,7 +63,7 @@ class Report(FrozenModel):
     def columns(self) -> tuple[str, ...]:
         """The column names of :attr:`rows`."""
         splits = ("split",) if _has_splits(self.scores) else ()
-        return ("task", *splits, "metric", "instances", *(name for name in TREATMENTS if name in self._treatments))
+        return ("task", *splits, "metric", "instances", *sort_treatments(self._treatments))
 
     @property
     def rows(self) -> tuple[tuple[str, ...], ...]:

@@ -82,7 +82,8 @@ def describe_run(
             continue
         instances += 1
         # Captioners receive the ids of products. Outcomes name the products and users.
-        content = [record.index, record.key, record.split, record.captions, record.products, record.users]
+        content = [record.index, record.key, record.split, record.captions, record.kept, record.products]
+        content += [record.users]
         digest.update(json.dumps(content).encode() + b"\n")
     pipeline, stats = caslie.pipeline, caslie.store.stats()
     gate = pipeline.cqe.gate
@@ -103,7 +104,6 @@ def describe_run(
         settings={
             "wire_format": pipeline.settings.wire_format,
             "quorum": pipeline.cqe.quorum,
-            "max_images": pipeline.settings.max_images,
             "gate": None if gate is None else hashlib.sha256(gate.model_dump_json().encode()).hexdigest(),
         },
         store={"products": stats.products, "images": stats.images},

@@ -11,9 +11,9 @@ import numpy as np
 
 from caslie_tools.domain import FrozenModel
 from caslie_tools.evaluation.bootstrap import FloatArray, TaskAnswers, resampled_headlines
-from caslie_tools.evaluation.groups import OutcomeGroup
+from caslie_tools.evaluation.groups import OutcomeGroup, treatments_of
 from caslie_tools.evaluation.metrics import reference_scores, score_answers
-from caslie_tools.evaluation.outcomes import TREATMENTS, Outcome, Treatment
+from caslie_tools.evaluation.outcomes import Outcome, Treatment
 from caslie_tools.evaluation.significance import LEVEL, Interval, PairedTest, adjust, paired_test
 from caslie_tools.exceptions import InputError
 from caslie_tools.tasks import Task
@@ -23,12 +23,16 @@ PAIRS: Final[tuple[tuple[Treatment, Treatment], ...]] = (
     ("gated", "every"),
     ("every", "none"),
     ("every", "plain"),
+    ("every", "general"),
     ("every", "given"),
+    ("given_gated", "none"),
+    ("given_gated", "given"),
 )
 """The pairs of treatments that are compared.
 
 They answer, in this order: are gated captions worth it, is the gate, are captions without a gate, is the context of a
-caption, and are new captions better than those in the data?"""
+caption, is its task, are new captions better than those in the data, and are gated captions in the data worth it, and
+is their gate?"""
 
 
 class TreatmentScore(FrozenModel):
@@ -91,7 +95,7 @@ def score_treatments(group: OutcomeGroup) -> list[TreatmentScore]:
     Raises:
         MissingExtraError: If scikit-learn is not installed.
     """
-    treated = {name: group.with_treatments(name) for name in TREATMENTS}
+    treated = {name: group.with_treatments(name) for name in treatments_of([group])}
     return [_score(group, name, outcomes) for name, outcomes in treated.items() if outcomes]
 
 
@@ -184,7 +188,7 @@ def treatment_costs(groups: Sequence[OutcomeGroup]) -> list[TreatmentCost]:
     """Returns the total cost of each treatment."""
     return [
         _cost(treatment, outcomes)
-        for treatment in TREATMENTS
+        for treatment in treatments_of(groups)
         if (outcomes := [outcome for group in groups for outcome in group.with_treatments(treatment)])
     ]
 

@@ -6,6 +6,7 @@ from langchain_core.runnables import RunnableConfig
 
 from caslie_tools._concurrency import AsyncRunnable
 from caslie_tools.domain import Vote
+from caslie_tools.exceptions import ImageError
 from caslie_tools.roles.interfaces import JudgeRequest
 from caslie_tools.roles.langchain_models import AnyModel, as_language_model
 from caslie_tools.roles.language_model import Prompt
@@ -49,7 +50,10 @@ class ModelJudge(AsyncRunnable[JudgeRequest, Vote]):
         elif input.image is None:
             return Vote(judge=self.name, verdict="abstain", reason="there is no image")
         else:
-            image = await input.image.load()
+            try:
+                image = await input.image.load()
+            except ImageError as error:
+                return Vote(judge=self.name, verdict="abstain", reason=f"the image cannot be read: {error}")
             prompt = Prompt(text=truth_prompt(input.caption), image=image, max_side=self.max_side, system=self.system)
         choice = await self.model.choose(prompt, ("yes", "no"), config=config)
         verdict = parse_yes_no(choice.text)

@@ -104,7 +104,10 @@ def test_compare_prints_the_difference_between_two_runs(caslie: Command, data: P
     ("arguments", "expected"),
     [
         (["nowhere.jsonl"], ["nowhere.jsonl"]),
-        (["data.jsonl", "--treatments", "some"], ["the treatments are none, every, gated, plain, given"]),
+        (
+            ["data.jsonl", "--treatments", "some"],
+            ["the treatments are none, every, gated, plain, general, given, given_gated, given_voted, judges"],
+        ),
         (["data.jsonl", "--tasks", "spelling"], ["spelling"]),
         (["data.jsonl", "--split", "dev"], ["there are no records of split dev"]),
         (["data.jsonl", "--limit", "0"], ["--limit", "caslie eval run --help"]),

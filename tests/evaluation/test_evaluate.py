@@ -16,7 +16,7 @@ from caslie_tools.domain import Answer
 from caslie_tools.evaluation.evaluate import MAX_CONSECUTIVE_FAILURES, RunReport, evaluate
 from caslie_tools.evaluation.metrics import score_answers
 from caslie_tools.evaluation.outcome_log import OutcomeLog
-from caslie_tools.evaluation.outcomes import TREATMENTS, Outcome
+from caslie_tools.evaluation.outcomes import DEFAULT_TREATMENTS, Outcome
 from caslie_tools.evaluation.reading import read_outcomes, read_run_description
 from caslie_tools.evaluation.run_description import RunDescription
 from caslie_tools.exceptions import DataError, EndpointUnavailableError, InputError, ModelError
@@ -94,12 +94,12 @@ async def test_a_run_writes_its_description_and_every_outcome(tmp_path: Path) ->
     assert steps == [("evaluating", number, 6) for number in range(1, 7)]
     outcomes = read_outcomes(tmp_path / "run")
     assert [outcome.index for outcome in outcomes] == [0, 1, 2, 3, 4, 5]
-    assert set(outcomes[0].treatments) == set(TREATMENTS)
+    assert set(outcomes[0].treatments) == set(DEFAULT_TREATMENTS)
     facts = read_run_description(tmp_path / "run")
     assert (facts["data"], facts["instances"], facts["profile"]) == ("data.jsonl", 6, "light")
     assert facts["predictor"] == "light-predictor"
     assert facts["judges"] == [f"overlap-{least}" for least in (0.1, 0.7, 0.3, 0.5, 0.2)]
-    assert facts["treatments"] == list(TREATMENTS)
+    assert facts["treatments"] == list(DEFAULT_TREATMENTS)
 
 
 async def test_outcomes_do_not_depend_on_the_order_instances_finish_in(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ async def test_the_filters_select_the_records_to_evaluate(tmp_path: Path) -> Non
     assert set(outcomes[0].treatments) == {"none", "every"}
     with pytest.raises(DataError, match="there are no records of task sentiment_analysis of split train"):
         await run(tmp_path, data, options={"tasks": ["sa"], "splits": ["train"]})
-    with pytest.raises(InputError, match="the treatments are none, every, gated, plain, given"):
+    with pytest.raises(InputError, match="the treatments are none, every, gated, plain, general, given, given_gated"):
         await run(tmp_path, data, options={"treatments": ["none", "all"]})
 
 

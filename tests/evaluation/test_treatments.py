@@ -7,13 +7,29 @@ from typing import Any
 import pytest
 from pydantic import JsonValue
 
+from caslie_tools.caslie import Caslie
 from caslie_tools.domain import Answer, ImageRef, Verdict
-from caslie_tools.evaluation.outcomes import TREATMENTS, Cost, Outcome
+from caslie_tools.evaluation.outcomes import DEFAULT_TREATMENTS, Cost, Outcome
 from caslie_tools.evaluation.treatments import TreatmentRunner
-from caslie_tools.exceptions import EndpointUnavailableError, MissingExtraError, ModelError
-from caslie_tools.roles.interfaces import JudgeRequest
+from caslie_tools.exceptions import EndpointUnavailableError, InputError, MissingExtraError, ModelError
+from caslie_tools.profiles.profile import Profile
+from caslie_tools.roles.interfaces import JudgeRequest, Models
+from caslie_tools.roles.judge import ModelJudge
+from caslie_tools.settings import Settings
+from caslie_tools.store import CaptionStore
 from caslie_tools.tasks import FusedInstance
-from tests.doubles import FunctionCaptioner, FunctionJudge, FunctionPredictor, jury, light_captioner, raising
+from tests.doubles import (
+    FixedCaptioner,
+    FunctionCaptioner,
+    FunctionJudge,
+    FunctionPredictor,
+    HashEmbeddings,
+    RecordingChatModel,
+    jury,
+    light_captioner,
+    light_models,
+    raising,
+)
 from tests.evaluation.cases import RED_MUG, opened, predicting, question, raw, record_of, relevance
 
 KEY = "product information extracted from image"
@@ -21,7 +37,7 @@ EVERY = f"{RED_MUG} (for: mug red)"
 MUG = relevance("red mug", "Stoneware mug", "A", caption_info=json.dumps(["A mug, as given."]))
 
 
-async def run(folder: Path, record: dict[str, Any], treatments: Any = TREATMENTS, **models: Any) -> Outcome:
+async def run(folder: Path, record: dict[str, Any], treatments: Any = DEFAULT_TREATMENTS, **models: Any) -> Outcome:
     read = record_of(folder, record)
     with opened(folder, **models) as caslie:
         return await TreatmentRunner(caslie.pipeline, treatments).run(read)
@@ -72,12 +88,104 @@ async def test_judges_receive_the_task_the_query_and_the_image(tmp_path: Path) -
     assert asked.image.ref == ImageRef(path=tmp_path / "mug-1.png")
 
 
-async def test_plain_captions_are_made_for_the_product_and_not_for_the_task(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("treatment", "known"), [("plain", ""), ("general", "Stoneware mug")])
+async def test_plain_captions_are_made_without_context_and_general_ones_for_the_product(
+    tmp_path: Path, treatment: str, known: str
+) -> None:
     captioner = light_captioner()
-    await run(tmp_path, MUG, ["plain"], captioner=captioner)
+    await run(tmp_path, MUG, [treatment], captioner=captioner)
     (asked,) = captioner.requests
-    assert (asked.context.task, asked.context.focus, asked.context.known) == ("index", "", "Stoneware mug")
+    assert (asked.context.task, asked.context.focus, asked.context.known) == ("index", "", known)
     assert "query" not in asked.context.aim
+
+
+class TestGivenCaptions:
+    """The reference's way: captions in the data, the jury, the predictor."""
+
+    RECORD = relevance("red mug", "Stoneware mug", "A", "https://dead.invalid/mug.png",
+                       caption_info=json.dumps(["A mug, as given."]))  # fmt: skip
+
+    @pytest.mark.parametrize(("verdicts", "kept"), [(("yes", "yes", "no"), True), (("no", "no", "yes"), False)])
+    async def test_the_jury_judges_them_though_the_picture_is_dead(
+        self, tmp_path: Path, verdicts: Any, kept: bool
+    ) -> None:
+        predictor, judges, captioner = predicting(lambda instance: "A"), jury(*verdicts), light_captioner()
+        models: dict[str, Any] = {"predictor": predictor, "judges": judges, "captioner": captioner}
+        outcome = await run(tmp_path, self.RECORD, ["given_gated"], wire_format="paper", **models)
+        assert texts(predictor) == ["A mug, as given." if kept else None]
+        (caption,) = outcome.treatments["given_gated"].captions
+        assert (caption.text, caption.kept) == ("A mug, as given.", kept)
+        assert [vote.verdict for vote in caption.votes] == [*verdicts]
+        assert judges[0].requests[0].context.focus == "red mug"
+        assert captioner.calls == 0
+        assert outcome.treatments["given_gated"].cost.judge_calls == 2
+
+    async def test_a_judge_that_sees_the_image_abstains_if_the_picture_is_dead(self, tmp_path: Path) -> None:
+        model = RecordingChatModel(replies=["yes"])
+        judges = [*jury("yes", "yes"), ModelJudge(model, name="sighted", sees_image=True)]
+        outcome = await run(tmp_path, self.RECORD, ["given_gated"], judges=judges)
+        (caption,) = outcome.treatments["given_gated"].captions
+        assert caption.kept
+        assert (caption.votes[2].verdict, caption.votes[2].failure) == ("abstain", None)
+        assert "cannot be read" in caption.votes[2].reason
+        assert model.seen == []
+
+    @pytest.mark.parametrize(("vote", "kept"), [(True, True), (False, False), (None, False)])
+    async def test_votes_in_the_data_can_decide(self, tmp_path: Path, vote: bool | None, kept: bool) -> None:
+        predictor, judges = predicting(lambda instance: "A"), jury("yes", "yes", "yes")
+        record = self.RECORD | {"votes": json.dumps([vote])}
+        models: dict[str, Any] = {"predictor": predictor, "judges": judges}
+        outcome = await run(tmp_path, record, ["given_voted"], **models)
+        assert texts(predictor) == ["A mug, as given." if kept else None]
+        caption = outcome.treatments["given_voted"].captions[0]
+        assert (caption.kept, caption.votes, bool(caption.error)) == (kept, (), vote is None)
+        assert [judge.calls for judge in judges] == [0, 0, 0]
+
+    async def test_treatments_without_captions_or_votes_are_left_out(self, tmp_path: Path) -> None:
+        given: Any = ["none", "given", "given_gated", "given_voted"]
+        assert list((await run(tmp_path, self.RECORD, given)).treatments) == ["none", "given", "given_gated"]
+        bare = relevance("red mug", "Stoneware mug", "A")
+        assert list((await run(tmp_path, bare, given)).treatments) == ["none"]
+
+
+class TestOneModelAlone:
+    async def test_each_judge_alone_is_a_gate(self, tmp_path: Path) -> None:
+        predictor, judges = predicting(lambda instance: "A"), jury("yes", "no", "abstain")
+        models: dict[str, Any] = {"predictor": predictor, "judges": judges}
+        outcome = await run(tmp_path, MUG, ["judges", "gated"], **models)
+        assert list(outcome.treatments) == ["gated", "judge:judge-1", "judge:judge-2", "judge:judge-3"]
+        assert [treated.fused for treated in outcome.treatments.values()] == [0, 1, 0, 0]
+        assert [judge.calls for judge in judges] == [1, 1, 1]  # the votes are shared
+        alone = outcome.treatments["judge:judge-1"]
+        assert [vote.judge for vote in alone.captions[0].votes] == ["judge-1"]
+        assert (alone.cost.captioner_calls, alone.cost.judge_calls, alone.cost.predictor_calls) == (1, 1, 1)
+        assert predictor.calls == 2
+
+    async def test_each_captioner_alone_captions_everything(self, tmp_path: Path) -> None:
+        first, second = (FixedCaptioner(f"Seen by {name}.", name=name) for name in ("llava", "blip2"))
+
+        def models(store: CaptionStore) -> Models:
+            light = light_models(store)
+            return Models(captioners=[first, second], judges=light.judges, predictor=light.predictor)
+
+        profile = Profile(name="two", embeddings=HashEmbeddings(), models=models)
+        read = record_of(tmp_path, MUG)
+        with Caslie.open(tmp_path / "store", profile=profile, settings=Settings()) as caslie:
+            outcome = await TreatmentRunner(caslie.pipeline, ["captioners", "every"]).run(read)
+        captions = {name: treated.captions[0].text for name, treated in outcome.treatments.items()}
+        assert captions == {
+            "every": "Seen by llava.",
+            "captioner:llava": "Seen by llava.",
+            "captioner:blip2": "Seen by blip2.",
+        }
+
+    async def test_an_unknown_treatment_is_refused(self, tmp_path: Path) -> None:
+        for unknown in (["gatd"], ["judge:nobody"], []):
+            with (
+                opened(tmp_path) as caslie,
+                pytest.raises(InputError, match=r"the treatments are none, every, .*judges"),
+            ):
+                TreatmentRunner(caslie.pipeline, unknown)
 
 
 @pytest.mark.parametrize(
