@@ -92,7 +92,8 @@ def gains(examples: Sequence[TrainingExample], before: Answers, after: Answers) 
     first, second = answers_by_task(examples, after), answers_by_task(examples, before)
     for name, tuned in first.items():
         resampled = resampled_headlines([tuned, second[name]], seed=TEST_SEED)
-        gained[name] = tuned.headline - second[name].headline, Interval.of(resampled[0] - resampled[1])
+        interval = Interval.of(resampled[0] - resampled[1], clusters=tuned.cluster_count, lowest=-1)
+        gained[name] = tuned.headline - second[name].headline, interval
     return gained
 
 

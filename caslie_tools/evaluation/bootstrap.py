@@ -11,12 +11,13 @@ the same bootstrap, computed with a matrix product instead of a loop.
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from caslie_tools.evaluation.clusters import Names, main_clusters, names_of
+from caslie_tools.evaluation.clusters import IntArray, Names, main_clusters, names_of
 from caslie_tools.evaluation.metrics import counted_answer, score_answers
 from caslie_tools.evaluation.outcomes import Outcome, Treatment
 from caslie_tools.exceptions import InputError
@@ -43,6 +44,16 @@ class TaskAnswers:
     right: tuple[bool, ...]
     names: tuple[Names, ...]
     """The products and users of each instance."""
+
+    @cached_property
+    def clusters(self) -> IntArray:
+        """The number of each instance's main cluster."""
+        return main_clusters(self.names)
+
+    @property
+    def cluster_count(self) -> int:
+        """Number of different clusters."""
+        return len(np.unique(self.clusters))
 
     @classmethod
     def from_outcomes(cls, task: Task, outcomes: Sequence[Outcome], treatment: Treatment) -> "TaskAnswers":
@@ -93,19 +104,19 @@ def resampled_headlines(treatments: Sequence[TaskAnswers], *, seed: int, resampl
     by_label = first.metric in ("f1", "macro_f1")
     golds = first.gold if by_label else ("",) * len(first.gold)
     rows = zip(golds, *(_labels(one) if by_label else one.right for one in treatments), strict=True)
-    kinds, weights = resampled_kinds(list(rows), first.names, seed=seed, resamples=resamples)
+    kinds, weights = resampled_kinds(list(rows), first.clusters, seed=seed, resamples=resamples)
     columns = list(zip(*kinds, strict=True))
     return np.stack([_headline(first, columns[0], column, weights) for column in columns[1:]])
 
 
 def resampled_kinds(
-    instances: Sequence[Kind], names: Sequence[Names], *, seed: int, resamples: int = RESAMPLES
+    instances: Sequence[Kind], clusters: IntArray, *, seed: int, resamples: int = RESAMPLES
 ) -> tuple[list[Kind], FloatArray]:
     """Draws clusters of instances, and counts how often each kind of instance is drawn.
 
     Args:
         instances: The kind of each instance.
-        names: The products and users of each instance.
+        clusters: The number of each instance's cluster.
         seed: Seed of the resamples.
         resamples: Number of resamples.
 
@@ -114,11 +125,11 @@ def resampled_kinds(
     """
     kinds = sorted(set(instances))
     column = {kind: number for number, kind in enumerate(kinds)}
-    clusters: dict[int, Counter[int]] = defaultdict(Counter)
-    for cluster, kind in zip(main_clusters(names).tolist(), instances, strict=True):
-        clusters[cluster][column[kind]] += 1
-    equal = sorted(Counter(tuple(sorted(cluster.items())) for cluster in clusters.values()).items())
-    shares = np.array([count for _, count in equal]) / len(clusters)
+    kinds_in: dict[int, Counter[int]] = defaultdict(Counter)
+    for cluster, kind in zip(clusters.tolist(), instances, strict=True):
+        kinds_in[cluster][column[kind]] += 1
+    equal = sorted(Counter(tuple(sorted(found.items())) for found in kinds_in.values()).items())
+    shares = np.array([count for _, count in equal]) / len(kinds_in)
     contents = np.zeros((len(equal), len(kinds)))
     for number, (cluster_kinds, _) in enumerate(equal):
         for kind_number, count in cluster_kinds:
@@ -126,7 +137,7 @@ def resampled_kinds(
     random = np.random.default_rng([_SEED, seed])
     step = max(1, _MAX_DRAWN // len(equal))
     sizes = [min(step, resamples - start) for start in range(0, resamples, step)]
-    return kinds, np.concatenate([random.multinomial(len(clusters), shares, size=size) @ contents for size in sizes])
+    return kinds, np.concatenate([random.multinomial(len(kinds_in), shares, size=size) @ contents for size in sizes])
 
 
 def _labels(answered: TaskAnswers) -> list[str]:

@@ -20,7 +20,7 @@ import numpy as np
 from caslie_tools._optional import require
 from caslie_tools.domain import FrozenModel, Probability
 from caslie_tools.evaluation.bootstrap import FloatArray, TaskAnswers, resampled_headlines, resampled_kinds
-from caslie_tools.evaluation.clusters import Names, connected_clusters
+from caslie_tools.evaluation.clusters import Names, connected_clusters, main_clusters
 from caslie_tools.exceptions import InputError
 
 LEVEL: Final = 0.95
@@ -37,9 +37,11 @@ class Interval(FrozenModel):
     def of_mean(
         cls, values: Sequence[float], names: Sequence[Names], *, seed: int = 0, level: float = LEVEL
     ) -> "Interval":
-        """Returns the bootstrap interval of a mean. There is one value per instance."""
-        kinds, weights = resampled_kinds(values, names, seed=seed)
-        return cls.of(weights @ np.array(kinds) / weights.sum(axis=1), level=level)
+        """Returns the bootstrap interval of a mean difference. There is one value from -1 to 1 per instance."""
+        clusters = main_clusters(names)
+        kinds, weights = resampled_kinds(values, clusters, seed=seed)
+        resampled = weights @ np.array(kinds) / weights.sum(axis=1)
+        return cls.of(resampled, clusters=len(np.unique(clusters)), lowest=-1, level=level)
 
     @property
     def sign(self) -> int:
@@ -47,9 +49,22 @@ class Interval(FrozenModel):
         return int(self.low > 0) - int(self.high < 0)
 
     @classmethod
-    def of(cls, resampled: FloatArray, *, level: float = LEVEL) -> "Interval":
-        """Returns the percentile interval of a statistic's resampled values."""
+    def of(cls, resampled: FloatArray, *, clusters: int, lowest: float = 0.0, level: float = LEVEL) -> "Interval":
+        """Returns the percentile interval of a score's resampled values.
+
+        If all values are equal, for example because every answer is right, the bootstrap would give an interval without
+        a width. The width is then that of the exact interval (Clopper and Pearson 1934) of a share that is 0 or 1.
+
+        Args:
+            resampled: The values. None is above 1.
+            clusters: Number of clusters that were resampled.
+            lowest: The lowest possible value: 0 for a score, -1 for a difference of scores.
+            level: Level of the interval.
+        """
         low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+        if resampled.min() == resampled.max():
+            width = 1 - ((1 - level) / 2) ** (1 / clusters)
+            return cls(low=max(float(low) - width, lowest), high=min(float(high) + width, 1.0), level=level)
         return cls(low=float(low), high=float(high), level=level)
 
 
@@ -123,7 +138,7 @@ def paired_test(
         first_value=first.headline,
         second_value=second.headline,
         difference=first.headline - second.headline,
-        interval=Interval.of(resampled[0] - resampled[1], level=level),
+        interval=Interval.of(resampled[0] - resampled[1], clusters=first.cluster_count, lowest=-1, level=level),
         only_first=differences.count(1),
         only_second=differences.count(-1),
         clusters=len(sums),

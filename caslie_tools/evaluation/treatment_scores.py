@@ -117,7 +117,7 @@ def _score(group: OutcomeGroup, treatment: Treatment, outcomes: Sequence[Outcome
         count=count,
         metric=answered.metric,
         value=answered.headline,
-        interval=Interval.of(resampled_headlines([answered], seed=group.seed)[0]),
+        interval=Interval.of(resampled_headlines([answered], seed=group.seed)[0], clusters=answered.cluster_count),
         accuracy=answered.accuracy,
         precision=scores and scores.precision,
         recall=scores and scores.recall,
@@ -176,12 +176,15 @@ def average_headline(
         return None
     values: list[float] = []
     resampled: list[FloatArray] = []
+    clusters = 0
     for group in groups:
         answered = [TaskAnswers.from_outcomes(group.task, group.with_treatments(*names), name) for name in names]
         drawn = resampled_headlines(answered, seed=group.seed)
         values.append(answered[0].headline - (answered[1].headline if minus else 0))
         resampled.append(drawn[0] - (drawn[1] if minus else 0))
-    return Average(value=sum(values) / len(values), interval=Interval.of(np.mean(resampled, axis=0)))
+        clusters += answered[0].cluster_count
+    interval = Interval.of(np.mean(resampled, axis=0), clusters=clusters, lowest=-1 if minus else 0)
+    return Average(value=sum(values) / len(values), interval=interval)
 
 
 def treatment_costs(groups: Sequence[OutcomeGroup]) -> list[TreatmentCost]:

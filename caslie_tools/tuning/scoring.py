@@ -85,7 +85,7 @@ def score_by_task(
             scores[name] = TaskScore(
                 metric=answered.metric,
                 value=answered.headline,
-                interval=Interval.of(resampled_headlines([answered], seed=seed)[0]),
+                interval=Interval.of(resampled_headlines([answered], seed=seed)[0], clusters=answered.cluster_count),
                 accuracy=answered.accuracy,
                 invalid=answered.answers.count(None) / len(answered.answers),
                 count=len(answered.answers),

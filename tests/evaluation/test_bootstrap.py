@@ -24,7 +24,7 @@ def test_a_resampled_headline_is_the_metric_of_the_drawn_instances(task: str) ->
     gold, answers = (draw.choice(labels, 12).tolist() for _ in range(2))
     values = resampled_headlines([answered(task, gold, answers)], seed=5, resamples=50)[0]
     pairs = list(zip(gold, answers, strict=True))
-    kinds, rows = resampled_kinds(pairs, [frozenset()] * len(pairs), seed=5, resamples=50)
+    kinds, rows = resampled_kinds(pairs, np.arange(len(pairs)), seed=5, resamples=50)
     for row, value in zip(rows, values, strict=True):
         drawn = [kind for kind, times in zip(kinds, row, strict=True) for _ in range(int(times))]
         expected = score_answers(get_task(task), [answer for _, answer in drawn], [true for true, _ in drawn]).value
@@ -41,7 +41,7 @@ def test_an_invalid_answer_is_resampled_as_a_wrong_answer(task: str, gold: str, 
 
 
 def test_every_resample_has_the_size_of_the_sample() -> None:
-    kinds, counts = resampled_kinds([2.0] * 3 + [1.0] * 7, [frozenset()] * 10, seed=0, resamples=100)
+    kinds, counts = resampled_kinds([2.0] * 3 + [1.0] * 7, np.arange(10), seed=0, resamples=100)
     assert kinds == [1, 2]
     assert counts.shape == (100, 2)
     assert (counts.sum(axis=1) == 10).all()
@@ -49,9 +49,9 @@ def test_every_resample_has_the_size_of_the_sample() -> None:
 
 
 def test_whole_clusters_are_drawn() -> None:
-    # Product a has a right and a wrong answer, product b three right answers. Two products are drawn.
-    names = [frozenset({name}) for name in "abbba"]
-    kinds, counts = resampled_kinds([1.0, 1.0, 1.0, 1.0, 0.0], names, seed=0, resamples=400)
+    # One product has a right and a wrong answer, the other three right answers. Two products are drawn.
+    clusters = np.array([0, 1, 1, 1, 0])
+    kinds, counts = resampled_kinds([1.0, 1.0, 1.0, 1.0, 0.0], clusters, seed=0, resamples=400)
     assert kinds == [0, 1]
     assert {tuple(row) for row in counts.astype(int).tolist()} == {(2, 2), (1, 4), (0, 6)}
     assert (counts[:, 0] == 1).mean() == pytest.approx(0.5, abs=0.1)
@@ -59,10 +59,10 @@ def test_whole_clusters_are_drawn() -> None:
 
 def test_many_different_clusters_are_drawn_in_parts() -> None:
     sizes = range(1, 421)
-    names = [frozenset({f"p{size}"}) for size in sizes for _ in range(size)]
-    kinds, counts = resampled_kinds([1.0] * len(names), names, seed=0)
+    clusters = np.repeat(sizes, sizes)
+    kinds, counts = resampled_kinds([1.0] * len(clusters), clusters, seed=0)
     assert (kinds, counts.shape) == ([1], (10_000, 1))
-    assert counts.mean() == pytest.approx(len(names), rel=0.01)
+    assert counts.mean() == pytest.approx(len(clusters), rel=0.01)
     assert counts.std() == pytest.approx(np.std(sizes) * 420**0.5, rel=0.05)
 
 

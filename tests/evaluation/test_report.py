@@ -77,11 +77,11 @@ def test_the_conclusion_names_the_tasks_where_captions_are_worth_it(tmp_path: Pa
     report = write_report(run_of(tmp_path, gated=True))
     (conclusion,) = report.conclusions
     assert conclusion.captions == (
-        "Gated captions: 1.00 (1.00 to 1.00), compared with 0.50 with no captions and 1.00 with all captions, over 1 "
+        "Gated captions: 1.00 (0.91 to 1.00), compared with 0.50 with no captions and 1.00 with all captions, over 1 "
         "task; worth it for multiclass_product_classification."
     )
     assert conclusion.gate == (
-        "The gate, compared with using all captions: +0.00 (+0.00 to +0.00); no difference shown for "
+        "The gate, compared with using all captions: +0.00 (-0.09 to +0.09); no difference shown for "
         "multiclass_product_classification (at 95% over all tasks together)."
     )
     for text in texts(report):
@@ -94,7 +94,7 @@ def test_the_conclusion_names_harmful_undecided_and_small_tasks(tmp_path: Path) 
     few = of_task("sa", 19, {"none": "C", "gated": "right"})
     (conclusion,) = write_report(write_run(tmp_path, harmed + equal + few)).conclusions
     assert conclusion.captions == (
-        "Gated captions: 0.50 (0.50 to 0.50), compared with 1.00 with no captions, on average over 2 tasks; harmful "
+        "Gated captions: 0.50 (0.44 to 0.56), compared with 1.00 with no captions, on average over 2 tasks; harmful "
         "for multiclass_product_classification; not shown to help for category_classification (at 95% over all tasks "
         "together). Not counted: sentiment_analysis (fewer than 20 instances)."
     )
@@ -107,7 +107,7 @@ def test_a_task_whose_right_answers_are_all_the_same_is_reported_but_not_counted
     report = write_report(write_run(tmp_path / "two", same + fair))
     (conclusion,) = report.conclusions
     assert conclusion.captions.startswith(
-        "Gated captions: 1.00 (1.00 to 1.00), compared with 1.00 with no captions, over"
+        "Gated captions: 1.00 (0.91 to 1.00), compared with 1.00 with no captions, over"
     )
     assert conclusion.captions.endswith("Not counted: category_classification (all right answers are 'B').")
     assert [(score.task, score.treatment, score.value) for score in report.scores][:2] == [
@@ -184,10 +184,10 @@ def test_every_split_has_its_own_conclusion(tmp_path: Path) -> None:
     report = write_report(write_run(tmp_path, helped + harmed))
     ood, test = report.conclusions
     assert (ood.split, test.split) == ("ood", "test")
-    assert ood.captions.startswith("Split ood: Gated captions: 0.00 (0.00 to 0.00)")
+    assert ood.captions.startswith("Split ood: Gated captions: 0.00 (0.00 to 0.12)")
     assert ood.captions.endswith("over 1 task; harmful for multiclass_product_classification.")
     assert ood.gate.endswith("worse for multiclass_product_classification.")
-    assert test.captions.startswith("Split test: Gated captions: 1.00 (1.00 to 1.00)")
+    assert test.captions.startswith("Split test: Gated captions: 1.00 (0.88 to 1.00)")
     assert test.captions.endswith("over 1 task; worth it for multiclass_product_classification.")
     assert [total.scope for total in report.gate_totals] == ["all, ood", "all, test"]
     assert [total.count for total in report.gate_totals] == [30, 30]
@@ -208,13 +208,13 @@ def test_the_table_has_a_row_per_task_and_a_column_per_treatment(tmp_path: Path)
     assert report.columns == ("task", "metric", "instances", "none", "every", "gated")
     (row,) = report.rows
     assert row[:3] == ("multiclass_product_classification", "accuracy", "40")
-    assert row[-1] == "1.00 (1.00 to 1.00)"
+    assert row[-1] == "1.00 (0.91 to 1.00)"
     assert re.fullmatch(r"0\.50 \(0\.3\d to 0\.6\d\)", row[3])
     two = [outcome(0, "A", {"none": "A"}, split="ood"), outcome(1, "A", {"every": "A"}, split="test")]
     split = write_report(write_run(tmp_path / "two", two))
     assert split.columns == ("task", "split", "metric", "instances", "none", "every")
     assert [row[1] for row in split.rows] == ["ood", "test"]
-    assert [row[4:] for row in split.rows] == [("1.00 (1.00 to 1.00)", ""), ("", "1.00 (1.00 to 1.00)")]
+    assert [row[4:] for row in split.rows] == [("1.00 (0.03 to 1.00)", ""), ("", "1.00 (0.03 to 1.00)")]
 
 
 def test_the_same_outcomes_give_the_same_files(tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_every_plot_has_a_text_alternative_and_the_text_colour_of_the_page(tmp_p
     for attributes in plots:
         assert attributes["role"] == "img"
     labels = [attributes["aria-label"] or "" for attributes in plots]
-    assert "multiclass_product_classification gated 1.00 (1.00 to 1.00)" in labels[0]
+    assert "multiclass_product_classification gated 1.00 (0.91 to 1.00)" in labels[0]
     assert "kept: 20 helpful, 20 redundant, 0 misleading, 0 ineffective" in labels[1]
     assert "none: 1.00 calls" in labels[2]
     assert page.count("currentColor") > 10

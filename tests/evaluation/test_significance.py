@@ -31,7 +31,7 @@ def test_the_interval_covers_the_true_value_in_about_95_percent_of_cases() -> No
     truth, covered, wide = 0.7, 0, 0.0
     for _ in range(400):
         sample = rights((draw.random(100) < truth).tolist())
-        interval = Interval.of(resampled_headlines([sample], seed=0, resamples=1000)[0])
+        interval = Interval.of(resampled_headlines([sample], seed=0, resamples=1000)[0], clusters=100)
         covered += interval.low <= truth <= interval.high
         wide += interval.high - interval.low
     assert 0.91 <= covered / 400 <= 0.98
@@ -46,6 +46,19 @@ def test_the_interval_of_a_mean_is_close_to_the_normal_approximation() -> None:
     assert interval.low == pytest.approx(0.2 - spread, abs=0.02)
     assert interval.high == pytest.approx(0.2 + spread, abs=0.02)
     assert Interval.of_mean(values, names, seed=0, level=0.99).low < interval.low
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_an_interval_has_a_width_even_if_all_answers_are_right_or_wrong(right: bool) -> None:
+    # The exact interval of 20 of 20 is 0.832 to 1 (Clopper and Pearson).
+    all_equal = rights([right] * 20)
+    interval = Interval.of(resampled_headlines([all_equal], seed=0)[0], clusters=all_equal.cluster_count)
+    assert (interval.low, interval.high) == pytest.approx((0.832, 1) if right else (0, 0.168), abs=0.001)
+    test = paired_test(all_equal, all_equal, names=("a", "b"))
+    assert (test.interval.low, test.interval.high) == pytest.approx((-0.168, 0.168), abs=0.001)
+    one_product = rights([right] * 20, *["p1"] * 20)
+    wide = Interval.of(resampled_headlines([one_product], seed=0)[0], clusters=one_product.cluster_count)
+    assert wide.high - wide.low == pytest.approx(0.975)
 
 
 @pytest.mark.parametrize(("low", "high", "sign"), [(0.1, 0.2, 1), (-0.2, -0.1, -1), (-0.1, 0.1, 0), (0.0, 0.1, 0)])
@@ -87,7 +100,8 @@ def test_instances_that_share_a_product_count_as_one_in_the_test_and_in_the_inte
     assert test.p_value == pytest.approx(2 / 2**5)
     half = [number % 5 < 2 for number in range(20)]
     clustered, single = (
-        Interval.of(resampled_headlines([rights(half, *names)], seed=0)[0]) for names in (products, ())
+        Interval.of(resampled_headlines([rights(half, *names)], seed=0)[0], clusters=clusters)
+        for names, clusters in ((products, 5), ((), 20))
     )
     assert clustered.high - clustered.low > 1.7 * (single.high - single.low)
 
