@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -91,7 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = given[: given.index("--")] if "--" in given else given
     sys.exit(
         run(
-            lambda: app(given or ["--help"], prog_name="caslie", standalone_mode=False),
+            lambda: app(
+                given or ["--help"], prog_name="caslie", standalone_mode=False, obj=shlex.join(["caslie", *given])
+            ),
             as_json="--json" in options,
             show_traceback="--traceback" in options,
         )

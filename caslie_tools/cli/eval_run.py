@@ -32,6 +32,7 @@ _REPORT_MODULES = ("jinja2", "matplotlib", "scipy", "sklearn")
 
 
 def evaluate(
+    context: typer.Context,
     data: Dataset,
     profile: ProfileName = None,
     tasks: Tasks = None,
@@ -85,6 +86,7 @@ def evaluate(
                 images=images,
                 strict=strict,
                 trust_paths=trust_paths,
+                command=context.obj or "",
                 progress=advance,
             )
         )

@@ -17,9 +17,10 @@ from typing import Any, Final, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from caslie_tools.evaluation.clusters import IntArray, Names, main_clusters, names_of
+from caslie_tools.evaluation.clusters import IntArray, Names, main_clusters
 from caslie_tools.evaluation.metrics import counted_answer, score_answers
-from caslie_tools.evaluation.outcomes import Outcome, Treatment
+from caslie_tools.evaluation.outcomes import Treatment
+from caslie_tools.evaluation.scored_outcomes import ScoredOutcome
 from caslie_tools.exceptions import InputError
 from caslie_tools.tasks import Task
 
@@ -56,15 +57,15 @@ class TaskAnswers:
         return len(np.unique(self.clusters))
 
     @classmethod
-    def from_outcomes(cls, task: Task, outcomes: Sequence[Outcome], treatment: Treatment) -> "TaskAnswers":
+    def from_outcomes(cls, task: Task, outcomes: Sequence[ScoredOutcome], treatment: Treatment) -> "TaskAnswers":
         """Collects the answers under one treatment. Every outcome must have this treatment."""
         given = [outcome.treatments[treatment] for outcome in outcomes]
         return cls(
             task=task,
-            gold=tuple(outcome.gold.strip() for outcome in outcomes),
+            gold=tuple(outcome.gold for outcome in outcomes),
             answers=tuple(one.answer for one in given),
             right=tuple(one.right for one in given),
-            names=tuple(map(names_of, outcomes)),
+            names=tuple(outcome.names for outcome in outcomes),
         )
 
     @property

@@ -5,7 +5,7 @@ instances one by one take chance for an effect.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -48,9 +48,9 @@ def main_clusters(names: Sequence[Names]) -> IntArray:
     )
 
 
-def count_clusters(outcomes: Iterable[Outcome]) -> int:
+def count_clusters(names: Sequence[Names]) -> int:
     """Returns the number of different main clusters of instances."""
-    return len(set(main_clusters([names_of(outcome) for outcome in outcomes]).tolist()))
+    return len(np.unique(main_clusters(names)))
 
 
 def connected_clusters(names: Sequence[Names]) -> IntArray:

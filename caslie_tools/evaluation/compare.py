@@ -7,9 +7,9 @@ from caslie_tools.domain import FrozenModel
 from caslie_tools.evaluation.bootstrap import TaskAnswers
 from caslie_tools.evaluation.formatting import format_interval, format_number, format_p_value
 from caslie_tools.evaluation.groups import OutcomeGroup, group_outcomes, treatments_of
-from caslie_tools.evaluation.outcomes import Outcome
-from caslie_tools.evaluation.reading import read_outcomes
+from caslie_tools.evaluation.reading import iter_outcomes
 from caslie_tools.evaluation.rendering import render_template
+from caslie_tools.evaluation.scored_outcomes import OutcomeScorer, ScoredOutcome
 from caslie_tools.evaluation.significance import PairedTest, adjust, paired_test
 from caslie_tools.exceptions import DataError
 
@@ -74,7 +74,8 @@ def compare_runs(a: Path, b: Path) -> Comparison:
         DataError: If a run cannot be read, or if the runs have no instance and treatment in common.
         MissingExtraError: If the extra ``evaluation`` is not installed.
     """
-    first, second = ({outcome.key: outcome for outcome in read_outcomes(run)} for run in (a, b))
+    scorer = OutcomeScorer()
+    first, second = ({outcome.key: scorer.score(outcome) for outcome in iter_outcomes(run)} for run in (a, b))
     common = [outcome for key, outcome in first.items() if key in second]
     tests = adjust([test for group in group_outcomes(common) for test in _tests(group, second, _names(a, b))])
     if not tests:
@@ -90,7 +91,7 @@ def compare_runs(a: Path, b: Path) -> Comparison:
     )
 
 
-def _tests(group: OutcomeGroup, others: Mapping[str, Outcome], names: tuple[str, str]) -> Sequence[PairedTest]:
+def _tests(group: OutcomeGroup, others: Mapping[str, ScoredOutcome], names: tuple[str, str]) -> Sequence[PairedTest]:
     tests = []
     for treatment in treatments_of([group]):
         mine = [one for one in group.with_treatments(treatment) if treatment in others[one.key].treatments]

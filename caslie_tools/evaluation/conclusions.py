@@ -56,7 +56,7 @@ def reason_left_out(group: OutcomeGroup) -> str:
     """Returns why a task takes no part in the conclusions. Empty if it does."""
     if len(group.outcomes) < MIN_INSTANCES:
         return f"fewer than {MIN_INSTANCES} instances"
-    answers = {outcome.gold.strip() for outcome in group.outcomes}
+    answers = {outcome.gold for outcome in group.outcomes}
     if len(answers) == 1 and not group.task.is_open:
         return f"all right answers are {answers.pop()!r}"
     return ""

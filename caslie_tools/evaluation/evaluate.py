@@ -55,6 +55,7 @@ async def evaluate(
     images: Path | None = None,
     strict: bool = False,
     trust_paths: bool = False,
+    command: str = "",
     progress: ProgressCallback | None = None,
 ) -> RunReport:
     """Evaluates instruction data, and writes one outcome per instance into a folder.
@@ -74,6 +75,7 @@ async def evaluate(
         images: Folder of images that were fetched before, for data whose images are URLs.
         strict: Stop at a bad record before anything is evaluated. Otherwise bad records are left out.
         trust_paths: Whether the data may name images outside of its folder. Use it only for your own data.
+        command: The command that starts the run, for the report.
         progress: Called after every finished instance.
 
     Raises:
@@ -96,7 +98,9 @@ async def evaluate(
         trust_paths=trust_paths,
         wire_format=caslie.pipeline.settings.wire_format,
     )
-    run, bad = await asyncio.to_thread(describe_run, selection, caslie, treatments=runner.treatments, images=images)
+    run, bad = await asyncio.to_thread(
+        describe_run, selection, caslie, treatments=runner.treatments, images=images, command=command
+    )
     if bad and strict:
         raise DataError(f"{data}: {len(bad)} bad records; the first is record {bad[0].index}: {bad[0].reason}")
     if not run.instances:

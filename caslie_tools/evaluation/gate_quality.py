@@ -13,6 +13,7 @@ from typing import Final, Literal, TypeAlias, get_args
 from caslie_tools.domain import FrozenModel
 from caslie_tools.evaluation.groups import OutcomeGroup
 from caslie_tools.evaluation.outcomes import Outcome, Treatment
+from caslie_tools.evaluation.scored_outcomes import ScoredOutcome
 
 Usefulness: TypeAlias = Literal["helpful", "redundant", "misleading", "ineffective"]
 USEFULNESS: Final[tuple[Usefulness, ...]] = get_args(Usefulness)
@@ -71,7 +72,7 @@ class GateQuality(FrozenModel):
         return self.oracle_accuracy - max(self.none_accuracy, self.every_accuracy)
 
 
-def usefulness(outcome: Outcome) -> Usefulness:
+def usefulness(outcome: Outcome | ScoredOutcome) -> Usefulness:
     """Returns the effect of an instance's captions on its answer."""
     with_captions, without = outcome.treatments["every"].right, outcome.treatments["none"].right
     if with_captions:
@@ -79,7 +80,7 @@ def usefulness(outcome: Outcome) -> Usefulness:
     return "misleading" if without else "ineffective"
 
 
-def is_judged(outcome: Outcome) -> bool:
+def is_judged(outcome: Outcome | ScoredOutcome) -> bool:
     """Whether the instance has a caption to decide on, and an answer under every treatment needed."""
     return (
         all(name in outcome.treatments for name in _NEEDED)
@@ -109,11 +110,11 @@ def total_gate_quality(groups: Sequence[OutcomeGroup]) -> list[GateQuality]:
     return [_quality(label.format(split), outcomes) for split, outcomes in scopes.items() if outcomes]
 
 
-def _is_failed(outcome: Outcome) -> bool:
-    return any(outcome.treatments[name].error for name in _NEEDED)
+def _is_failed(outcome: Outcome | ScoredOutcome) -> bool:
+    return any(outcome.treatments[name].failed for name in _NEEDED)
 
 
-def _quality(scope: str, outcomes: Sequence[Outcome]) -> GateQuality:
+def _quality(scope: str, outcomes: Sequence[ScoredOutcome]) -> GateQuality:
     whole = [outcome for outcome in outcomes if not _is_failed(outcome)]
     judged = [outcome for outcome in whole if outcome.treatments["every"].fused > 0]
     fused = [(outcome.treatments["gated"].fused, outcome.treatments["every"].fused) for outcome in judged]

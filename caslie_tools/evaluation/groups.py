@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from caslie_tools.evaluation.outcomes import Outcome, Treatment, sort_treatments
+from caslie_tools.evaluation.scored_outcomes import OutcomeScorer, ScoredOutcome
 from caslie_tools.tasks import TASKS, Task, get_task
 
 
@@ -13,14 +14,14 @@ class OutcomeGroup:
 
     task: Task
     split: str
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[ScoredOutcome, ...]
     """In the order of the data."""
     label: str
     """The name of the group in reports: the task and, if there are several splits, the split."""
     seed: int = 0
     """Seed of the group's resamples. Each group of a run has another one."""
 
-    def with_treatments(self, *treatments: Treatment) -> tuple[Outcome, ...]:
+    def with_treatments(self, *treatments: Treatment) -> tuple[ScoredOutcome, ...]:
         """Returns the outcomes that have all of these treatments."""
         return tuple(outcome for outcome in self.outcomes if all(name in outcome.treatments for name in treatments))
 
@@ -30,21 +31,23 @@ def treatments_of(groups: Iterable[OutcomeGroup]) -> list[Treatment]:
     return sort_treatments(name for group in groups for outcome in group.outcomes for name in outcome.treatments)
 
 
-def group_outcomes(outcomes: Iterable[Outcome]) -> list[OutcomeGroup]:
+def group_outcomes(outcomes: Iterable[Outcome | ScoredOutcome]) -> list[OutcomeGroup]:
     """Returns the outcomes by task and split. Tasks are in the order of :data:`~caslie_tools.tasks.TASKS`.
 
     Raises:
         UnknownTaskError: If a task is unknown.
     """
-    groups: dict[tuple[str, str], list[Outcome]] = {}
+    scorer = OutcomeScorer()
+    groups: dict[tuple[str, str], list[ScoredOutcome]] = {}
     for outcome in outcomes:
-        groups.setdefault((get_task(outcome.task).name, outcome.split), []).append(outcome)
+        scored = scorer.score(outcome) if isinstance(outcome, Outcome) else outcome
+        groups.setdefault((scored.task, scored.split), []).append(scored)
     order, several = list(TASKS), len({split for _, split in groups}) > 1
     return [
         OutcomeGroup(
             task=get_task(task),
             split=split,
-            outcomes=tuple(groups[task, split]),
+            outcomes=tuple(sorted(groups[task, split], key=lambda one: (one.index, one.key))),
             label=f"{task}, {split}" if several else task,
             seed=seed,
         )

@@ -94,7 +94,7 @@ def reference_scores(task: Task, texts: Sequence[str | None], gold: Sequence[str
     score_answers(task, texts, gold)  # checks the arguments
     assert task.metric is not None  # noqa: S101 (checked; for the type checker)
     known, metrics = set(gold), _sklearn_metrics()
-    answers = [_reference_answer(text or "") for text in texts]
+    answers = [reference_answer(text or "") for text in texts]
     left = [(answer, right) for answer, right in zip(answers, gold, strict=True) if answer in known]
     if not left:
         raise InputError(f"{task.name}: there are no answers to score")
@@ -108,7 +108,8 @@ def reference_scores(task: Task, texts: Sequence[str | None], gold: Sequence[str
     return scores.model_copy(update={"invalid": 1 - len(left) / len(texts)})
 
 
-def _reference_answer(text: str) -> str:
+def reference_answer(text: str) -> str:
+    """Returns the label that the reference implementation reads in a response."""
     text = text.strip()
     return text[0] if ":" in text else text
 

@@ -104,7 +104,7 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def _require_equal(folder: Path, before: RunDescription, now: RunDescription) -> None:
-    found = list(differences(json.loads(_as_json(before)), json.loads(_as_json(now))))
+    found = list(differences(before.conditions, now.conditions))
     if found:
         raise InputError(
             f"{folder} holds a run with other data, models or settings ({'; '.join(found)}): restore them to resume "

@@ -29,6 +29,15 @@ CAPTIONER: Final = "captioner:"
 """``captioner:NAME`` is a treatment: all captions of one captioner."""
 
 
+def describe_treatment(name: Treatment) -> str:
+    """Returns which captions a treatment fuses."""
+    if name.startswith(JUDGE):
+        return f"those of EC3's captions that the judge {name.removeprefix(JUDGE)} alone keeps"
+    if name.startswith(CAPTIONER):
+        return f"all captions of the captioner {name.removeprefix(CAPTIONER)}"
+    return TREATMENTS.get(name, "")
+
+
 def sort_treatments(names: Iterable[Treatment]) -> list[Treatment]:
     """Returns different treatments in the order of reports: judges and captioners come last, in their order."""
     order = list(TREATMENTS)
@@ -83,6 +92,11 @@ class TreatmentOutcome(FrozenModel):
     error: str = ""
     """Why there is no answer, if a model failed. Such an outcome counts as wrong."""
 
+    @property
+    def failed(self) -> bool:
+        """Whether a model failed."""
+        return bool(self.error)
+
 
 class Outcome(FrozenModel):
     """The outcome of one instance under every treatment. One line of the run's JSON Lines file."""
@@ -95,6 +109,12 @@ class Outcome(FrozenModel):
     split: str
     gold: str
     """The right answer."""
+    input: str = ""
+    """The text of the instance, shortened, for the examples of a report."""
+    options: tuple[str, ...] = ()
+    """The options, such as ``B: Kettles``. Empty for a task without options."""
+    images: tuple[str | None, ...] = ()
+    """The path or URL of each image. ``None`` for a missing image and for image data in a URL."""
     products: tuple[str, ...] = ()
     """Names of the products that the instance is about, see :func:`~caslie_tools.evaluation.products.product_names`."""
     users: tuple[str, ...] = ()

@@ -1,7 +1,8 @@
 """Reads the files of a run: its outcomes, and the description of what it was run on."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,8 +15,8 @@ OUTCOMES_FILE: Final = "outcomes.jsonl"
 RUN_FILE: Final = "run.json"
 
 
-def read_outcomes(run: Path) -> list[Outcome]:
-    """Reads a run's outcomes, in the order of the data.
+def iter_outcomes(run: Path) -> Iterator[Outcome]:
+    """Reads a run's outcomes one by one, in the order in which they were finished.
 
     An incomplete last line, left by an interrupted run, is skipped. If two lines have the same key, the first counts.
 
@@ -26,21 +27,27 @@ def read_outcomes(run: Path) -> list[Outcome]:
         DataError: If there are no outcomes, or if a line before the last is not an outcome.
     """
     path = run / OUTCOMES_FILE
-    lines = _read(path).split(b"\n")
-    outcomes: dict[str, Outcome] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            outcome = Outcome.model_validate_json(line)
-        except ValidationError as error:
-            if number == len(lines):  # the last line is incomplete: it has no newline
-                break
-            raise DataError(f"{path}: line {number} is not an outcome: {_reason(error)}") from error
-        outcomes.setdefault(outcome.key, outcome)
-    if not outcomes:
+    keys: set[str] = set()
+    with _reading(path), path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                outcome = Outcome.model_validate_json(line)
+            except ValidationError as error:
+                if not line.endswith(b"\n"):  # the last line is incomplete
+                    break
+                raise DataError(f"{path}: line {number} is not an outcome: {_reason(error)}") from error
+            if outcome.key not in keys:
+                keys.add(outcome.key)
+                yield outcome
+    if not keys:
         raise DataError(f"{path}: it has no outcomes; run caslie eval until at least one instance is finished")
-    return sorted(outcomes.values(), key=lambda outcome: (outcome.index, outcome.key))
+
+
+def read_outcomes(run: Path) -> list[Outcome]:
+    """Reads all of a run's outcomes, in the order of the data. See :func:`iter_outcomes`."""
+    return sorted(iter_outcomes(run), key=lambda outcome: (outcome.index, outcome.key))
 
 
 def read_run_description(run: Path) -> Mapping[str, Any]:
@@ -53,7 +60,8 @@ def read_run_description(run: Path) -> Mapping[str, Any]:
     if not path.is_file():
         return {}
     try:
-        facts = json.loads(_read(path))
+        with _reading(path):
+            facts = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON") from error
     if not isinstance(facts, dict):
@@ -61,9 +69,10 @@ def read_run_description(run: Path) -> Mapping[str, Any]:
     return facts
 
 
-def _read(path: Path) -> bytes:
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
     try:
-        return path.read_bytes()
+        yield
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}; pass the folder of a run of caslie eval") from error
 

@@ -5,29 +5,29 @@ description of the run, and the limits of the figures. It is computed from the r
 give an equal report. Captions and answers come from models and shops, so the templates escape all values.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from caslie_tools._text import shortened
 from caslie_tools.domain import FrozenModel
-from caslie_tools.evaluation.clusters import count_clusters, names_of
+from caslie_tools.evaluation.clusters import count_clusters
 from caslie_tools.evaluation.conclusions import Conclusion, draw_conclusions, reason_left_out
 from caslie_tools.evaluation.formatting import format_interval, format_number
-from caslie_tools.evaluation.gate_mistakes import GateMistake, worst_gate_mistakes
+from caslie_tools.evaluation.gate_mistakes import GateMistake, WorstMistakes
 from caslie_tools.evaluation.gate_quality import USEFULNESS, GateQuality, gate_quality, total_gate_quality
 from caslie_tools.evaluation.groups import OutcomeGroup, group_outcomes
-from caslie_tools.evaluation.outcomes import sort_treatments
+from caslie_tools.evaluation.outcomes import Outcome, describe_treatment, sort_treatments
 from caslie_tools.evaluation.plots import cost_plot, gate_plot, headline_plot
-from caslie_tools.evaluation.reading import read_outcomes, read_run_description
+from caslie_tools.evaluation.reading import iter_outcomes, read_run_description
 from caslie_tools.evaluation.rendering import render_template
 from caslie_tools.evaluation.significance import PairedTest
 from caslie_tools.evaluation.treatment_scores import (
+    CostTotals,
     TreatmentCost,
     TreatmentScore,
     compare_treatments,
     score_treatments,
-    treatment_costs,
 )
 from caslie_tools.exceptions import DataError
 
@@ -95,7 +95,8 @@ def write_report(run: Path) -> Report:
         DataError: If the run's outcomes cannot be read, or the report cannot be written.
         MissingExtraError: If the extra ``evaluation`` is not installed.
     """
-    groups = group_outcomes(read_outcomes(run))
+    costs, mistakes = CostTotals(), WorstMistakes()
+    groups = group_outcomes(_collect(run, costs, mistakes))
     facts = read_run_description(run)
     tests = compare_treatments(groups)
     report = Report(
@@ -104,8 +105,8 @@ def write_report(run: Path) -> Report:
         tests=tests,
         gate=tuple(gate_quality(groups)),
         gate_totals=tuple(total_gate_quality([group for group in groups if not reason_left_out(group)])),
-        costs=tuple(treatment_costs(groups)),
-        examples=tuple(worst_gate_mistakes(groups)),
+        costs=tuple(costs.totals()),
+        examples=tuple(mistakes.mistakes()),
         caveats=tuple(_caveats(groups)),
         markdown=run / REPORT_MARKDOWN,
         html=run / REPORT_HTML,
@@ -115,6 +116,8 @@ def write_report(run: Path) -> Report:
     values = {
         "report": report,
         "facts": dict(_flat(facts)),
+        "origin": _origin(facts),
+        "treatments": {name: describe_treatment(name) for name in sort_treatments(s.treatment for s in report.scores)},
         "usefulness": USEFULNESS,
         "splits": _has_splits(report.scores),
         "plots": plots,
@@ -127,14 +130,34 @@ def write_report(run: Path) -> Report:
     return report
 
 
+def _collect(run: Path, costs: CostTotals, mistakes: WorstMistakes) -> Iterator[Outcome]:
+    """Yields the outcomes of a run one by one, so that they need not fit into memory together."""
+    for outcome in iter_outcomes(run):
+        costs.add(outcome)
+        mistakes.add(outcome)
+        yield outcome
+
+
+def _origin(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the date, the version and the command of a run, as far as its description has them."""
+    versions = facts.get("versions")
+    version = versions.get("caslie-tools") if isinstance(versions, Mapping) else None
+    found = {
+        "date": facts.get("started"),
+        "version": version and f"caslie-tools {version}",
+        "command": facts.get("command"),
+    }
+    return {name: shortened(str(value), 400) for name, value in found.items() if value}
+
+
 def _caveats(groups: Sequence[OutcomeGroup]) -> list[str]:
-    clusters = {group.label: count_clusters(group.outcomes) for group in groups}
+    clusters = {group.label: count_clusters([outcome.names for outcome in group.outcomes]) for group in groups}
     small = [f"{label} ({count})" for label, count in clusters.items() if count < MIN_CLUSTERS]
-    unnamed = [group.label for group in groups if not all(map(names_of, group.outcomes))]
+    unnamed = [group.label for group in groups if not all(outcome.names for outcome in group.outcomes)]
     several = [
         group.label
         for group in groups
-        if any(len(outcome.treatments["every"].captions) > 1 for outcome in group.with_treatments("every"))
+        if any(outcome.treatments["every"].fused > 1 for outcome in group.with_treatments("every"))
     ]
     caveats = [
         "The intervals cover only the random choice of products. They do not cover other prompts, seeds or models.",

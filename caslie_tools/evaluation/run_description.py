@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -63,6 +64,18 @@ class RunDescription(FrozenModel):
     images: str | None
     """Folder of fetched images, if any."""
     versions: dict[str, str]
+    started: str = ""
+    """When the run was started first (ISO 8601, UTC)."""
+    command: str = ""
+    """The command that started the run. Empty if it was started from Python."""
+
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """Everything that must be equal to resume the run."""
+        conditions: dict[str, Any] = json.loads(
+            json.dumps(self.model_dump(mode="json", exclude={"started", "command"}))
+        )
+        return conditions
 
 
 def describe_run(
@@ -71,6 +84,7 @@ def describe_run(
     *,
     treatments: tuple[Treatment, ...],
     images: Path | None,
+    command: str = "",
 ) -> tuple[RunDescription, tuple[BadRecord, ...]]:
     """Returns the description of a run, and its bad records. Reads all records once."""
     digest = hashlib.sha256()
@@ -108,6 +122,8 @@ def describe_run(
         },
         store={"products": stats.products, "images": stats.images},
         images=None if images is None else str(images),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
         versions={"caslie-tools": __version__, "captioning prompt": EC3_PROMPT_VERSION},
     )
     return run, tuple(bad)

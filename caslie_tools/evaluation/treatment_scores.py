@@ -4,6 +4,7 @@ An invalid answer is wrong in every score. Each score also has the value of the 
 answers: for comparisons with published numbers, and to see how much dropping raises the score.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,7 +14,8 @@ from caslie_tools.domain import FrozenModel
 from caslie_tools.evaluation.bootstrap import FloatArray, TaskAnswers, resampled_headlines
 from caslie_tools.evaluation.groups import OutcomeGroup, treatments_of
 from caslie_tools.evaluation.metrics import reference_scores, score_answers
-from caslie_tools.evaluation.outcomes import Outcome, Treatment
+from caslie_tools.evaluation.outcomes import Cost, Outcome, Treatment, sort_treatments
+from caslie_tools.evaluation.scored_outcomes import ScoredOutcome
 from caslie_tools.evaluation.significance import LEVEL, Interval, PairedTest, adjust, paired_test
 from caslie_tools.exceptions import InputError
 from caslie_tools.tasks import Task
@@ -99,7 +101,7 @@ def score_treatments(group: OutcomeGroup) -> list[TreatmentScore]:
     return [_score(group, name, outcomes) for name, outcomes in treated.items() if outcomes]
 
 
-def _score(group: OutcomeGroup, treatment: Treatment, outcomes: Sequence[Outcome]) -> TreatmentScore:
+def _score(group: OutcomeGroup, treatment: Treatment, outcomes: Sequence[ScoredOutcome]) -> TreatmentScore:
     answered = TaskAnswers.from_outcomes(group.task, outcomes, treatment)
     count = len(outcomes)
     valid = [right for right, answer in zip(answered.right, answered.answers, strict=True) if answer is not None]
@@ -124,7 +126,7 @@ def _score(group: OutcomeGroup, treatment: Treatment, outcomes: Sequence[Outcome
         macro_f1=scores and scores.macro_f1,
         recall_at_1=scores and scores.accuracy,
         invalid=1 - len(valid) / count,
-        failed=sum(bool(outcome.treatments[treatment].error) for outcome in outcomes) / count,
+        failed=sum(outcome.treatments[treatment].failed for outcome in outcomes) / count,
         reference=reference,
     )
 
@@ -187,27 +189,32 @@ def average_headline(
     return Average(value=sum(values) / len(values), interval=interval)
 
 
-def treatment_costs(groups: Sequence[OutcomeGroup]) -> list[TreatmentCost]:
-    """Returns the total cost of each treatment."""
-    return [
-        _cost(treatment, outcomes)
-        for treatment in treatments_of(groups)
-        if (outcomes := [outcome for group in groups for outcome in group.with_treatments(treatment)])
-    ]
+class CostTotals:
+    """Adds up the costs of each treatment."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[Treatment] = Counter()
+        self._sums: defaultdict[Treatment, Counter[str]] = defaultdict(Counter)
+
+    def add(self, outcome: Outcome) -> None:
+        """Adds the costs of one instance."""
+        for treatment, treated in outcome.treatments.items():
+            self._counts[treatment] += 1
+            self._sums[treatment].update(dict(treated.cost))
+
+    def totals(self) -> list[TreatmentCost]:
+        """Returns the total cost of each treatment."""
+        return [
+            TreatmentCost(
+                treatment=treatment,
+                count=self._counts[treatment],
+                cached=_cached_share(sums["cached_captions"], sums["captioner_calls"]),
+                **{name: sums[name] for name in Cost.model_fields},
+            )
+            for treatment in sort_treatments(self._counts)
+            for sums in [self._sums[treatment]]
+        ]
 
 
-def _cost(treatment: Treatment, outcomes: Sequence[Outcome]) -> TreatmentCost:
-    costs = [outcome.treatments[treatment].cost for outcome in outcomes]
-    cached, made = sum(cost.cached_captions for cost in costs), sum(cost.captioner_calls for cost in costs)
-    return TreatmentCost(
-        treatment=treatment,
-        count=len(costs),
-        captioner_calls=made,
-        judge_calls=sum(cost.judge_calls for cost in costs),
-        predictor_calls=sum(cost.predictor_calls for cost in costs),
-        cached_captions=cached,
-        prompt_tokens=sum(cost.prompt_tokens for cost in costs),
-        completion_tokens=sum(cost.completion_tokens for cost in costs),
-        seconds=sum(cost.seconds for cost in costs),
-        cached=cached / (cached + made) if cached + made else None,
-    )
+def _cached_share(cached: int, made: int) -> float | None:
+    return cached / (cached + made) if cached + made else None

@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from caslie_tools._concurrency import run_together
-from caslie_tools.data.records import Record
-from caslie_tools.domain import FrozenModel, Prediction
+from caslie_tools._text import shortened
+from caslie_tools.data.records import Record, image_location
+from caslie_tools.domain import FrozenModel, ImageRef, Prediction
 from caslie_tools.evaluation.metrics import is_open_answer_right
 from caslie_tools.evaluation.outcomes import (
     CAPTIONER,
@@ -23,11 +24,15 @@ from caslie_tools.evaluation.products import ImageResolver, product_names
 from caslie_tools.evaluation.selected_captions import CaptionSelector, SelectedCaption, add_costs, cost_of
 from caslie_tools.evaluation.timed_models import timed_pipeline
 from caslie_tools.exceptions import InputError, ModelError
+from caslie_tools.images.reading import is_data_url
 from caslie_tools.pipeline.pipeline import Pipeline
 from caslie_tools.roles.availability import raise_if_unavailable
 from caslie_tools.roles.usage import track_usage
 from caslie_tools.tasks import FusedInstance, get_task
 from caslie_tools.tasks.fusion import fuse
+from caslie_tools.tasks.places import field_text
+
+_MAX_INPUT_CHARACTERS: Final = 400
 
 EACH_JUDGE: Final = "judges"
 """Stands for one treatment for each judge of the jury."""
@@ -117,6 +122,9 @@ class TreatmentRunner:
             task=record.task,
             split=record.split,
             gold=record.output,
+            input=shortened(field_text(instance.input), _MAX_INPUT_CHARACTERS),
+            options=instance.options,
+            images=tuple(_location(image.ref and (self._resolve(image.ref) or image.ref)) for image in instance.images),
             products=await asyncio.to_thread(product_names, record, self._resolve),
             users=record.users,
             treatments=outcomes,
@@ -136,6 +144,12 @@ class TreatmentRunner:
                 raise_if_unavailable(error)
                 return _PredictorResult(error=str(error), cost=cost_of(usage, predictor_calls=1))
         return _PredictorResult(prediction=prediction, cost=cost_of(usage, predictor_calls=1))
+
+
+def _location(ref: ImageRef | None) -> str | None:
+    if ref is None or ref.data is not None or (ref.url is not None and is_data_url(ref.url)):
+        return None
+    return image_location(ref, None)
 
 
 def _predictor_input(fused: FusedInstance) -> str:

@@ -175,7 +175,7 @@ def _tune_task(
 def _tune_uniform(task: str, outcomes: Sequence[Outcome], *, level: float) -> tuple[TaskTuning, TaskGate | None]:
     """Tests whether keeping all captions of a task, or none, is better than the majority."""
     count, names = len(outcomes), [names_of(outcome) for outcome in outcomes]
-    clusters = count_clusters(outcomes)
+    clusters = count_clusters(names)
     right: dict[Treatment, Array] = {
         treatment: np.array([float(outcome.treatments[treatment].right) for outcome in outcomes])
         for treatment in _UNIFORM_DECISIONS
@@ -236,7 +236,7 @@ def _tune_weights(
     result = TaskTuning(
         task=task,
         count=count,
-        clusters=count_clusters(outcomes),
+        clusters=count_clusters(names),
         helpful=helpful,
         misleading=misleading,
         none=none,

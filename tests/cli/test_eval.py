@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from caslie_tools.evaluation.reading import read_outcomes
+from caslie_tools._version import __version__
+from caslie_tools.evaluation.reading import read_outcomes, read_run_description
 from tests.cli.commands import Command, assert_error
 from tests.evaluation.cases import many, relevance, write_data
 
@@ -44,6 +46,17 @@ def test_the_document_contains_the_run_and_the_report(caslie: Command, data: Pat
     assert (result.document["run"]["instances"], result.document["run"]["unavailable"]) == (3, [])
     assert {score["treatment"] for score in result.document["report"]["scores"]} == {"none", "gated"}
     assert {score["count"] for score in result.document["report"]["scores"]} == {3}
+
+
+def test_the_report_names_the_command_that_started_the_run(caslie: Command, data: Path) -> None:
+    options = ("--treatments", "none", "--limit", "2", "--out", "out")
+    for more in ((), ("--progress", "lines")):
+        assert caslie("eval", data, *options, *more).code == 0
+        description = read_run_description(Path("out"))
+        assert description["command"] == f"caslie eval {data} --treatments none --limit 2 --out out"
+    assert datetime.fromisoformat(description["started"]).tzinfo is not None
+    page = Path("out/report.html").read_text(encoding="utf-8")
+    assert f"{description['started']}, caslie-tools {__version__}: <code>caslie eval" in page
 
 
 def test_the_word_run_is_optional(caslie: Command, data: Path) -> None:

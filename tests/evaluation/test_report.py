@@ -1,3 +1,5 @@
+import base64
+import io
 import re
 from collections.abc import Mapping
 from html.parser import HTMLParser
@@ -5,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 pytest.importorskip("jinja2", reason="reports need the extra 'evaluation'")
 pytest.importorskip("matplotlib", reason="reports need the extra 'evaluation'")
 pytest.importorskip("sklearn", reason="reports need the extra 'evaluation'")
 
 from caslie_tools.domain import Vote
-from caslie_tools.evaluation.outcomes import Outcome, Treatment
+from caslie_tools.evaluation.outcomes import Outcome, Treatment, describe_treatment
 from caslie_tools.evaluation.report import Report, write_report
+from tests.doubles import draw_picture
 from tests.evaluation.made_up_runs import judged, outcome, write_run
 
 ATTACK = (
@@ -51,7 +55,7 @@ class Elements(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.found.append((tag, dict(attrs)))
-        if tag not in ("meta", "br"):
+        if tag not in ("meta", "br", "img"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -229,6 +233,9 @@ def test_the_page_is_self_contained_and_runs_nothing_from_captions(tmp_path: Pat
         one.model_copy(
             update={
                 "split": ATTACK,
+                "input": ATTACK,
+                "options": (f"A: {ATTACK}", f"B: {ATTACK}"),
+                "images": (f"https://evil.example/{ATTACK}",),
                 "treatments": {
                     name: treated.model_copy(
                         update={"captions": tuple(c.model_copy(update={"text": ATTACK}) for c in treated.captions)}
@@ -239,7 +246,9 @@ def test_the_page_is_self_contained_and_runs_nothing_from_captions(tmp_path: Pat
         )
         for one in outcomes
     ]
-    report = write_report(write_run(tmp_path, attacked, {ATTACK: ATTACK, "nested": {"list": [ATTACK]}}))
+    facts = {ATTACK: ATTACK, "nested": {"list": [ATTACK]}, "started": ATTACK, "command": ATTACK}
+    report = write_report(write_run(tmp_path, attacked, facts))
+    assert len(report.examples) == 3
     markdown, page = texts(report)
     assert "alert" in page  # the text is shown, but it is not an element
     elements = Elements(page)
@@ -294,12 +303,72 @@ def test_the_worst_mistakes_are_those_with_the_largest_vote_margin(tmp_path: Pat
     assert "kept misleading captions (5 yes, 0 no)" in texts(report)[0]
 
 
+def test_a_case_shows_the_picture_the_options_and_the_caption_instead_of_letters(tmp_path: Path) -> None:
+    picture = tmp_path / "mug.png"
+    picture.write_bytes(draw_picture("350 ML", "red"))
+    made = judged(0, none=True, every=False, kept=True, votes=[Vote(judge="first", verdict="yes")]).model_copy(
+        update={
+            "input": "query: a red mug",
+            "options": ("A: Mugs", "B: Lamps", "C: Tea"),
+            "images": (str(picture),),
+        }
+    )
+    report = write_report(write_run(tmp_path / "run", [made]))
+    (case,) = report.examples
+    assert (case.input, case.gold, case.without, case.with_captions) == (
+        "query: a red mug",
+        "A: Mugs",
+        "A: Mugs",
+        "C: Tea",
+    )
+    (caption,) = case.captions
+    assert (caption.text, caption.picture, caption.votes) == ("A red mug.", "mug.png", "1 yes, 0 no")
+    markdown, page = texts(report)
+    assert "Right answer: A: Mugs; answer without captions: A: Mugs; with all captions: C: Tea" in markdown
+    assert "Caption (1 yes, 0 no) of mug.png: A red mug." in markdown
+    (image,) = (attributes for tag, attributes in Elements(page).found if tag == "img")
+    assert image["alt"] == "mug.png"
+    shown = Image.open(io.BytesIO(base64.b64decode((image["src"] or "").removeprefix("data:image/jpeg;base64,"))))
+    assert max(shown.size) <= 160
+    assert "thumbnail" not in report.model_dump(mode="json")["examples"][0]["captions"][0]
+
+
+@pytest.mark.parametrize("image", [None, "none.png", "https://shop.example/mug.png?key=secret", "https:mug"])
+def test_a_case_without_a_picture_on_this_machine_names_it_and_fetches_nothing(
+    tmp_path: Path, image: str | None
+) -> None:
+    made = judged(0, none=True, every=False, kept=True).model_copy(update={"images": (image,)})
+    report = write_report(write_run(tmp_path, [made]))
+    assert report.examples[0].captions[0].thumbnail == ""
+    for text in texts(report):
+        assert "secret" not in text
+        assert ("mug.png" in text) is (image is not None and "shop" in image)
+
+
+def test_the_report_defines_its_treatments_and_names_date_version_and_command(tmp_path: Path) -> None:
+    answers: dict[Treatment, str | None] = {"none": "A", "every": "A", "gated": "A", "judge:first": "B"}
+    facts = {
+        "started": "2026-12-01T10:00:00+00:00",
+        "command": "caslie eval data --split test",
+        "versions": {"caslie-tools": "0.1.0"},
+    }
+    report = write_report(write_run(tmp_path, [outcome(0, "A", answers)], facts))
+    markdown, page = texts(report)
+    for text in (markdown, page):
+        assert "2026-12-01T10:00:00+00:00, caslie-tools 0.1.0:" in text
+        assert "caslie eval data --split test" in text
+    for name in answers:
+        assert describe_treatment(name)
+        assert f"- {name.replace('_', chr(92) + '_')}: {describe_treatment(name)}" in markdown
+        assert f"<dt>{name}</dt><dd>" in page
+
+
 def test_unusual_characters_and_long_texts_do_not_break_the_report(tmp_path: Path) -> None:
     odd = "A very long caption \u202e\x00 " + "word " * 100
     run = run_of(tmp_path, gated=False, caption=odd)
     (tmp_path / "run.json").write_text('{"note": "half a character: \\ud800", "$x$": 1}')
     report = write_report(run)
-    assert all(len(caption) <= 160 for one in report.examples for caption in one.captions)
+    assert all(len(caption.text) <= 160 for one in report.examples for caption in one.captions)
     for text in texts(report):
         assert "\u202e" not in text
         assert "half a character" in text

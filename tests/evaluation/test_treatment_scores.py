@@ -7,11 +7,12 @@ pytest.importorskip("sklearn", reason="scores need the extra 'evaluation'")
 from caslie_tools.evaluation.groups import group_outcomes
 from caslie_tools.evaluation.outcomes import Cost, Outcome, TreatmentOutcome
 from caslie_tools.evaluation.treatment_scores import (
+    CostTotals,
+    TreatmentCost,
     TreatmentScore,
     average_headline,
     compare_treatments,
     score_treatments,
-    treatment_costs,
 )
 from tests.evaluation.made_up_runs import outcome
 
@@ -118,12 +119,19 @@ def test_the_average_gives_every_task_the_same_weight() -> None:
     assert average_headline(groups, "plain") is None
 
 
+def costs_of(outcomes: list[Outcome]) -> list[TreatmentCost]:
+    totals = CostTotals()
+    for one in outcomes:
+        totals.add(one)
+    return totals.totals()
+
+
 def test_costs_are_added_up_and_have_the_share_of_cached_captions() -> None:
     cost = Cost(captioner_calls=1, cached_captions=3, judge_calls=3, predictor_calls=1, prompt_tokens=10, seconds=0.5)
     outcomes = [outcome(index, "A", {"none": "A", "gated": "A"}, cost=cost) for index in range(4)]
-    (none, gated) = treatment_costs(group_outcomes(outcomes))
+    (none, gated) = costs_of(outcomes)
     assert (gated.captioner_calls, gated.judge_calls, gated.predictor_calls) == (4, 12, 4)
     assert (gated.prompt_tokens, gated.seconds, gated.cached) == (40, 2.0, 0.75)
     assert none.treatment == "none"
-    bare = treatment_costs(group_outcomes([outcome(0, "A", {"none": "A"})]))
+    bare = costs_of([outcome(0, "A", {"none": "A"})])
     assert bare[0].cached is None
