@@ -32,6 +32,7 @@ from .roles.interfaces import Models as Models
 from .roles.judge import ModelJudge as ModelJudge
 from .roles.language_model import LanguageModel as LanguageModel
 from .roles.predictor import ModelPredictor as ModelPredictor
+from .roles.utility import UtilityJudge as UtilityJudge
 from .settings import Settings as Settings
 from .store import CaptionStore as CaptionStore
 from .store import ProductHit as ProductHit

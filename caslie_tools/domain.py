@@ -128,11 +128,13 @@ class QueryContext(FrozenModel):
     aim: str = ""
     """What the caption must help with. It completes the sentence "The caption must help with ..."."""
     focus: str = ""
-    """The text that the task is about, for example the question, the search query or the review. Empty for a general
-    caption."""
+    """The text that the caption must help with: a question, a search query or a review. Empty if there is none, as for
+    a task about the product as a whole. A product's title is never the focus."""
     known: str = ""
     """The text that is already available about the product in the image, for example its title. A caption need not
     repeat it."""
+    compared_with: str = ""
+    """The text of another product that the pictured one is compared with. Empty if there is none."""
     question: str = ""
     """The yes/no question for the judges."""
 
@@ -209,9 +211,9 @@ Verdict = Literal["yes", "no", "abstain"]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-JudgeFailure = Literal["unavailable", "timeout", "refused", "missing_dependency", "error"]
+JudgeFailure = Literal["unavailable", "timeout", "refused", "missing_dependency", "unsupported", "error"]
 """Why a judge could not vote: its server cannot be reached, it exceeded its time limit, its server refused the request,
-an optional dependency is not installed, or any other error."""
+an optional dependency is not installed, its model lacks an ability, or any other error."""
 
 
 class Vote(FrozenModel):
@@ -247,9 +249,11 @@ class GateDecision(FrozenModel):
     quorum: int = Field(default=1, ge=1)
     """Number of valid votes that was needed to keep the caption."""
     reason: str = ""
-    decided_by: Literal["jury", "person"] = "jury"
+    decided_by: Literal["jury", "judge", "person"] = "jury"
+    """``judge``: by one judge of the jury that may decide alone."""
     one_vote_decides: bool | None = None
-    """Whether one vote decided a tuned gate, or its quorum. ``None`` if the votes were counted."""
+    """Whether one vote decided a tuned gate, or its quorum; or whether the judge that decided alone was undecided.
+    ``None`` if the votes were counted."""
 
     @property
     def is_close(self) -> bool:

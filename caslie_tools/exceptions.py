@@ -21,6 +21,7 @@
     │   ├── StoreNotFoundError        there is no store in the folder
     │   └── StoreVersionError         another version of the package wrote the store
     └── ModelError                    a model failed, or its answer cannot be used
+        ├── UnsupportedModelError         a model lacks an ability that is needed, such as reporting probabilities
         └── EndpointError                 a request to a model server failed
             ├── EndpointAnswerError       the server's answer cannot be used
             ├── EndpointRefusedError      the server refused the request
@@ -123,6 +124,10 @@ class StoreVersionError(StoreError):
 
 class ModelError(CaslieError):
     """A model failed, or its answer cannot be used."""
+
+
+class UnsupportedModelError(ModelError):
+    """A model lacks an ability that is needed, such as reporting probabilities."""
 
 
 class EndpointError(ModelError):

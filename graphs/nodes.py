@@ -128,7 +128,15 @@ class Nodes:
         places = get_task(instance.task).places(instance)
         contexts = [places[image.place].context for image in instance.images]
         sends = [
-            Send("image", ImageState(index=index, image=instance.images[index], context=contexts[index]))
+            Send(
+                "image",
+                ImageState(
+                    index=index,
+                    image=instance.images[index],
+                    context=contexts[index],
+                    instance=instance.with_image(index),
+                ),
+            )
             for index in self.pipeline.used_images(instance)[: self.pipeline.settings.max_images]
         ]
         return sends or "predict"
@@ -157,6 +165,7 @@ class Nodes:
             caption,
             state["context"],
             image=image.ref,
+            instance=state["instance"],
             ask_all=run is not None and run.ask_person,  # only all votes show whether the decision is close
         )
         result = ImageResult(index=state["index"], image=image, caption=caption, decision=decision)

@@ -62,5 +62,7 @@ class ImageState(ImageOutput, total=False):
     index: int
     image: PlacedImage
     context: QueryContext
+    instance: Instance
+    """The instance with this image as its only image."""
     caption: Caption | None
     decision: GateDecision

@@ -112,7 +112,7 @@ class Test2ContextsAreMixedUp:
             pictures = [draw_picture(str(number)) for number in range(5)]
             await caslie.apredict("sr", RECORDS["sr"], images=pictures)
         said = {
-            request.context.focus: f"{request.context.aim} {request.context.question}" for request in judge.requests
+            request.context.known: f"{request.context.aim} {request.context.question}" for request in judge.requests
         }
         assert set(said) == {*RECORDS["sr"]["input"], *RECORDS["sr"]["options"]}
         for item, words in said.items():

@@ -18,7 +18,7 @@ from caslie_tools.pipeline.ec3 import EC3
 from caslie_tools.pipeline.pipeline import Pipeline
 from caslie_tools.roles.availability import raise_if_judge_unavailable, raise_if_unavailable
 from caslie_tools.roles.usage import Usage, track_usage
-from caslie_tools.tasks import PlacedImage, get_task
+from caslie_tools.tasks import Instance, PlacedImage, get_task
 from caslie_tools.tasks.fusion import used_images
 
 
@@ -92,12 +92,12 @@ class CaptionSelector:
             made[treatment] = self._make(record, contexts, provider)
         found |= dict(zip(made, await run_together(made.values()), strict=True))
         if {"gated", *by_judge} & {*self.treatments}:
-            found["gated"] = await self._judge(found["every"], images, contexts)
+            found["gated"] = await self._judge(found["every"], record.instance, contexts)
             for name in by_judge:
                 pairs = zip(found["every"], found["gated"], strict=True)
                 found[name] = [_by_judge(each, judged, name.removeprefix(JUDGE)) for each, judged in pairs]
         if "given" in found and "given_gated" in self.treatments:
-            found["given_gated"] = await self._judge(found["given"], images, contexts)
+            found["given_gated"] = await self._judge(found["given"], record.instance, contexts)
         return {treatment: found[treatment] for treatment in self.treatments if treatment in found}
 
     def _given(self, record: Record, contexts: Sequence[QueryContext]) -> list[SelectedCaption]:
@@ -148,22 +148,26 @@ class CaptionSelector:
         return image.model_copy(update={"ref": image.ref and self._resolve(image.ref)})
 
     async def _judge(
-        self, selected: Sequence[SelectedCaption], images: Sequence[PlacedImage], contexts: Sequence[QueryContext]
+        self, selected: Sequence[SelectedCaption], instance: Instance, contexts: Sequence[QueryContext]
     ) -> list[SelectedCaption]:
-        judged = zip(selected, images, contexts, strict=True)
-        return await run_together(self._gate(each, image, context) for each, image, context in judged)
+        judged = zip(selected, contexts, strict=True)
+        return await run_together(
+            self._gate(each, instance.with_image(index), context) for index, (each, context) in enumerate(judged)
+        )
 
-    async def _gate(self, selected: SelectedCaption, image: PlacedImage, context: QueryContext) -> SelectedCaption:
+    async def _gate(self, selected: SelectedCaption, instance: Instance, context: QueryContext) -> SelectedCaption:
+        """Judges the caption of the only image of an instance."""
+        (image,) = instance.images
         if selected.caption is None:
             return selected
         caption, ref = selected.caption, self._resolved(image).ref
         with track_usage_by_name() as usages:
             with track_usage() as usage:
-                decision = await self.pipeline.gate(caption, context, image=ref)
+                decision = await self.pipeline.gate(caption, context, image=ref, instance=instance)
             # The votes of the remaining judges are needed only for calibration, so they do not count as a cost.
             cost = add_costs((selected.cost, cost_of(usage, judge_calls=len(decision.votes))))
             decision = await self.pipeline.gate(
-                caption, context, image=ref, ask_all=True, previous_votes=decision.votes
+                caption, context, image=ref, instance=instance, ask_all=True, previous_votes=decision.votes
             )
         raise_if_judge_unavailable(decision.votes)
         return SelectedCaption(

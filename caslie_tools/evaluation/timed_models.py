@@ -34,6 +34,7 @@ def timed_pipeline(pipeline: Pipeline) -> Pipeline:
         captioners=[_Timed(captioner) for captioner in pipeline.ec3.captioners],
         judges=[_Timed(judge) for judge in pipeline.cqe.judges],
         predictor=_Timed(pipeline.unim3.predictor),
+        decider=pipeline.cqe.decider,
     )
     settings = pipeline.settings.model_copy(update={"early_stop": True})
     return Pipeline(pipeline.store, models, settings)

@@ -6,11 +6,14 @@ are asked than if they were asked one by one. The decision is always the one tha
 
 For a task with a tuned gate, all judges are asked and their votes are weighted instead of counted. No judge is asked if
 the gate keeps every caption, or none.
+
+One judge may decide alone wherever it does not abstain, such as the judge that measures what a caption does to the
+answer. The rest of the jury is asked only where it abstains.
 """
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
 
@@ -20,6 +23,9 @@ from caslie_tools.exceptions import InputError
 from caslie_tools.pipeline.failed_votes import describe_failures, failed_vote
 from caslie_tools.pipeline.tuned_gate import TaskGate, TunedGate
 from caslie_tools.roles.interfaces import Judge, JudgeRequest
+
+_UNDECIDED: Final = 0.05
+"""A judge that decides alone is undecided if its probability is this close to 0.5."""
 
 
 class CQE(AsyncRunnable[JudgeRequest, GateDecision]):
@@ -33,12 +39,13 @@ class CQE(AsyncRunnable[JudgeRequest, GateDecision]):
         quorum: Number of valid votes that is needed to keep a caption. By default half of the jury, rounded up.
         early_stop: Whether judges are skipped when the decision does not depend on their votes any more.
         gate: A gate that was tuned for this jury. It decides the tasks it was tuned for, if there is a quorum.
+        decider: The name of the first judge, if it decides alone wherever it does not abstain. A tuned gate goes first.
         max_concurrency: Number of votes that are requested at the same time, over all captions.
         timeout_seconds: Time limit of one judge for one vote.
 
     Raises:
-        InputError: If there is no judge, two judges have the same name, or the quorum is not between 1 and the size of
-            the jury.
+        InputError: If there is no judge, two judges have the same name, the quorum is not between 1 and the size of
+            the jury, or the judge that decides alone is not the first one.
         SettingsError: If the gate was tuned for another jury.
     """
 
@@ -49,6 +56,7 @@ class CQE(AsyncRunnable[JudgeRequest, GateDecision]):
         quorum: int | None = None,
         early_stop: bool = True,
         gate: TunedGate | None = None,
+        decider: str | None = None,
         max_concurrency: int = 16,
         timeout_seconds: float = 30.0,
     ) -> None:
@@ -66,6 +74,11 @@ class CQE(AsyncRunnable[JudgeRequest, GateDecision]):
             raise InputError(f"the quorum must be between 1 and {len(judges)}, the size of the jury; it is {quorum}")
         if gate is not None:
             gate.require_jury(names)
+        if decider is not None and decider != names[0]:
+            raise InputError(
+                f"the judge that decides alone must be the first of the jury, {names[0]!r}; it is {decider!r}"
+            )
+        self.decider = decider
         self.early_stop = early_stop
         self.gate = gate
         self.timeout_seconds = timeout_seconds
@@ -94,11 +107,17 @@ class CQE(AsyncRunnable[JudgeRequest, GateDecision]):
         task_gate = None if self.gate is None else self.gate.tasks.get(input.context.task)
         if task_gate is not None and task_gate.keeps_all is not None and not ask_all:
             return self._decide(votes, task_gate)
+        alone = None
+        if self.decider is not None and task_gate is None:
+            votes = votes or [await self._vote(self.judges[0], input, config)]
+            alone = votes[0] if votes[0].verdict != "abstain" else None
+            if alone is not None and not ask_all:
+                return self._decide(votes, task_gate, alone)
         early_stop = self.early_stop and not ask_all and task_gate is None
         while wave := self._next_wave(votes, early_stop=early_stop):
             judges = self.judges[len(votes) : len(votes) + wave]
             votes += await asyncio.gather(*(self._vote(judge, input, config) for judge in judges))
-        return self._decide(votes, task_gate)
+        return self._decide(votes, task_gate, alone)
 
     def _next_wave(self, votes: Sequence[Vote], *, early_stop: bool) -> int:
         """Returns how many judges to ask next: the fewest that can settle the decision, or 0 if it is settled."""
@@ -126,13 +145,18 @@ class CQE(AsyncRunnable[JudgeRequest, GateDecision]):
         except Exception as error:  # noqa: BLE001 (a failing judge must neither decide nor stop the others)
             return failed_vote(judge.get_name(), error)
 
-    def _decide(self, votes: Sequence[Vote], task_gate: TaskGate | None) -> GateDecision:
+    def _decide(self, votes: Sequence[Vote], task_gate: TaskGate | None, alone: Vote | None = None) -> GateDecision:
         yes, no = _count(votes)
         valid = yes + no
         skipped = len(self.judges) - len(votes)
         kept = valid >= self.quorum and (yes > no if task_gate is None else task_gate.keeps(votes))
         one_vote_decides = None if task_gate is None else self._one_vote_decides(votes, valid, task_gate)
-        if task_gate is not None and task_gate.keeps_all is not None:
+        margin = (yes - no) / valid if valid else 0.0
+        if alone is not None:
+            kept, margin = alone.verdict == "yes", 1.0 if alone.verdict == "yes" else -1.0
+            one_vote_decides = alone.probability is not None and abs(alone.probability - 0.5) < _UNDECIDED
+            reason = f"decided by {alone.judge}: {alone.reason or alone.verdict}"
+        elif task_gate is not None and task_gate.keeps_all is not None:
             kept, one_vote_decides = task_gate.keeps_all, False
             reason = f"tuned gate: {'every caption is' if kept else 'no caption is'} kept for this task"
         elif votes and all(vote.failure is not None for vote in votes):
@@ -146,11 +170,12 @@ class CQE(AsyncRunnable[JudgeRequest, GateDecision]):
         return GateDecision(
             kept=kept,
             votes=tuple(votes),
-            margin=(yes - no) / valid if valid else 0.0,
+            margin=margin,
             abstentions=len(votes) - valid,
             skipped_judges=skipped,
             quorum=self.quorum,
             reason=reason,
+            decided_by="jury" if alone is None else "judge",
             one_vote_decides=one_vote_decides,
         )
 

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from caslie_tools.domain import GateDecision, JudgeFailure, Vote
-from caslie_tools.exceptions import MissingExtraError
+from caslie_tools.exceptions import MissingExtraError, UnsupportedModelError
 from caslie_tools.roles.availability import classify_failure, find_cause
 
-# The reason of a vote with a missing dependency says what to install.
+# The reason of any other failed vote says what to do.
 _ADVICE: Final[Mapping[JudgeFailure, str]] = {
     "unavailable": "check that their servers run",
     "timeout": "raise CASLIE_JUDGE_TIMEOUT_SECONDS, or reduce the load on their servers",
@@ -22,11 +22,11 @@ def failed_vote(judge: str, error: Exception) -> Vote:
     Args:
         judge: The judge's name.
         error: What it raised. The vote repeats only the type of the error, because the message of a client may contain
-            an address or a key; but it repeats the whole message of a :class:`MissingExtraError`, which names the
-            command that installs the dependency.
+            an address or a key; but it repeats the whole message of a :class:`MissingExtraError` or an
+            :class:`UnsupportedModelError`, which says what to do.
     """
-    missing = find_cause(error, MissingExtraError)
-    reason = f"failed: {type(error).__name__}" if missing is None else str(missing)
+    explained = find_cause(error, MissingExtraError) or find_cause(error, UnsupportedModelError)
+    reason = f"failed: {type(error).__name__}" if explained is None else str(explained)
     return Vote(judge=judge, verdict="abstain", reason=reason, failure=classify_failure(error))
 
 

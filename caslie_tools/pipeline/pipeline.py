@@ -95,6 +95,7 @@ class Pipeline:
             quorum=settings.quorum,
             early_stop=settings.early_stop,
             gate=None if settings.gate is None else TunedGate.load(settings.gate),
+            decider=models.decider,
             max_concurrency=settings.max_parallel_votes,
             timeout_seconds=settings.judge_timeout_seconds,
         )
@@ -209,6 +210,7 @@ class Pipeline:
         context: QueryContext,
         *,
         image: ImageRef | None = None,
+        instance: Instance | None = None,
         ask_all: bool = False,
         previous_votes: Sequence[Vote] = (),
     ) -> GateDecision:
@@ -218,12 +220,16 @@ class Pipeline:
             caption: The caption.
             context: What the caption is used for now. It may have been made for another context.
             image: The image, for judges that compare the caption with it.
+            instance: The instance, with the caption's image as its only image: see
+                :meth:`~caslie_tools.tasks.Instance.with_image`. Judges learn the options from it.
             ask_all: Ask all judges, even if the decision is settled. Without all votes, nobody can tell whether the
                 decision is close.
             previous_votes: Votes of the first judges on the same caption and context. These judges are not asked again.
         """
         lazy = None if image is None else LazyImage(image, self.loader)
-        request = JudgeRequest(context=context, caption=caption.text, evidence=caption.evidence, image=lazy)
+        request = JudgeRequest(
+            context=context, caption=caption.text, evidence=caption.evidence, instance=instance, image=lazy
+        )
         return await self.cqe.ainvoke(request, ask_all=ask_all, previous_votes=previous_votes)
 
     async def predict(self, instance: Instance, image_results: Sequence[ImageResult]) -> Prediction:

@@ -14,6 +14,7 @@ from caslie_tools.exceptions import (
     EndpointUnavailableError,
     MissingExtraError,
     ModelError,
+    UnsupportedModelError,
 )
 
 ErrorT = TypeVar("ErrorT", bound=BaseException)
@@ -25,6 +26,7 @@ _FAILURES: tuple[tuple[type[Exception], JudgeFailure], ...] = (
     (EndpointTimeoutError, "timeout"),
     (TimeoutError, "timeout"),
     (EndpointRefusedError, "refused"),
+    (UnsupportedModelError, "unsupported"),
 )
 
 

@@ -15,7 +15,7 @@ from langchain_core.runnables import Runnable
 from caslie_tools.domain import Answer, CaptionDraft, Evidence, QueryContext, Vote
 from caslie_tools.images.lazy import LazyImage
 from caslie_tools.images.loading import LoadedImage
-from caslie_tools.tasks import FusedInstance
+from caslie_tools.tasks import FusedInstance, Instance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,9 @@ class JudgeRequest:
     caption: str
     evidence: tuple[Evidence, ...] = ()
     """What the captioner recognised in the image. Most captioners report no evidence."""
+    instance: Instance | None = None
+    """The instance that the caption should help with, with the caption's image as its only image. ``None`` if the
+    caption is judged without an instance: then a judge knows the context only."""
     image: LazyImage | None = None
     """The image, for a judge that checks the caption against it. It is loaded once for the whole jury."""
 
@@ -59,3 +62,6 @@ class Models:
     judges: Sequence[Judge]
     """The jury, in the order in which the judges are asked."""
     predictor: Predictor
+    decider: str | None = None
+    """The name of the first judge, if that judge decides alone wherever it does not abstain: for example a
+    :class:`~caslie_tools.roles.utility.UtilityJudge`. The rest of the jury decides where it abstains."""

@@ -46,7 +46,8 @@ class ModelJudge(AsyncRunnable[JudgeRequest, Vote]):
     async def ainvoke(self, input: JudgeRequest, config: RunnableConfig | None = None, **kwargs: Any) -> Vote:
         """Votes on one caption."""
         if not self.sees_image:
-            prompt = Prompt(text=judge_prompt(input.context, input.caption), system=self.system)
+            options = () if input.instance is None else input.instance.options
+            prompt = Prompt(text=judge_prompt(input.context, input.caption, options), system=self.system)
         elif input.image is None:
             return Vote(judge=self.name, verdict="abstain", reason="there is no image")
         else:

@@ -1,7 +1,7 @@
 """Task instances: the input, options and images of one question, before and after captions are fused into its text."""
 
 import json
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 from pydantic import Field, JsonValue, field_validator
 
@@ -38,6 +38,10 @@ class Instance(FrozenModel):
     """The right answer; ``None`` if the record has none."""
     filled_in: tuple[Literal["instruction", "options"], ...] = ()
     """The fields that the instance lacked, so that they were taken from the definition of its task."""
+
+    def with_image(self, index: int) -> Self:
+        """Returns the instance with one of its images only."""
+        return self.model_copy(update={"images": (self.images[index],)})
 
     @field_validator("input", "options", mode="before")
     @classmethod

@@ -50,8 +50,8 @@ class Review(TypedDict):
 def _related_product(own: int, other: int) -> ImageSlot:
     return ImageSlot(
         name=f"product {own}",
-        focus=f"{{product {other}}}",
         known=f"{{product {own}}}",
+        compared_with=f"{{product {other}}}",
         aim=f"telling how product {own} relates to product {other}: bought together, viewed together or similar",
         question=f"Does the information from the image of product {own} help to tell how the two products relate?",
         key=f"product {own} information extracted from image",
@@ -87,7 +87,6 @@ MMECINSTRUCT: tuple[Task, ...] = (
         image_slots=(
             ImageSlot(
                 name="product",
-                focus="{title}",
                 known="{title}",
                 aim="finding the category the product belongs to",
                 question="Does the information from the image help to find the product's category?",
@@ -192,7 +191,6 @@ MMECINSTRUCT: tuple[Task, ...] = (
             ImageSlot(
                 name="purchase {number}",
                 each="input",
-                focus="{item}",
                 known="{item}",
                 aim="predicting the shopper's next purchase from this product, which the shopper bought before",
                 question="Does the information from the image of this past purchase help to predict the next one?",
@@ -200,7 +198,6 @@ MMECINSTRUCT: tuple[Task, ...] = (
             ImageSlot(
                 name="candidate {label}",
                 each="options",
-                focus="{item}",
                 known="{item}",
                 aim="predicting whether this candidate product is the shopper's next purchase",
                 question="Does the information from the image of this candidate help to predict the next purchase?",

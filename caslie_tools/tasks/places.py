@@ -39,15 +39,19 @@ class Place:
 class ImageSlot:
     """Declares one place for images, or one place for each item of a list.
 
-    ``name``, ``focus`` and ``known`` are templates over the fields of the input, such as ``{title}``. A slot with
-    ``each`` can also use ``{item}``, ``{number}`` (from 1) and ``{label}`` (the letter of an option).
+    ``name``, ``focus``, ``known`` and ``compared_with`` are templates over the fields of the input, such as
+    ``{title}``. A slot with ``each`` can also use ``{item}``, ``{number}`` (from 1) and ``{label}`` (the letter of an
+    option).
     """
 
     name: str
-    focus: str
-    """The text that a caption must help with: the question, the search query, the review."""
     known: str
     """The text that describes the pictured product already, so that a caption need not repeat it."""
+    focus: str = ""
+    """The text that a caption must help with: the question, the search query, the review. Empty for a task about the
+    product as a whole: a title says what is known, and asks nothing."""
+    compared_with: str = ""
+    """The text of another product that the pictured one is compared with."""
     aim: str
     """Ends the sentence "A caption that helps with ..."."""
     question: str
@@ -91,12 +95,16 @@ class ImageSlot:
 
     def _place(self, task: str, fields: Mapping[str, str], target: Target) -> Place:
         try:
-            name, focus, known = (text.format_map(fields) for text in (self.name, self.focus, self.known))
+            name, known, focus, compared_with = (
+                text.format_map(fields) for text in (self.name, self.known, self.focus, self.compared_with)
+            )
         except KeyError as error:
             raise InstanceError(
                 f"{task}: the input has no field {error}, which the image slot {self.name!r} of the task uses"
             ) from error
-        context = QueryContext(task=task, aim=self.aim, focus=focus, known=known, question=self.question)
+        context = QueryContext(
+            task=task, aim=self.aim, focus=focus, known=known, compared_with=compared_with, question=self.question
+        )
         return Place(name=name, context=context, target=target)
 
 

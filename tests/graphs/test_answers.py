@@ -163,7 +163,7 @@ class TestTasks:
         pictures = [ImageRef(data=draw_picture("ONE", "red")), ImageRef(data=draw_picture("TWO", "blue"))]
         record = {"product 1": "Kettle", "product 2": "Teapot"}
         state = await graph.ainvoke({"task": "prp", "record": record, "images": pictures})
-        focuses = [request.context.focus + request.context.known for request in captioner.requests]
+        focuses = [request.context.known + request.context.compared_with for request in captioner.requests]
         assert all("Kettle" in focus and "Teapot" in focus for focus in focuses)
         fused = json.loads(state["prediction"].fused)
         assert "ONE" in fused["product 1 information extracted from image"]

@@ -134,7 +134,7 @@ async def test_a_question_is_not_behind_all_the_pictures_of_another(store: Capti
     started, go_on = asyncio.Event(), asyncio.Event()
 
     async def caption(request: CaptionRequest) -> str:
-        order.append(request.context.focus)
+        order.append(request.context.known)
         started.set()
         await go_on.wait()
         return "Something."

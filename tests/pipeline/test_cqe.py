@@ -328,3 +328,52 @@ class TestParallelism:
 
     async def test_it_works_within_a_running_loop_too(self) -> None:
         assert CQE(jury("yes")).invoke(judge_request()).kept
+
+
+class TestDecider:
+    """One judge, the first, decides alone wherever it does not abstain."""
+
+    @pytest.mark.parametrize("verdict", ["yes", "no"])
+    async def test_it_decides_against_all_others_and_nobody_else_is_asked(self, verdict: Verdict) -> None:
+        other: Verdict = "no" if verdict == "yes" else "yes"
+        judges = [FixedJudge(verdict, name="first"), *jury(other, other, other)]
+        decision = await CQE(judges, decider="first").ainvoke(judge_request())
+        assert decision.kept is (verdict == "yes")
+        assert (decision.decided_by, decision.margin) == ("judge", 1.0 if verdict == "yes" else -1.0)
+        assert decision.skipped_judges == 3
+        assert [judge.calls for judge in judges] == [1, 0, 0, 0]
+
+    async def test_if_all_are_asked_it_still_decides(self) -> None:
+        judges = [FixedJudge("yes", name="first"), *jury("no", "no", "no")]
+        decision = await CQE(judges, decider="first").ainvoke(judge_request(), ask_all=True)
+        assert decision.kept
+        assert [vote.verdict for vote in decision.votes] == ["yes", "no", "no", "no"]
+
+    async def test_votes_that_it_gave_before_are_not_asked_for_again(self) -> None:
+        judges = [FixedJudge("yes", name="first"), *jury("no", "no", "no")]
+        cqe = CQE(judges, decider="first")
+        votes = (await cqe.ainvoke(judge_request())).votes
+        decision = await cqe.ainvoke(judge_request(), ask_all=True, previous_votes=votes)
+        assert decision.kept
+        assert [judge.calls for judge in judges] == [1, 1, 1, 1]
+
+    async def test_the_jury_decides_where_it_abstains(self) -> None:
+        decision = await CQE([FixedJudge("abstain", name="first"), *jury("yes", "yes", "no")], decider="first").ainvoke(
+            judge_request()
+        )
+        assert (decision.kept, decision.decided_by, decision.reason) == (True, "jury", "2 yes, 0 no")
+
+    async def test_a_probability_near_one_half_is_close(self) -> None:
+        def vote(probability: float) -> FunctionJudge:
+            return FunctionJudge(
+                lambda request: Vote(judge="first", verdict="yes", probability=probability), name="first"
+            )
+
+        close, clear = [
+            await CQE([vote(probability)], decider="first").ainvoke(judge_request()) for probability in (0.52, 0.9)
+        ]
+        assert (close.is_close, clear.is_close) == (True, False)
+
+    def test_it_must_be_the_first_judge(self) -> None:
+        with pytest.raises(InputError, match="must be the first of the jury"):
+            CQE(jury("yes", "no", "yes"), decider="somebody")

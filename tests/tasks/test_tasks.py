@@ -95,8 +95,8 @@ class TestContexts:
     def test_prp_has_a_context_for_each_product_that_names_the_other(self) -> None:
         found = contexts("prp")
         assert list(found) == ["product 1", "product 2"]
-        assert (found["product 1"].known, found["product 1"].focus) == ("Tripod", "Ball head")
-        assert (found["product 2"].known, found["product 2"].focus) == ("Ball head", "Tripod")
+        assert (found["product 1"].known, found["product 1"].compared_with) == ("Tripod", "Ball head")
+        assert (found["product 2"].known, found["product 2"].compared_with) == ("Ball head", "Tripod")
         assert "product 1" in found["product 1"].question
         assert "product 2" in found["product 2"].question
 
@@ -104,16 +104,20 @@ class TestContexts:
         assert contexts("sa")["review"].focus == "The seam came apart."
         assert contexts("ap")["product"].focus == "Does the lid fit?"
         assert contexts("ap")["product"].known == "Sturdy lid.\nFits well."
-        assert contexts("cc")["product"].focus == "Kettle"
+        assert contexts("cc")["product"].known == "Kettle"
 
     def test_sr_has_different_contexts_for_purchases_and_candidates(self) -> None:
         found = contexts("sr")
         assert list(found) == ["purchase 1", "purchase 2", "candidate A", "candidate B", "candidate C"]
-        assert found["purchase 2"].focus == "2: Stove"
-        assert found["candidate B"].focus == "B: Lamp"
+        assert found["purchase 2"].known == "2: Stove"
+        assert found["candidate B"].known == "B: Lamp"
         assert all("next purchase" in context.aim for context in found.values())
         assert "bought before" in found["purchase 1"].aim
         assert "candidate" in found["candidate A"].aim
+
+    def test_a_title_is_what_is_known_and_asks_nothing(self) -> None:
+        found = [context for short in ("cc", "prp", "sr") for context in contexts(short).values()]
+        assert [context.focus for context in found] == [""] * len(found)
 
     @pytest.mark.parametrize("short", RECORDS)
     def test_judges_are_asked_whether_the_image_helps(self, short: str) -> None:

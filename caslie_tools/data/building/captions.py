@@ -14,7 +14,7 @@ from caslie_tools.exceptions import ImageError, ModelError
 from caslie_tools.pipeline.captioning import NOTHING_TO_DESCRIBE
 from caslie_tools.pipeline.pipeline import Pipeline
 from caslie_tools.roles.availability import raise_if_judge_unavailable, raise_if_unavailable
-from caslie_tools.tasks import PlacedImage, get_task
+from caslie_tools.tasks import Instance, get_task
 
 _BATCH_RECORDS = 256
 
@@ -61,12 +61,15 @@ async def _caption_record(record: Record, pipeline: Pipeline) -> tuple[Captioned
     places = get_task(record.task).places(record.instance)
     return tuple(
         await run_together(
-            _caption_image(image, places[image.place].context, pipeline) for image in record.instance.images
+            _caption_image(record.instance.with_image(index), places[image.place].context, pipeline)
+            for index, image in enumerate(record.instance.images)
         )
     )
 
 
-async def _caption_image(image: PlacedImage, context: QueryContext, pipeline: Pipeline) -> CaptionedImage:
+async def _caption_image(instance: Instance, context: QueryContext, pipeline: Pipeline) -> CaptionedImage:
+    """Captions and judges the only image of an instance."""
+    (image,) = instance.images
     if image.ref is None or image.ref.path is None:
         return CaptionedImage()
     image = image.model_copy(update={"sha256": image.ref.path.stem})
@@ -77,7 +80,7 @@ async def _caption_image(image: PlacedImage, context: QueryContext, pipeline: Pi
         return CaptionedImage(error=str(error))
     if caption is None:
         return CaptionedImage(error=NOTHING_TO_DESCRIBE)
-    decision = await pipeline.gate(caption, context, image=image.ref)
+    decision = await pipeline.gate(caption, context, image=image.ref, instance=instance)
     return CaptionedImage(caption=caption.text, kept=_verdict(decision, pipeline.cqe.quorum))
 
 

@@ -1,0 +1,148 @@
+"""A judge that measures what a caption does to the predictor's answer.
+
+The predictor answers the instance twice: without captions, and with this caption. Both answers have a probability for
+each label. If the caption makes the best answer more probable, it helps. Such with/without outcomes are the label by
+which EcomMMMU/SUMEI, the successor of CASLIE, trains its verifier of images.
+"""
+
+from collections import OrderedDict
+from typing import Any, Final
+
+from langchain_core.runnables import RunnableConfig
+
+from caslie_tools._concurrency import AsyncRunnable, SingleFlight, run_together
+from caslie_tools.domain import Answer, Caption, FrozenModel, Probability, Vote
+from caslie_tools.exceptions import UnsupportedModelError
+from caslie_tools.roles.interfaces import JudgeRequest, Predictor
+from caslie_tools.tasks import FusedInstance, get_task
+from caslie_tools.tasks.fusion import fuse
+from caslie_tools.tasks.instances import WireFormat
+
+_REMEMBERED: Final = 512
+"""Number of answers without captions that are kept. One such answer serves all captions of an instance."""
+
+
+_CERTAIN: Final = 0.25
+"""Certainty of an answer, from 0 for a guess to 1, from which it counts fully. Chosen on the calibration halves of
+``benchmarks/gate.py``, where 0.25 and 0.35 give the same decisions but for one in a hundred."""
+
+
+class Utility(FrozenModel):
+    """The predictor's best answer without and with a caption."""
+
+    labels: int
+    """Number of labels of the task."""
+    answer_without: str
+    answer_with: str
+    probability_without: Probability
+    """Probability of the best answer without the caption."""
+    probability_with: Probability
+    """Probability of the best answer with the caption."""
+
+    @property
+    def probability_of_help(self) -> float:
+        """Estimate of the probability that the caption helps, above 0.5 if the answer gets more certain with it.
+
+        It is the share of ``probability_with`` in the sum of both probabilities. An answer without the caption that is
+        little better than a guess counts less: a caption may then lower the probability of the best answer, because
+        that answer was wrong.
+        """
+        guess = 1 / self.labels
+        certainty = (self.probability_without - guess) / (1 - guess)
+        before = self.probability_without * min(1.0, max(0.0, certainty) / _CERTAIN)
+        return self.probability_with / (self.probability_with + before)
+
+
+class UtilityJudge(AsyncRunnable[JudgeRequest, Vote]):
+    """Votes yes if the predictor is more certain of its answer with the caption than without it.
+
+    It abstains without an instance, for a task with open answers, and if the instance has fewer than two labels.
+
+    Args:
+        predictor: A predictor that reports the probability of each label, such as the pipeline's own.
+        wire: The format of the fused text; the one that the pipeline uses.
+        name: The judge's name in votes and traces.
+
+    Raises:
+        UnsupportedModelError: When it votes, if the predictor reports no probabilities.
+    """
+
+    def __init__(self, predictor: Predictor, *, wire: WireFormat = "corrected", name: str = "utility") -> None:
+        self.predictor = predictor
+        self.wire: WireFormat = wire
+        self.name = name
+        self._flights = SingleFlight[Answer]()
+        self._answers: OrderedDict[str, Answer] = OrderedDict()
+
+    async def ainvoke(self, input: JudgeRequest, config: RunnableConfig | None = None, **kwargs: Any) -> Vote:
+        """Votes on one caption."""
+        utility = await self.measure(input, config)
+        if isinstance(utility, str):
+            return Vote(judge=self.name, verdict="abstain", reason=utility)
+        probability = utility.probability_of_help
+        return Vote(
+            judge=self.name,
+            verdict="yes" if probability > 0.5 else "no",
+            probability=probability,
+            reason=(
+                f"best answer {utility.answer_without} ({utility.probability_without:.2f}) without the caption, "
+                f"{utility.answer_with} ({utility.probability_with:.2f}) with it"
+            ),
+        )
+
+    async def measure(self, request: JudgeRequest, config: RunnableConfig | None = None) -> Utility | str:
+        """Returns what the caption does to the answer, or the reason why that cannot be measured.
+
+        Raises:
+            ModelError: If the predictor failed.
+            UnsupportedModelError: If the predictor reports no probabilities.
+        """
+        instance = request.instance
+        if instance is None:
+            return "there is no instance to answer"
+        task = get_task(instance.task)
+        if len(task.labels(instance)) < 2:
+            return "the answer is not a choice between labels"
+        caption = Caption(
+            key="",
+            text=request.caption,
+            image="",
+            context=request.context,
+            captioner="",
+            prompt_version="",
+            evidence=request.evidence,
+        )
+        without = fuse(task, instance, [None], wire=self.wire)
+        with_caption = fuse(task, instance, [caption], wire=self.wire)
+        before, after = await run_together([self._answer_without(without, config), self._answer(with_caption, config)])
+        return self._compare(before, after)
+
+    async def _answer_without(self, fused: FusedInstance, config: RunnableConfig | None) -> Answer:
+        key = fused.model_dump_json()
+        if (known := self._answers.get(key)) is not None:
+            self._answers.move_to_end(key)
+            return known
+        answer = await self._flights(key, lambda: self._answer(fused, config))
+        self._answers[key] = answer
+        if len(self._answers) > _REMEMBERED:
+            self._answers.popitem(last=False)
+        return answer
+
+    async def _answer(self, fused: FusedInstance, config: RunnableConfig | None) -> Answer:
+        return await self.predictor.ainvoke(fused, config)
+
+    def _compare(self, before: Answer, after: Answer) -> Utility:
+        if not before.probabilities or not after.probabilities:
+            raise UnsupportedModelError(
+                f"the predictor {self.predictor.get_name()} reports no probabilities, which the judge {self.name} "
+                "needs: use a predictor that reports them, or leave this judge out"
+            )
+        best_before = max(before.probabilities, key=before.probabilities.__getitem__)
+        best_after = max(after.probabilities, key=after.probabilities.__getitem__)
+        return Utility(
+            labels=len(before.probabilities),
+            answer_without=best_before,
+            answer_with=best_after,
+            probability_without=before.probabilities[best_before],
+            probability_with=after.probabilities[best_after],
+        )

@@ -1,0 +1,92 @@
+import pytest
+
+from caslie_tools.domain import Answer, ImageRef, Vote
+from caslie_tools.exceptions import UnsupportedModelError
+from caslie_tools.pipeline.cqe import CQE
+from caslie_tools.roles.interfaces import JudgeRequest
+from caslie_tools.roles.utility import Utility, UtilityJudge
+from caslie_tools.tasks import FusedInstance, get_task
+from tests.doubles import FunctionPredictor, draw_picture
+
+TASK = get_task("category_classification")
+
+
+def request(title: str = "Mug", caption: str = "A red cup.") -> JudgeRequest:
+    record = {"input": {"title": title}, "options": ["A: Cups", "B: Plates", "C: Bowls", "D: Forks"]}
+    instance = TASK.read(record, [ImageRef(data=draw_picture("MUG"))])
+    context = TASK.places(instance)[0].context
+    return JudgeRequest(context=context, caption=caption, instance=instance)
+
+
+def predictor(without: dict[str, float], with_caption: dict[str, float]) -> FunctionPredictor:
+    def answer(instance: FusedInstance) -> Answer:
+        probabilities = with_caption if instance.captions else without
+        return Answer(text=max(probabilities, key=probabilities.__getitem__), probabilities=probabilities)
+
+    return FunctionPredictor(answer, name="predictor")
+
+
+def spread(label: str, probability: float) -> dict[str, float]:
+    """Returns probabilities of four labels, one of which is given."""
+    return {other: probability if other == label else (1 - probability) / 3 for other in "ABCD"}
+
+
+@pytest.mark.parametrize(
+    ("without", "with_caption", "verdict"),
+    [
+        pytest.param(spread("A", 0.7), spread("A", 0.9), "yes", id="more certain of the same answer"),
+        pytest.param(spread("B", 0.6), spread("A", 0.9), "yes", id="more certain of another answer"),
+        pytest.param(spread("A", 0.9), spread("B", 0.6), "no", id="less certain of another answer"),
+        pytest.param(spread("A", 0.7), spread("A", 0.7), "no", id="the same answer with the same probability"),
+        pytest.param(spread("A", 0.3), spread("B", 0.29), "yes", id="the answer was a guess"),
+        pytest.param(spread("A", 0.25), spread("A", 0.25), "yes", id="nothing was known, so nothing can be lost"),
+    ],
+)
+async def test_a_caption_helps_if_the_answer_gets_more_certain(
+    without: dict[str, float], with_caption: dict[str, float], verdict: str
+) -> None:
+    vote = await UtilityJudge(predictor(without, with_caption)).ainvoke(request())
+    assert vote.verdict == verdict
+    assert vote.probability is not None
+    assert (vote.probability > 0.5) is (verdict == "yes")
+
+
+async def test_one_answer_without_captions_serves_all_captions_of_an_instance() -> None:
+    model = predictor(spread("A", 0.5), spread("A", 0.9))
+    judge = UtilityJudge(model)
+    for caption in ("A red cup.", "A cup with a handle.", 'It reads "MUG".'):
+        await judge.ainvoke(request(caption=caption))
+    assert [bool(asked.captions) for asked in model.requests].count(False) == 1
+    assert model.calls == 4
+
+
+async def test_it_abstains_on_open_questions_and_without_an_instance() -> None:
+    judge = UtilityJudge(predictor(spread("A", 0.5), spread("A", 0.9)))
+    question = get_task("product_qa").read(
+        {"input": {"question": "What is it?", "products": [{"id": "mug"}]}}, [ImageRef(data=draw_picture("MUG"))]
+    )
+    open_request = JudgeRequest(context=request().context, caption="A cup.", instance=question)
+    for each in (open_request, JudgeRequest(context=request().context, caption="A cup.")):
+        assert (await judge.ainvoke(each)).verdict == "abstain"
+
+
+async def test_a_predictor_without_probabilities_is_an_error_that_says_what_to_do() -> None:
+    judge = UtilityJudge(FunctionPredictor(lambda instance: Answer(text="A"), name="plain"))
+    with pytest.raises(UnsupportedModelError, match="plain reports no probabilities"):
+        await judge.ainvoke(request())
+    decision = await CQE([judge], decider="utility").ainvoke(request())
+    (vote,) = decision.votes
+    assert (vote.verdict, vote.failure) == ("abstain", "unsupported")
+    assert "use a predictor that reports them" in vote.reason
+    assert decision.jury_failed
+    assert not decision.kept
+
+
+def test_an_instance_with_two_labels_has_a_utility_too() -> None:
+    utility = Utility(labels=2, answer_without="no", answer_with="yes", probability_without=0.9, probability_with=0.8)
+    assert utility.probability_of_help < 0.5
+
+
+async def test_the_vote_names_both_answers() -> None:
+    vote: Vote = await UtilityJudge(predictor(spread("B", 0.4), spread("A", 0.9))).ainvoke(request())
+    assert vote.reason == "best answer B (0.40) without the caption, A (0.90) with it"
