@@ -14,6 +14,7 @@ from caslie_tools.backends.embedded import (
 from caslie_tools.exceptions import MissingExtraError
 from caslie_tools.profiles.profile import Profile
 from caslie_tools.roles.interfaces import Models
+from caslie_tools.roles.utility import UtilityJudge
 from caslie_tools.store import CaptionStore
 
 _PACKAGES = (
@@ -41,10 +42,13 @@ def embedded_profile() -> Profile:
 
     def models(store: CaptionStore) -> Models:
         analyser = ImageAnalyser(classifier, reader, store)
+        predictor = EmbeddedPredictor(embeddings)
+        utility = UtilityJudge(predictor)
         return Models(
             captioners=(EmbeddedCaptioner(analyser, embeddings, store),),
-            judges=embedded_jury(embeddings),
-            predictor=EmbeddedPredictor(embeddings),
+            judges=(utility, *embedded_jury(embeddings)),
+            predictor=predictor,
+            decider=utility.name,  # it abstains on open questions: there the rest of the jury decides
         )
 
     return Profile(
@@ -53,6 +57,7 @@ def embedded_profile() -> Profile:
         models=models,
         image_embeddings=classifier,
         notes=(
+            "Sentiment is read from the review alone. Captions do not change it, so none is kept.",
             "Tags cover only the 1000 classes of ImageNet. Most products belong to none of these classes.",
             "Plainly printed text is recognised well. Stylised, curved or tiny text is recognised badly.",
             "Answers are quotes. The models do not infer, translate or calculate.",

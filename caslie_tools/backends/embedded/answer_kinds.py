@@ -47,7 +47,7 @@ _EXPECTED_KINDS: Final[tuple[tuple[str, frozenset[str]], ...]] = (
      frozenset({"protection"})),
     (r"\bwhere\b.*\b(?:from|made|grown|produced)\b|\b(?:origin|country)\b", frozenset({"origin"})),
     (r"\b(?:plug|connector|port|socket|usb)\b", frozenset({"connector"})),
-    (r"\b(?:what (?:is|does) (?:this|it|the picture)|what kind|what type|which (?:kind|type|category)|category)\b",
+    (r"\b(?:what (?:is|does) (?:this|it|the picture)|(?:what|which) (?:kind|type|sort|style|model)|category)\b",
      frozenset({"kind"})),
     (r"\b(?:label|printed|written|says?|read|reads|text|brand|name)\b", frozenset({"text"})),
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """EC3 without a vision-language model: a caption that is composed of the results of image analysis."""
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +16,7 @@ from caslie_tools.backends.embedded.quantities import contradicts
 from caslie_tools.backends.embedded.resemblance import Resemblance, find_resemblances
 from caslie_tools.backends.embedded.sentence_embeddings import MiniLMEmbeddings
 from caslie_tools.backends.embedded.text_recognition import PrintedText
-from caslie_tools.backends.embedded.words import content_words, coverage
+from caslie_tools.backends.embedded.words import colour_words, content_words, coverage
 from caslie_tools.domain import CaptionDraft, Evidence, QueryContext
 from caslie_tools.roles.interfaces import CaptionRequest
 
@@ -25,15 +26,16 @@ if TYPE_CHECKING:
 MAX_WORDS: Final = 50
 """Maximum number of words in a caption, as in the paper."""
 NO_TEXT: Final = "No text seen."
-"""The caption if the question is about printed text and the image has no text."""
+"""The sentence if a question asks for printed text and the image has no text."""
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _CERTAIN_TAG: Final = 0.25
 _POSSIBLE_TAG: Final = 0.05
 _MIN_RESEMBLANCE: Final = 0.05
 _MAX_TEXTS: Final = 5
-_NEVER_PRINTED: Final = frozenset({"colour", "kind", "money"})
+_ONLY_PRINTED: Final = frozenset({"text", "protection", "connector"})
 _VISIBLE_WITHOUT_TEXT: Final = frozenset({"colour", "kind"})
+_OR: Final = re.compile(r"\bor\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,8 @@ class _Sentence:
 
     rank: int
     """Position in the caption. A lower rank comes first."""
+    kinds: frozenset[str]
+    """The kinds of answers that the sentence contains."""
     render: Callable[[int], str]
     """Returns the sentence in at most this many words, or an empty text if they are too few."""
     evidence: tuple[Evidence, ...] = ()
@@ -50,10 +54,10 @@ class _Sentence:
 class EmbeddedCaptioner(AsyncRunnable[CaptionRequest, CaptionDraft]):
     """Captions an image by its text, its classes, similar products of the catalogue, and its colours.
 
-    The caption starts with the information that the context requests and leaves out irrelevant information. A question
-    about a colour is answered by the colour. A question about printed text is answered by the most relevant lines, or
-    by "No text seen." if there are no lines. Similar products are named if the product is unknown. A caption has at
-    most 50 words. It quotes recognised text as data.
+    The caption starts with what the context asks for. If the image shows the kind of answer that a question expects,
+    such as a colour or a volume, the caption contains nothing else. Otherwise it says everything that it says without
+    a question: an answer may be in it. It says "No text seen." only if the question asks for printed text. Similar
+    products are named if the product is unknown. A caption has at most 50 words. It quotes recognised text as data.
 
     Args:
         analyser: Analyses images.
@@ -76,33 +80,32 @@ class EmbeddedCaptioner(AsyncRunnable[CaptionRequest, CaptionDraft]):
     def _caption(self, request: CaptionRequest) -> CaptionDraft:
         context = request.context
         analysis = self.analyser.analyse(request.image)
-        expected = expected_kinds(context.focus)
-        specific = bool(expected) or is_question(context.focus)
+        expected = _requested_kinds(context.focus)
         product_known = bool(context.known.strip()) and "kind" not in expected
         sentences: list[_Sentence] = []
         if analysis.text:
             sentences.append(_text_sentence(self._by_relevance(analysis.text, context), rank=2))
-        elif (expected and not expected <= _NEVER_PRINTED) or (specific and not expected):
-            sentences.append(_Sentence(rank=2, render=lambda max_words: NO_TEXT if max_words >= 3 else ""))
-        if analysis.colours and ("colour" in expected or not specific):
+        elif expected & _ONLY_PRINTED:
+            sentences.append(_Sentence(rank=0, kinds=frozenset(), render=_whole(NO_TEXT)))
+        if analysis.colours:
             sentences.append(_colour_sentence(analysis.colours, rank=0 if "colour" in expected else 5))
-        if not (specific and product_known):
-            # The text of a catalogue product describes it better than similar products do.
-            if self.store is not None and (request.product is None or not product_known):
-                similar = find_resemblances(request.image, self.store, product=request.product)
-                if similar and similar[0].score >= _MIN_RESEMBLANCE:
-                    rank = 1 if expected <= _VISIBLE_WITHOUT_TEXT else 3
-                    sentences.append(_resemblance_sentence(similar, rank=rank))
-            if shown := [tag for tag in analysis.tags if tag.probability >= _POSSIBLE_TAG]:
-                sentences.append(_tag_sentence(shown, analysis.tags, rank=4))
-        return _compose(sorted(sentences, key=lambda sentence: sentence.rank))
+        # The text of a catalogue product describes it better than similar products do.
+        if self.store is not None and (request.product is None or not product_known):
+            similar = find_resemblances(request.image, self.store, product=request.product)
+            if similar and similar[0].score >= _MIN_RESEMBLANCE:
+                rank = 1 if expected <= _VISIBLE_WITHOUT_TEXT else 3
+                sentences.append(_resemblance_sentence(similar, rank=rank))
+        if shown := [tag for tag in analysis.tags if tag.probability >= _POSSIBLE_TAG]:
+            sentences.append(_tag_sentence(shown, analysis.tags, rank=4))
+        answering = [sentence for sentence in sentences if sentence.kinds & expected]
+        return _compose(sorted(answering or sentences, key=lambda sentence: sentence.rank))
 
     def _by_relevance(self, texts: Sequence[PrintedText], context: QueryContext) -> list[PrintedText]:
         """Sorts the texts of an image by their relevance to the context and by their size."""
         distinct = list({text.text.casefold(): text for text in reversed(texts)}.values())[::-1]
         if not context.focus:
             return sorted(distinct, key=lambda text: -text.height * text.score)
-        expected, wanted = expected_kinds(context.focus), content_words(context.focus)
+        expected, wanted = _requested_kinds(context.focus), content_words(context.focus)
         cosines = self.embeddings.encode([text.text.lower() for text in distinct]) @ self.embeddings.encode(
             [context.focus]
         )[0].astype(float)
@@ -113,6 +116,19 @@ class EmbeddedCaptioner(AsyncRunnable[CaptionRequest, CaptionDraft]):
             return float(answers + coverage(wanted, text) + cosines[index] + 0.5 * distinct[index].height)
 
         return [distinct[index] for index in sorted(range(len(distinct)), key=lambda index: -relevance(index))]
+
+
+def _requested_kinds(focus: str) -> frozenset[str]:
+    """Returns the kinds of answers that a question requests, those of the alternatives that it names included.
+
+    The result is empty for a text that asks nothing, such as a search query: its quantities describe the product.
+    """
+    if not is_question(focus):
+        return frozenset()
+    kinds = expected_kinds(focus)
+    if colour_words(focus):
+        kinds |= {"colour"}
+    return kinds or (frozenset({"kind"}) if _OR.search(focus) else frozenset())
 
 
 def _text_sentence(texts: Sequence[PrintedText], *, rank: int) -> _Sentence:
@@ -132,7 +148,8 @@ def _text_sentence(texts: Sequence[PrintedText], *, rank: int) -> _Sentence:
         return f"It reads {', '.join(quotes)}." if quotes else ""
 
     evidence = tuple(Evidence(kind="text", text=text.text, score=text.score) for text in texts)
-    return _Sentence(rank=rank, render=render, evidence=evidence)
+    kinds = frozenset({"text"}).union(*(kinds_in(text.text) for text in texts))
+    return _Sentence(rank=rank, kinds=kinds, render=render, evidence=evidence)
 
 
 def _quoted(text: str) -> str:
@@ -143,7 +160,9 @@ def _colour_sentence(colours: Sequence[Colour], *, rank: int) -> _Sentence:
     names = [colour.name for colour in colours]
     others = f", with {' and '.join(names[1:])}" if len(names) > 1 else ""
     evidence = tuple(Evidence(kind="colour", text=colour.name, score=colour.share) for colour in colours)
-    return _Sentence(rank=rank, render=_whole(f"It is mostly {names[0]}{others}."), evidence=evidence)
+    return _Sentence(
+        rank=rank, kinds=frozenset({"colour"}), render=_whole(f"It is mostly {names[0]}{others}."), evidence=evidence
+    )
 
 
 def _resemblance_sentence(similar: Sequence[Resemblance], *, rank: int) -> _Sentence:
@@ -152,7 +171,9 @@ def _resemblance_sentence(similar: Sequence[Resemblance], *, rank: int) -> _Sent
     names += [other.category for other in similar[1:4] if other.score >= _MIN_RESEMBLANCE]
     others = f", then {', '.join(names[1:])}" if len(names) > 1 else ""
     evidence = tuple(Evidence(kind="resembles", text=item.category, score=item.score) for item in similar)
-    return _Sentence(rank=rank, render=_whole(f"It resembles {names[0]}{others}."), evidence=evidence)
+    return _Sentence(
+        rank=rank, kinds=frozenset({"kind"}), render=_whole(f"It resembles {names[0]}{others}."), evidence=evidence
+    )
 
 
 def _tag_sentence(shown: Sequence[Tag], tags: Sequence[Tag], *, rank: int) -> _Sentence:
@@ -160,7 +181,7 @@ def _tag_sentence(shown: Sequence[Tag], tags: Sequence[Tag], *, rank: int) -> _S
     possible = [tag.name for tag in shown[:2]]
     text = f"It shows {' or '.join(certain)}." if certain else f"It may show {' or '.join(possible)}."
     evidence = tuple(Evidence(kind="tag", text=tag.name, score=tag.probability) for tag in tags)
-    return _Sentence(rank=rank, render=_whole(text), evidence=evidence)
+    return _Sentence(rank=rank, kinds=frozenset({"kind"}), render=_whole(text), evidence=evidence)
 
 
 def _whole(sentence: str) -> Callable[[int], str]:

@@ -29,12 +29,20 @@ _ANCHORS: Final[dict[str, tuple[str, ...]]] = {
 COLOUR_NAMES: Final = frozenset(_ANCHORS)
 
 _SIDE: Final = 96
-_PALETTE: Final = 12
+_PALETTE: Final = 24
 _MIN_SHARE: Final = 0.08
 _MIN_BORDER_SHARE: Final = 0.5
-"""Minimum share of the border that a colour must cover to be the background."""
+"""Minimum share of the border that a colour must cover to be a uniform background."""
 _MAX_DISTANCE: Final = 12.0
-"""Maximum distance in CIELAB of a colour that still belongs to the background, such as shadows and JPEG noise."""
+"""Maximum distance in CIELAB of a colour that still belongs to a uniform background, such as shadows and JPEG noise."""
+_WHITE: Final = 245.0
+_MAX_GAIN: Final = 1.4
+"""A photo whose lightest parts are darker than white is brightened, at most by this factor. Otherwise white things that
+were photographed indoors would be called grey."""
+_BORDER: Final = 0.06
+"""Width of the border, relative to the shorter side."""
+_CENTRE: Final = 0.3
+"""Standard deviation of the Gaussian weight around the centre, relative to the sides."""
 
 
 class Colour(FrozenModel):
@@ -48,8 +56,9 @@ def dominant_colours(image: Image.Image, *, limit: int = 3) -> tuple[Colour, ...
     """Returns the colours of the product in an image, the largest share first.
 
     Colours with a share below 8% are left out. A uniform background, which covers most of the border, does not count.
-    A flat grey shape on a white background has no colours: it is a placeholder outline, and its grey is not the colour
-    of the product.
+    On any other background, such as a shelf, a hand or a floor, a colour counts by how much more common it is in the
+    centre than on the border. A flat grey shape on a white background has no colours: it is a placeholder outline, and
+    its grey is not the colour of the product.
 
     Args:
         image: The image.
@@ -57,28 +66,55 @@ def dominant_colours(image: Image.Image, *, limit: int = 3) -> tuple[Colour, ...
     """
     small = image.convert("RGB")
     small.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
-    indexed = small.quantize(_PALETTE, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    indexed = small.quantize(_PALETTE, Image.Quantize.MEDIANCUT, kmeans=4, dither=Image.Dither.NONE)
     flat = indexed.getpalette() or []
     index = np.asarray(indexed)
     values = np.array(flat[: 3 * (int(index.max()) + 1)], dtype=np.float64).reshape(-1, 3)
-    lab = _lab(values)
-    counts = np.bincount(index.ravel(), minlength=len(values)).astype(float)
-    border = np.concatenate([index[0], index[-1], index[:, 0], index[:, -1]])
-    common = int(np.bincount(border, minlength=len(values)).argmax())
+    lab = _lab(np.minimum(255.0, values * _gain(small)))
+    border, centre = _border_and_centre(index, len(values))
+    common = int(border.argmax())
     background = np.linalg.norm(lab - lab[common], axis=1) < _MAX_DISTANCE
-    uniform = float(np.isin(border, np.flatnonzero(background)).mean()) > _MIN_BORDER_SHARE
-    if uniform and counts[~background].sum() > 0.01 * counts.sum():
-        counts[background] = 0.0
-        if _is_outline(values[common], values[counts > 0], counts[counts > 0]):
+    weights = np.bincount(index.ravel(), minlength=len(values)) / index.size
+    if border[background].sum() > _MIN_BORDER_SHARE and weights[~background].sum() > 0.01:
+        weights[background] = 0.0
+        if _is_outline(values[common], values[weights > 0], weights[weights > 0]):
             return ()
+    if border[~background].sum() > 1 - _MIN_BORDER_SHARE:
+        own = centre * np.clip((centre / (centre + border + 1e-9) - 0.45) / 0.25, 0.0, 1.0)
+        weights = own if own.sum() > 0.02 else centre
     shares: Counter[str] = Counter()
-    for colour, count in zip(lab, counts, strict=True):
-        shares[_name(colour)] += count / counts.sum()
+    for colour, weight in zip(lab, weights, strict=True):
+        shares[_name(colour)] += weight / weights.sum()
     return tuple(
         Colour(name=name, share=min(1.0, float(share)))
         for name, share in shares.most_common(limit)
         if share >= _MIN_SHARE
     )
+
+
+def _gain(image: Image.Image) -> float:
+    """Returns the factor that makes the lightest parts of a photo white."""
+    lightest = float(np.percentile(np.asarray(image).reshape(-1, 3), 97, axis=0).max())
+    return min(_MAX_GAIN, max(1.0, _WHITE / max(lightest, 1.0)))
+
+
+def _border_and_centre(index: NDArray[np.uint8], size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns each colour's share of the border and of the centre.
+
+    Args:
+        index: The number of the colour of each pixel, of shape (height, width).
+        size: Number of colours.
+    """
+    height, width = index.shape
+    edge = max(1, round(_BORDER * min(height, width)))
+    inside = np.zeros(index.shape, dtype=bool)
+    inside[edge : height - edge, edge : width - edge] = True
+    rows = np.exp(-((np.linspace(-0.5, 0.5, height) / _CENTRE) ** 2) / 2)
+    columns = np.exp(-((np.linspace(-0.5, 0.5, width) / _CENTRE) ** 2) / 2)
+    weight = np.outer(rows, columns)
+    border = np.bincount(index[~inside], minlength=size) / max(1, int((~inside).sum()))
+    centre = np.bincount(index.ravel(), weights=weight.ravel(), minlength=size) / weight.sum()
+    return border, centre
 
 
 def _is_outline(background: NDArray[np.float64], shown: NDArray[np.float64], counts: NDArray[np.float64]) -> bool:

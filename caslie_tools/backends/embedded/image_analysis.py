@@ -67,15 +67,16 @@ class ImageAnalyser:
         """
         # An image always uses the same lock: it is analysed once, while other images run in parallel.
         with self._locks[int(image.sha256[:8], 16) % _LOCKS]:
-            if (cached := self._cached(image.sha256)) is not None:
-                return cached
             pixels = image.rgb()
+            colours = dominant_colours(pixels)
+            if (cached := self._cached(image.sha256)) is not None:
+                return cached.model_copy(update={"colours": colours})
             probabilities = self.classifier.classify(image).probabilities
             best = np.argsort(-probabilities, kind="stable")[:_MAX_TAGS]
             analysis = ImageAnalysis(
                 text=self.reader.read(pixels),
                 tags=tuple(Tag(name=class_names()[i], probability=float(probabilities[i])) for i in best),
-                colours=dominant_colours(pixels),
+                colours=colours,
             )
             if self.store is not None:
                 # If the cache cannot be written, the only consequence is that the image is analysed again.

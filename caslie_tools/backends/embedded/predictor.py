@@ -15,21 +15,22 @@ from langchain_core.runnables import RunnableConfig
 
 from caslie_tools._concurrency import AsyncRunnable
 from caslie_tools.backends.embedded.option_scoring import OptionScorer, ProductEvidence, softmax
+from caslie_tools.backends.embedded.product_similarity import ProductSimilarity
 from caslie_tools.backends.embedded.question_answering import QuestionAnswerer
 from caslie_tools.backends.embedded.sentence_embeddings import MiniLMEmbeddings
 from caslie_tools.backends.embedded.words import content_words, coverage
 from caslie_tools.domain import Answer, Caption
 from caslie_tools.exceptions import ModelError
 from caslie_tools.tasks import Decision, FusedInstance, get_task
-from caslie_tools.tasks.answers import option_text
+from caslie_tools.tasks.answers import option_label, option_text
 
 Strategy: TypeAlias = Callable[["EmbeddedPredictor", FusedInstance], list[float]]
 """Returns one probability per label, in the order of the labels."""
 
 _RELEVANCE_ANCHORS: Final = (0.8, 0.55, 0.4, 0.15)
 """Typical similarity of a query and a product that is exact, a substitute, a complement or irrelevant."""
-_RELATION_ANCHORS: Final = (0.3, 0.5, 0.75)
-"""Typical similarity of two products that are bought together, viewed together or similar."""
+_VIEWED_TOGETHER: Final = 0.1
+"""Score of "viewed together", between 0, two products that are certainly alike or different, and 1."""
 _ANCHOR_WIDTH: Final = 0.15
 _REVIEWS: Final = (
     "I love it, it is excellent, perfect, the best I ever bought.",
@@ -50,11 +51,12 @@ class EmbeddedPredictor(AsyncRunnable[FusedInstance, Answer]):
         embeddings: Compares sentences.
     """
 
-    name = "embedded-predictor-1"
+    name = "embedded-predictor-2"
 
     def __init__(self, embeddings: MiniLMEmbeddings) -> None:
         self.embeddings = embeddings
         self.options = OptionScorer(embeddings)
+        self.similarity = ProductSimilarity(embeddings)
         self.questions = QuestionAnswerer(embeddings)
 
     async def ainvoke(self, input: FusedInstance, config: RunnableConfig | None = None, **kwargs: Any) -> Answer:
@@ -94,27 +96,41 @@ def _score_choice(predictor: EmbeddedPredictor, instance: FusedInstance) -> list
     """
     if get_task(instance.task).answers == "yes_no":
         return _score_answerability(predictor, instance)
-    captions = _captions(instance)
-    fused = " ".join(caption.text for caption in captions)
-    # Captions contribute their evidence with its scores, so their text must not count a second time.
-    texts = [value for value in _fields(instance).values() if value != fused]
     options = [option_text(option) for option in instance.options]
-    return predictor.options.probabilities(ProductEvidence.from_captions(" ".join(texts), captions), options)
+    captions = [fused.caption for fused in instance.captions]
+    return predictor.options.probabilities(
+        ProductEvidence.from_captions(" ".join(own_texts(instance)), captions), options
+    )
 
 
 def _score_next_item(predictor: EmbeddedPredictor, instance: FusedInstance) -> list[float]:
     """Scores candidates by their similarity to earlier purchases. Later purchases have a higher weight."""
-    history = [str(item) for item in instance.input] if isinstance(instance.input, list) else []
-    bought = predictor.embeddings.encode(history).astype(np.float64)
-    offered = predictor.embeddings.encode([option_text(option) for option in instance.options]).astype(np.float64)
+    history = instance.input if isinstance(instance.input, list) else []
+    bought = np.stack([
+        predictor.similarity.vector(*_item(instance, f"purchase {number}", str(item)))
+        for number, item in enumerate(history, start=1)
+    ])  # fmt: skip
+    offered = np.stack([
+        predictor.similarity.vector(*_item(instance, f"candidate {option_label(option)}", option_text(option)))
+        for option in instance.options
+    ])  # fmt: skip
     weights = _RECENCY ** np.arange(len(history))[::-1]
     return softmax((offered @ bought.T) @ (weights / weights.sum()) / 0.07)
 
 
 def _score_relevance(predictor: EmbeddedPredictor, instance: FusedInstance) -> list[float]:
-    """Places the similarity of query and product on a scale from exact to irrelevant."""
-    fields = _fields(instance)
-    return _on_scale(predictor.relevance(fields.pop("query", ""), " ".join(fields.values())), _RELEVANCE_ANCHORS)
+    """Places the similarity of query and product on a scale from exact to irrelevant.
+
+    If neither the title nor a caption says what the product is, the answers are equally likely.
+    """
+    query = str(instance.input.get("query", "")) if isinstance(instance.input, dict) else ""
+    title = " ".join(text for text in own_texts(instance) if text != query)
+    known = predictor.similarity.informativeness.of(title)
+    captions = [_content(fused.caption) for fused in instance.captions]
+    text = " ".join([*([title] if known > 0.5 or not captions else []), *captions])
+    on_scale = _on_scale(predictor.relevance(query, text), _RELEVANCE_ANCHORS)
+    certainty = 1.0 if any(captions) else known
+    return [certainty * value + (1 - certainty) / len(on_scale) for value in on_scale]
 
 
 def _score_substitution(predictor: EmbeddedPredictor, instance: FusedInstance) -> list[float]:
@@ -125,10 +141,12 @@ def _score_substitution(predictor: EmbeddedPredictor, instance: FusedInstance) -
 
 
 def _score_relation(predictor: EmbeddedPredictor, instance: FusedInstance) -> list[float]:
-    """Places the similarity of two products on a scale from bought together to similar."""
-    fields = _fields(instance)
-    sides = [" ".join(text for name, text in fields.items() if name.startswith(f"product {side}")) for side in (1, 2)]
-    return _on_scale(predictor.cosine(*sides), _RELATION_ANCHORS)
+    """Scores two products that are alike as similar, and two that differ as bought together."""
+    titles, captions = zip(*(_product(instance, side) for side in ("product 1", "product 2")), strict=True)
+    log_odds = predictor.similarity.log_odds(titles, captions)
+    # If nothing is known, the three answers are equally likely.
+    certainty = abs(math.tanh(log_odds / 2))
+    return softmax([-log_odds, _VIEWED_TOGETHER * (1 - certainty) if log_odds else 0.0, log_odds])
 
 
 def _score_sentiment(predictor: EmbeddedPredictor, instance: FusedInstance) -> list[float]:
@@ -179,5 +197,28 @@ def _fields(instance: FusedInstance) -> dict[str, str]:
     return texts
 
 
-def _captions(instance: FusedInstance) -> list[Caption]:
-    return [fused.caption for fused in instance.captions]
+def own_texts(instance: FusedInstance) -> list[str]:
+    """Returns the texts of an instance's input without the captions in them."""
+    values = list(instance.input.values()) if isinstance(instance.input, dict) else instance.input
+    texts = [" ".join(map(str, value)) if isinstance(value, list) else str(value) for value in values if value]
+    captions = [fused.caption.text for fused in instance.captions]
+    fused = {" ".join(dict.fromkeys(captions)), *captions}
+    return [text for text in texts if text not in fused]
+
+
+def _product(instance: FusedInstance, place: str) -> tuple[str, list[Caption]]:
+    """Returns the title and the captions of the product at a place whose name is the title's field."""
+    title = instance.input.get(place) if isinstance(instance.input, dict) else ""
+    return str(title or ""), [fused.caption for fused in instance.captions if fused.place == place]
+
+
+def _item(instance: FusedInstance, place: str, text: str) -> tuple[str, list[Caption]]:
+    """Returns the title and the captions of an item of a list. Its captions are appended to its text."""
+    captions = [fused.caption for fused in instance.captions if fused.place == place]
+    appended = " ".join(dict.fromkeys(caption.text for caption in captions))
+    return text.removesuffix(appended).strip(), captions
+
+
+def _content(caption: Caption) -> str:
+    """Returns what a caption says, without the words that every caption of the embedded captioner has."""
+    return " ".join(item.text for item in caption.evidence) or caption.text

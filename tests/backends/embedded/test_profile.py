@@ -21,12 +21,13 @@ def test_the_profile_is_loaded_by_name_and_has_notes_on_its_limits() -> None:
     assert profile.notes
 
 
-def test_the_profile_provides_a_captioner_five_judges_and_a_predictor(store: CaptionStore) -> None:
+def test_the_profile_provides_a_captioner_six_judges_and_a_predictor(store: CaptionStore) -> None:
     models = embedded_profile().models(store)
 
-    assert len(models.judges) == 5
-    assert models.captioners[0].get_name().startswith("embedded-1+")
-    assert models.predictor.get_name() == "embedded-predictor-1"
+    assert len(models.judges) == 6
+    assert models.decider == models.judges[0].get_name() == "utility"
+    assert models.captioners[0].get_name().startswith("embedded-2+")
+    assert models.predictor.get_name() == "embedded-predictor-2"
 
 
 @pytest.fixture(scope="module")
