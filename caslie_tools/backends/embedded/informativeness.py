@@ -4,7 +4,6 @@ Half of the catalogues have titles that name no product. Such a title must not c
 """
 
 import math
-import re
 from typing import Final
 
 import numpy as np
@@ -36,11 +35,12 @@ vegetables, vitamins, wallet, wardrobe, washing powder, watch, water, wine, yogh
 """Things that shops sell. The classes of the image classifier, most of which are animals and objects, complete them."""
 
 _SALES_TALK: Final = """
-article, article number, back in stock, bargain, best price, bestseller, buy now, cheap, clearance, code, customer
-favourite, deal of the day, discount, exclusive, fast shipping, free delivery, gift, gift idea, great value, high
-quality, hot, item, just arrived, last pieces, limited edition, miscellaneous, model number, must have, new, new
-arrival, no name, order today, other, popular, premium quality, present, product, promotion, recommended, reference,
-sale, season, serial number, special offer, test, top rated, trending, unknown, untitled, while stocks last
+art, article, article number, asin, back in stock, barcode, bargain, best price, bestseller, buy now, catalogue
+number, cheap, clearance, code, colour, customer favourite, deal of the day, discount, ean, exclusive, fast shipping,
+free delivery, gift, gift idea, great value, high quality, hot, id, item, just arrived, last pieces, limited edition,
+miscellaneous, model number, must have, new, new arrival, no name, order today, other, part number, popular, premium
+quality, present, product, promotion, recommended, ref, reference, sale, season, serial number, size, sku, special
+offer, test, top rated, trending, unknown, untitled, while stocks last
 """
 """Words of catalogues and advertising that fit every product."""
 
@@ -76,4 +76,4 @@ class Informativeness:
 
 
 def _listed(words: str) -> list[str]:
-    return re.split(r",\s*", words.strip())
+    return " ".join(words.split()).split(", ")
