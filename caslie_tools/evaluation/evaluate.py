@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Final
 from caslie_tools._concurrency import requested_by, run_together
 from caslie_tools.data.records import BadRecord, Record
 from caslie_tools.domain import FrozenModel, ProgressCallback
+from caslie_tools.evaluation.caption_costs import CaptionCosts
 from caslie_tools.evaluation.outcome_log import OutcomeLog
 from caslie_tools.evaluation.outcomes import DEFAULT_TREATMENTS, Outcome, Treatment
 from caslie_tools.evaluation.products import ImageResolver
 from caslie_tools.evaluation.run_description import describe_run
 from caslie_tools.evaluation.selection import RecordSelection
-from caslie_tools.evaluation.treatments import TreatmentRunner
+from caslie_tools.evaluation.treatments import TreatmentRunner, expand_treatments
 from caslie_tools.exceptions import DataError, EndpointUnavailableError, ModelError
 from caslie_tools.tasks import get_task
 
@@ -62,7 +63,8 @@ async def evaluate(
 
     If the folder already holds a run, that run is resumed. A run with other data, models or settings is refused. If
     the models give the same answers to the same inputs, the outcomes depend neither on interruptions nor on the order
-    in which instances finish. Only the costs and the number of cached captions may differ.
+    in which instances finish. The costs of an interrupted run include the captions that it made before. Only the number
+    of cached captions may differ, if several instances share a caption.
 
     Args:
         data: See :func:`~caslie_tools.data.reading.read_records`.
@@ -89,7 +91,7 @@ async def evaluate(
     """
     started = time.monotonic()
     resolve = await asyncio.to_thread(_image_resolver, images)
-    runner = TreatmentRunner(caslie.pipeline, treatments, resolve)
+    expanded = expand_treatments(tuple(treatments), caslie.pipeline)
     selection = RecordSelection(
         data=data,
         tasks=tuple(dict.fromkeys(get_task(task).name for task in tasks)),
@@ -99,14 +101,15 @@ async def evaluate(
         wire_format=caslie.pipeline.settings.wire_format,
     )
     run, bad = await asyncio.to_thread(
-        describe_run, selection, caslie, treatments=runner.treatments, images=images, command=command
+        describe_run, selection, caslie, treatments=expanded, images=images, command=command
     )
     if bad and strict:
         raise DataError(f"{data}: {len(bad)} bad records; the first is record {bad[0].index}: {bad[0].reason}")
     if not run.instances:
         raise DataError(f"{data}: there are no records{selection.description}; see caslie data stats")
     log = await asyncio.to_thread(OutcomeLog, out, run)
-    resumed = len(log.done)
+    costs = await asyncio.to_thread(CaptionCosts, out, log.done)
+    runner, resumed = TreatmentRunner(caslie.pipeline, expanded, resolve, costs), len(log.done)
     evaluation = _Evaluation(runner, log, run.instances, progress or (lambda *_: None))
     with requested_by(id(evaluation)):
         await evaluation.run(selection.records())

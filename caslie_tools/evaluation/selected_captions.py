@@ -1,5 +1,6 @@
 """Selects the captions of one instance for each treatment: makes them, or takes those in the data, and judges them."""
 
+import asyncio
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from caslie_tools._concurrency import run_together
 from caslie_tools.catalogue.indexing import general_context_for
 from caslie_tools.data.records import Record
 from caslie_tools.domain import Caption, FrozenModel, QueryContext
+from caslie_tools.evaluation.caption_costs import CaptionCosts
 from caslie_tools.evaluation.outcomes import CAPTIONER, JUDGE, CaptionOutcome, Cost, Treatment
 from caslie_tools.evaluation.products import ImageResolver
 from caslie_tools.evaluation.timed_models import track_usage_by_name
@@ -40,10 +42,14 @@ class CaptionSelector:
         pipeline: Store, models and limits. Every new caption is stored at once.
         treatments: The treatments.
         resolve: Finds the reference to load for an image.
+        costs: What the captions cost that were made before an interruption.
     """
 
-    def __init__(self, pipeline: Pipeline, treatments: Iterable[Treatment], resolve: ImageResolver) -> None:
+    def __init__(
+        self, pipeline: Pipeline, treatments: Iterable[Treatment], resolve: ImageResolver, costs: CaptionCosts
+    ) -> None:
         self.pipeline = pipeline
+        self._costs = costs
         self.treatments = tuple(treatments)
         self._resolve = resolve
         alone = {f"{CAPTIONER}{captioner.get_name()}": captioner for captioner in pipeline.ec3.captioners}
@@ -112,7 +118,7 @@ class CaptionSelector:
     ) -> list[SelectedCaption]:
         used = self._used(record)
         return await run_together(
-            self._caption(index, image, contexts[index], provider or self.pipeline.captions)
+            self._caption(record.key, index, contexts[index], image, provider or self.pipeline.captions)
             if index in used
             else _completed(_unused(index))
             for index, image in enumerate(record.instance.images)
@@ -122,7 +128,7 @@ class CaptionSelector:
         return set(used_images(get_task(record.task), record.instance, self.pipeline.settings.wire_format))
 
     async def _caption(
-        self, index: int, image: PlacedImage, context: QueryContext, provider: CaptionProvider
+        self, record: str, index: int, context: QueryContext, image: PlacedImage, provider: CaptionProvider
     ) -> SelectedCaption:
         def without(reason: str, cost: Cost) -> SelectedCaption:
             return SelectedCaption(outcome=CaptionOutcome(image=index, error=reason), cost=cost)
@@ -137,11 +143,13 @@ class CaptionSelector:
         except ModelError as error:
             raise_if_unavailable(error)
             return without(str(error), Cost(captioner_calls=1))
-        caption = result.caption
-        is_cached = caption is not None and caption.source == "cache"
-        cost = Cost(cached_captions=1) if is_cached else cost_of(result.usage, captioner_calls=1)
+        cost, caption = cost_of(result.usage, captioner_calls=1), result.caption
         if caption is None:
             return without(NOTHING_TO_DESCRIBE, cost)
+        if caption.source == "cache":
+            cost = self._costs.get(record, caption.key) or Cost(cached_captions=1)
+        else:
+            await asyncio.to_thread(self._costs.add, record, caption.key, cost)
         return SelectedCaption(outcome=CaptionOutcome(image=index, text=caption.text), caption=caption, cost=cost)
 
     def _resolved(self, image: PlacedImage) -> PlacedImage:

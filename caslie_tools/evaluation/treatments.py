@@ -9,6 +9,7 @@ from caslie_tools._concurrency import run_together
 from caslie_tools._text import shortened
 from caslie_tools.data.records import Record, image_location
 from caslie_tools.domain import FrozenModel, ImageRef, Prediction
+from caslie_tools.evaluation.caption_costs import CaptionCosts
 from caslie_tools.evaluation.metrics import is_open_answer_right
 from caslie_tools.evaluation.outcomes import (
     CAPTIONER,
@@ -79,18 +80,23 @@ class TreatmentRunner:
             again.
         treatments: The treatments to run: see :func:`expand_treatments`.
         resolve: Finds the reference to load for an image. Default: the reference in the data.
+        costs: What the captions cost that were made before an interruption. Default: none were made.
 
     Raises:
         InputError: If there is no treatment, or a treatment is unknown.
     """
 
     def __init__(
-        self, pipeline: Pipeline, treatments: Iterable[Treatment], resolve: ImageResolver | None = None
+        self,
+        pipeline: Pipeline,
+        treatments: Iterable[Treatment],
+        resolve: ImageResolver | None = None,
+        costs: CaptionCosts | None = None,
     ) -> None:
         self.pipeline = timed_pipeline(pipeline)
         self.treatments = expand_treatments(tuple(treatments), pipeline)
         self._resolve = resolve or (lambda ref: ref)
-        self._captions = CaptionSelector(self.pipeline, self.treatments, self._resolve)
+        self._captions = CaptionSelector(self.pipeline, self.treatments, self._resolve, costs or CaptionCosts())
 
     async def run(self, record: Record) -> Outcome:
         """Evaluates one instance. Treatments for which the record lacks captions or votes are left out.

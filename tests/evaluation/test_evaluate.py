@@ -21,6 +21,8 @@ from caslie_tools.evaluation.reading import read_outcomes, read_run_description
 from caslie_tools.evaluation.run_description import RunDescription
 from caslie_tools.exceptions import DataError, EndpointUnavailableError, InputError, ModelError
 from caslie_tools.profiles.building import build_predictor
+from caslie_tools.roles.interfaces import CaptionRequest
+from caslie_tools.roles.usage import record_tokens
 from caslie_tools.tasks import FusedInstance, get_task
 from caslie_tools.testing import Fault, FaultyServer
 from tests.doubles import FunctionCaptioner, light_captioner, raising
@@ -216,6 +218,33 @@ async def test_a_resumed_run_keeps_its_outcomes_and_drops_an_incomplete_line(tmp
     again = await run(tmp_path, data)
     assert again.resumed == 6
     assert len(path.read_bytes().splitlines()) == 6
+
+
+async def test_captions_made_before_an_interruption_count_as_made_by_the_run(tmp_path: Path) -> None:
+    def costs(folder: Path) -> list[tuple[int, int, int]]:
+        return [
+            (treated.cost.captioner_calls, treated.cost.cached_captions, treated.cost.prompt_tokens)
+            for outcome in read_outcomes(folder)
+            for treated in outcome.treatments.values()
+        ]
+
+    def describe(request: CaptionRequest) -> str:
+        record_tokens(prompt=100, completion=10, cached=None)
+        return f"A caption for {request.context.focus}."
+
+    data = write_data(tmp_path, [relevance(f"q{n}", f"t{n}", "A") for n in range(3)])
+    options = {"treatments": ["every"]}
+    captioner = FunctionCaptioner(describe)
+    down = predicting(raising(EndpointUnavailableError("down")))
+    with pytest.raises(EndpointUnavailableError):
+        await run(tmp_path, data, captioner=captioner, predictor=down, options=options)
+    assert captioner.calls == 3
+    await run(tmp_path, data, captioner=captioner, predictor=predicting(lambda instance: "A"), options=options)
+    assert captioner.calls == 3
+    assert costs(tmp_path / "run") == [(1, 0, 100)] * 3
+    # Another run in the same store finds them there.
+    await run(tmp_path, data, out="other", captioner=captioner, options=options)
+    assert costs(tmp_path / "other") == [(0, 1, 0)] * 3
 
 
 async def test_an_invalid_line_is_dropped_and_its_record_is_evaluated_again(tmp_path: Path) -> None:
