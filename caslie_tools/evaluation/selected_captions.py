@@ -96,6 +96,9 @@ class CaptionSelector:
             made["general"] = self._make(record, [general_context_for(context.known) for context in contexts])
         for treatment, provider in self._providers.items():
             made[treatment] = self._make(record, contexts, provider)
+        if "every" in made and self._providers:
+            # EC3 takes a stored caption of any of its captioners. Those of a captioner alone must not be there yet.
+            found["every"] = await made.pop("every")
         found |= dict(zip(made, await run_together(made.values()), strict=True))
         if {"gated", *by_judge} & {*self.treatments}:
             found["gated"] = await self._judge(found["every"], record.instance, contexts)
