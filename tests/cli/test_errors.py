@@ -282,7 +282,7 @@ class TestPipes:
         )  # fmt: skip
         assert process.stdin is not None
         assert process.stderr is not None
-        process.stdin.write("." * 6)  # four images are embedded and one is captioned
+        process.stdin.write("." * 7)  # five images are embedded and two captioned, which completes one product or more
         process.stdin.flush()
         lines = iter(process.stderr.readline, "")
         assert next(line for line in lines if line.startswith("captioning"))
