@@ -39,8 +39,9 @@ layers: $(INSTALLED)
 types: $(INSTALLED)
 	$(BIN)/mypy
 
+# As many processes as cores, at most 8. To run some tests only, call pytest without -n.
 tests: $(INSTALLED)
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadscope --cov --cov-report=term
 	$(BIN)/python -m scripts.coverage_floor
 
 # The documentation, in site/index.html. `make docs` first updates the pages of the reference that are generated.

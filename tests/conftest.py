@@ -10,6 +10,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from filelock import FileLock
 
 from tests.cli.commands import EmbeddedCommand
 from tests.paths import GROCERY, ROOT
@@ -62,8 +63,14 @@ def embedded_caslie() -> EmbeddedCommand:
 @pytest.fixture(scope="session")
 def sample_demo(embedded_caslie: EmbeddedCommand, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     """The store of the demo after its first run, and the document of that run. Copy the store before writing to it."""
-    store = tmp_path_factory.mktemp("demo") / "store"
-    return store, embedded_caslie("demo", "--store", store)
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # all test processes share one demo
+    store, document = folder / "demo-store", folder / "demo.json"
+    with FileLock(folder / "demo.lock"):
+        if not document.exists():
+            document.write_text(json.dumps(embedded_caslie("demo", "--store", store)), encoding="utf-8")
+    return store, json.loads(document.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session")
