@@ -56,6 +56,13 @@ def evaluate(
         Path | None, typer.Option("--images", help="Folder of images from `caslie data fetch-images`.")
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Maximum number of instances.")] = None,
+    leave_one_out: Annotated[
+        bool,
+        typer.Option(
+            "--leave-one-out/--no-leave-one-out",
+            help="Also answer instances with several captions without each of them, to know the effect of each.",
+        ),
+    ] = True,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at an invalid record instead of skipping it.")] = False,
     trust_paths: TrustPaths = False,
     progress: ShowProgress = ProgressDisplay.AUTO,
@@ -86,6 +93,7 @@ def evaluate(
                 images=images,
                 strict=strict,
                 trust_paths=trust_paths,
+                leave_one_out=leave_one_out,
                 command=context.obj or "",
                 progress=advance,
             )

@@ -56,6 +56,7 @@ async def evaluate(
     images: Path | None = None,
     strict: bool = False,
     trust_paths: bool = False,
+    leave_one_out: bool = True,
     command: str = "",
     progress: ProgressCallback | None = None,
 ) -> RunReport:
@@ -77,6 +78,8 @@ async def evaluate(
         images: Folder of images that were fetched before, for data whose images are URLs.
         strict: Stop at a bad record before anything is evaluated. Otherwise bad records are left out.
         trust_paths: Whether the data may name images outside of its folder. Use it only for your own data.
+        leave_one_out: Whether an instance with several captions is also answered without each of them, so that each
+            caption has an effect of its own. It takes one more answer per caption.
         command: The command that starts the run, for the report.
         progress: Called after every finished instance.
 
@@ -101,7 +104,13 @@ async def evaluate(
         wire_format=caslie.pipeline.settings.wire_format,
     )
     run, bad = await asyncio.to_thread(
-        describe_run, selection, caslie, treatments=expanded, images=images, command=command
+        describe_run,
+        selection,
+        caslie,
+        treatments=expanded,
+        images=images,
+        leave_one_out=leave_one_out,
+        command=command,
     )
     if bad and strict:
         raise DataError(f"{data}: {len(bad)} bad records; the first is record {bad[0].index}: {bad[0].reason}")
@@ -109,7 +118,10 @@ async def evaluate(
         raise DataError(f"{data}: there are no records{selection.description}; see caslie data stats")
     log = await asyncio.to_thread(OutcomeLog, out, run)
     costs = await asyncio.to_thread(CaptionCosts, out, log.done)
-    runner, resumed = TreatmentRunner(caslie.pipeline, expanded, resolve, costs), len(log.done)
+    runner, resumed = (
+        TreatmentRunner(caslie.pipeline, expanded, resolve, costs, leave_one_out=leave_one_out),
+        len(log.done),
+    )
     evaluation = _Evaluation(runner, log, run.instances, progress or (lambda *_: None))
     with requested_by(id(evaluation)):
         await evaluation.run(selection.records())

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from caslie_tools._text import shortened
 from caslie_tools.domain import FrozenModel, ImageRef
-from caslie_tools.evaluation.gate_quality import is_judged, usefulness
+from caslie_tools.evaluation.caption_effects import is_judged, joint_use
 from caslie_tools.evaluation.outcomes import CaptionOutcome, Outcome, Treatment
 from caslie_tools.evaluation.thumbnails import thumbnail
 from caslie_tools.tasks.answers import option_label
@@ -16,7 +16,7 @@ _MAX_CAPTIONS: Final = 2
 _MAX_ANSWER_CHARACTERS: Final = 80
 
 Kind: TypeAlias = Literal["misled", "lost"]
-"""``misled``: the gate kept a misleading caption. ``lost``: it rejected a helpful caption."""
+"""``misled``: the gate kept captions that mislead together. ``lost``: it rejected captions that help together."""
 
 
 class MistakenCaption(FrozenModel):
@@ -66,7 +66,7 @@ class WorstMistakes:
         if not is_judged(outcome) or outcome.treatments["gated"].right:
             return
         kinds: dict[str, Kind] = {"misleading": "misled", "helpful": "lost"}
-        if (kind := kinds.get(usefulness(outcome))) is not None:
+        if (kind := kinds.get(joint_use(outcome))) is not None:
             sign = -1 if kind == "misled" else 1
             found = [*self._worst[kind], outcome]
             found.sort(key=lambda one: (sign * _vote_margin(one), one.index, one.key))

@@ -1,23 +1,12 @@
-"""Measures the quality of the gate by the effect of captions on the answer (as EcomMMMU does for images).
-
-Captions are *helpful* if the answer is right only with them, and *misleading* if it is right only without them. They
-are *redundant* if it is right both ways, and *ineffective* if it is wrong both ways. "With" is the treatment ``every``,
-"without" is ``none``. For an instance with several images, this is the effect of all captions together, and the gate
-counts as keeping them if it keeps at least one.
-"""
+"""Measures the quality of the gate by the effect of captions on the answer (:mod:`.caption_effects`)."""
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final, Literal, TypeAlias, get_args
 
 from caslie_tools.domain import FrozenModel
+from caslie_tools.evaluation.caption_effects import NEEDED, USEFULNESS, Usefulness
 from caslie_tools.evaluation.groups import OutcomeGroup
-from caslie_tools.evaluation.outcomes import Outcome, Treatment
 from caslie_tools.evaluation.scored_outcomes import ScoredOutcome
-
-Usefulness: TypeAlias = Literal["helpful", "redundant", "misleading", "ineffective"]
-USEFULNESS: Final[tuple[Usefulness, ...]] = get_args(Usefulness)
-_NEEDED: Final[tuple[Treatment, ...]] = ("none", "every", "gated")
 
 
 class GateQuality(FrozenModel):
@@ -34,11 +23,13 @@ class GateQuality(FrozenModel):
     several: int
     """Number of instances with several captions, out of ``count``."""
     partly: int
-    """Number of kept instances in which the gate rejected some of the captions."""
+    """Number of instances in which the gate kept some of the captions and rejected others."""
+    captions: int
+    """Number of captions whose effect is known."""
     kept: dict[Usefulness, int]
-    """Number of instances whose captions the gate kept."""
+    """Number of captions that the gate kept, by their effect."""
     rejected: dict[Usefulness, int]
-    """Number of instances whose captions the gate rejected."""
+    """Number of captions that the gate rejected, by their effect."""
     precision_helpful: float | None
     """Share of helpful captions among the kept ones."""
     recall_helpful: float | None
@@ -58,8 +49,8 @@ class GateQuality(FrozenModel):
     gated_accuracy: float | None
     """Share of right answers with the captions that the gate keeps."""
     oracle_accuracy: float | None
-    """Upper bound for a gate that keeps all captions of an instance or none: the answer is right one way or the
-    other."""
+    """Upper bound: share of instances whose answer is right with one of the evaluated selections of captions. They are
+    none, all, all but one, and those that the gate keeps."""
     headroom_used: float | None
     """Position of the gate between the better of none and every (0) and the oracle (1). Below 0 if the gate is worse
     than both. ``None`` if no gate can be better."""
@@ -72,26 +63,9 @@ class GateQuality(FrozenModel):
         return self.oracle_accuracy - max(self.none_accuracy, self.every_accuracy)
 
 
-def usefulness(outcome: Outcome | ScoredOutcome) -> Usefulness:
-    """Returns the effect of an instance's captions on its answer."""
-    with_captions, without = outcome.treatments["every"].right, outcome.treatments["none"].right
-    if with_captions:
-        return "redundant" if without else "helpful"
-    return "misleading" if without else "ineffective"
-
-
-def is_judged(outcome: Outcome | ScoredOutcome) -> bool:
-    """Whether the instance has a caption to decide on, and an answer under every treatment needed."""
-    return (
-        all(name in outcome.treatments for name in _NEEDED)
-        and outcome.treatments["every"].fused > 0
-        and not _is_failed(outcome)
-    )
-
-
 def gate_quality(groups: Sequence[OutcomeGroup]) -> list[GateQuality]:
     """Returns the gate's quality for each task and split that has an instance with all treatments needed."""
-    scopes = [(group.label, group.with_treatments(*_NEEDED)) for group in groups]
+    scopes = [(group.label, group.with_treatments(*NEEDED)) for group in groups]
     return [_quality(scope, outcomes) for scope, outcomes in scopes if outcomes]
 
 
@@ -103,28 +77,24 @@ def total_gate_quality(groups: Sequence[OutcomeGroup]) -> list[GateQuality]:
     """
     splits = sorted({group.split for group in groups})
     scopes = {
-        split: [one for group in groups if group.split == split for one in group.with_treatments(*_NEEDED)]
+        split: [one for group in groups if group.split == split for one in group.with_treatments(*NEEDED)]
         for split in splits
     }
     label = "all, {}" if len(splits) > 1 else "all"
     return [_quality(label.format(split), outcomes) for split, outcomes in scopes.items() if outcomes]
 
 
-def _is_failed(outcome: Outcome | ScoredOutcome) -> bool:
-    return any(outcome.treatments[name].failed for name in _NEEDED)
-
-
 def _quality(scope: str, outcomes: Sequence[ScoredOutcome]) -> GateQuality:
-    whole = [outcome for outcome in outcomes if not _is_failed(outcome)]
+    whole = [outcome for outcome in outcomes if not any(outcome.treatments[name].failed for name in NEEDED)]
     judged = [outcome for outcome in whole if outcome.treatments["every"].fused > 0]
     fused = [(outcome.treatments["gated"].fused, outcome.treatments["every"].fused) for outcome in judged]
-    tally = Counter((usefulness(outcome), outcome.treatments["gated"].fused > 0) for outcome in judged)
+    tally = Counter((caption.use, caption.kept) for outcome in judged for caption in outcome.captions)
     kept = {use: tally[use, True] for use in USEFULNESS}
     rejected = {use: tally[use, False] for use in USEFULNESS}
     total = {use: kept[use] + rejected[use] for use in USEFULNESS}
     harmless_kept, all_kept = sum(kept.values()) - kept["misleading"], sum(kept.values())
-    none, every, gated = (sum(outcome.treatments[name].right for outcome in judged) for name in _NEEDED)
-    oracle = len(judged) - total["ineffective"]
+    none, every, gated = (sum(outcome.treatments[name].right for outcome in judged) for name in NEEDED)
+    oracle = sum(outcome.right_in_any for outcome in judged)
     return GateQuality(
         scope=scope,
         count=len(judged),
@@ -132,12 +102,13 @@ def _quality(scope: str, outcomes: Sequence[ScoredOutcome]) -> GateQuality:
         failed=len(outcomes) - len(whole),
         several=sum(most > 1 for _, most in fused),
         partly=sum(0 < some < most for some, most in fused),
+        captions=tally.total(),
         kept=kept,
         rejected=rejected,
         precision_helpful=_share(kept["helpful"], all_kept),
         recall_helpful=_share(kept["helpful"], total["helpful"]),
         precision_harmless=_share(harmless_kept, all_kept),
-        recall_harmless=_share(harmless_kept, len(judged) - total["misleading"]),
+        recall_harmless=_share(harmless_kept, tally.total() - total["misleading"]),
         harm_avoided=_share(rejected["misleading"], total["misleading"]),
         help_lost=_share(rejected["helpful"], total["helpful"]),
         none_accuracy=_share(none, len(judged)),

@@ -57,6 +57,9 @@ class CaptionOutcome(FrozenModel):
     """The votes of the whole jury, for calibration. Only under ``gated`` and ``given_gated``."""
     error: str = ""
     """Why there is no caption, if captioning failed."""
+    right_without: bool | None = None
+    """Whether the answer is right with all captions but this one. Only under ``every``, for an instance with several
+    captions, if leaving one out was evaluated."""
 
 
 class Cost(FrozenModel):

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from caslie_tools._optional import require
 from caslie_tools.domain import FrozenModel
-from caslie_tools.evaluation.gate_quality import USEFULNESS, GateQuality, Usefulness
+from caslie_tools.evaluation.caption_effects import USEFULNESS, Usefulness
+from caslie_tools.evaluation.gate_quality import GateQuality
 from caslie_tools.evaluation.outcomes import Treatment, sort_treatments
 from caslie_tools.evaluation.treatment_scores import TreatmentCost, TreatmentScore
 
@@ -118,7 +119,7 @@ def gate_plot(quality: GateQuality, number: int = 0) -> Plot:
             _bars(axes, list(sides), width, left, colour=_USE_COLOURS[use], hatch=_HATCHES[use], label=use)
             left = [before + more for before, more in zip(left, width, strict=True)]
         axes.invert_yaxis()
-        axes.set_xlabel("instances")
+        axes.set_xlabel("captions")
         _simplify(axes)
 
     text = "; ".join(

@@ -11,16 +11,18 @@ from typing import Any, Final
 
 from caslie_tools._text import shortened
 from caslie_tools.domain import FrozenModel
+from caslie_tools.evaluation.caption_effects import NEEDED, USEFULNESS
 from caslie_tools.evaluation.clusters import count_clusters
 from caslie_tools.evaluation.conclusions import Conclusion, draw_conclusions, reason_left_out
 from caslie_tools.evaluation.formatting import format_interval, format_number
 from caslie_tools.evaluation.gate_mistakes import GateMistake, WorstMistakes
-from caslie_tools.evaluation.gate_quality import USEFULNESS, GateQuality, gate_quality, total_gate_quality
+from caslie_tools.evaluation.gate_quality import GateQuality, gate_quality, total_gate_quality
 from caslie_tools.evaluation.groups import OutcomeGroup, group_outcomes
 from caslie_tools.evaluation.outcomes import Outcome, describe_treatment, sort_treatments
 from caslie_tools.evaluation.plots import cost_plot, gate_plot, headline_plot
 from caslie_tools.evaluation.reading import iter_outcomes, read_run_description
 from caslie_tools.evaluation.rendering import render_template
+from caslie_tools.evaluation.scored_outcomes import ScoredOutcome
 from caslie_tools.evaluation.significance import PairedTest
 from caslie_tools.evaluation.treatment_scores import (
     CostTotals,
@@ -155,9 +157,12 @@ def _caveats(groups: Sequence[OutcomeGroup]) -> list[str]:
     small = [f"{label} ({count})" for label, count in clusters.items() if count < MIN_CLUSTERS]
     unnamed = [group.label for group in groups if not all(outcome.names for outcome in group.outcomes)]
     several = [
+        group.label for group in groups if any(outcome.treatments["every"].fused > 1 for outcome in _judged(group))
+    ]
+    unknown = [
         group.label
         for group in groups
-        if any(outcome.treatments["every"].fused > 1 for outcome in group.with_treatments("every"))
+        if any(outcome.treatments["every"].fused > 1 and not outcome.captions for outcome in _judged(group))
     ]
     caveats = [
         "The intervals cover only the random choice of products. They do not cover other prompts, seeds or models.",
@@ -170,9 +175,13 @@ def _caveats(groups: Sequence[OutcomeGroup]) -> list[str]:
     ]
     if several:
         caveats.append(
-            f"In {', '.join(several)}, instances have several captions. Helpful and misleading then refer to all "
-            "captions together. The gate decides on each caption, so it can be better than the oracle, which keeps all "
-            "captions of an instance or none."
+            f"In {', '.join(several)}, instances have several captions. The effect of a caption is then that of "
+            "leaving it out. Captions that say the same count as redundant, although one of them may be needed."
+        )
+    if unknown:
+        caveats.append(
+            f"In {', '.join(unknown)}, leaving out single captions was not evaluated, so the effect of captions is not "
+            "known."
         )
     if unnamed:
         caveats.append(
@@ -185,6 +194,12 @@ def _caveats(groups: Sequence[OutcomeGroup]) -> list[str]:
             f"{', '.join(small)}."
         )
     return caveats
+
+
+def _judged(group: OutcomeGroup) -> Sequence[ScoredOutcome]:
+    """Returns the outcomes with an answer under each treatment that the gate is judged by."""
+    outcomes = group.with_treatments(*NEEDED)
+    return [outcome for outcome in outcomes if not any(outcome.treatments[name].failed for name in NEEDED)]
 
 
 def _cell(score: TreatmentScore | None) -> str:

@@ -84,6 +84,7 @@ def describe_run(
     *,
     treatments: tuple[Treatment, ...],
     images: Path | None,
+    leave_one_out: bool = True,
     command: str = "",
 ) -> tuple[RunDescription, tuple[BadRecord, ...]]:
     """Returns the description of a run, and its bad records. Reads all records once."""
@@ -118,6 +119,7 @@ def describe_run(
         settings={
             "wire_format": pipeline.settings.wire_format,
             "quorum": pipeline.cqe.quorum,
+            "leave_one_out": leave_one_out,
             "gate": None if gate is None else hashlib.sha256(gate.model_dump_json().encode()).hexdigest(),
         },
         store={"products": stats.products, "images": stats.images},

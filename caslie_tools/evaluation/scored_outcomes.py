@@ -8,6 +8,8 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from caslie_tools.domain import Verdict
+from caslie_tools.evaluation.caption_effects import Usefulness, is_judged, judged_captions, right_in_any
 from caslie_tools.evaluation.clusters import Names, names_of
 from caslie_tools.evaluation.metrics import reference_answer
 from caslie_tools.evaluation.outcomes import Outcome, Treatment, TreatmentOutcome
@@ -46,6 +48,20 @@ class ScoredOutcome:
     names: Names
     """The products and users of the instance."""
     treatments: Mapping[Treatment, ScoredTreatment]
+    captions: tuple["ScoredCaption", ...]
+    """The captions that the gate decided on, as far as their effect is known."""
+    right_in_any: bool
+    """Whether the answer is right with one of the evaluated selections of captions."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredCaption:
+    """What scores need to know of a caption. See :class:`~caslie_tools.evaluation.caption_effects.JudgedCaption`."""
+
+    use: Usefulness
+    kept: bool
+    votes: tuple[tuple[str, Verdict], ...]
+    """The name and the verdict of each judge."""
 
 
 class OutcomeScorer:
@@ -61,6 +77,10 @@ class OutcomeScorer:
             UnknownTaskError: If its task is unknown.
         """
         task = get_task(outcome.task)
+        captions = [
+            self._shared(ScoredCaption(one.use, one.kept, tuple((vote.judge, vote.verdict) for vote in one.votes)))
+            for one in judged_captions(outcome)
+        ]
         return ScoredOutcome(
             index=outcome.index,
             key=outcome.key,
@@ -71,6 +91,8 @@ class OutcomeScorer:
             treatments={
                 self._shared(name): self._shared(_scored(task, treated)) for name, treated in outcome.treatments.items()
             },
+            captions=self._shared(tuple(captions)),
+            right_in_any=is_judged(outcome) and right_in_any(outcome),
         )
 
     def _shared(self, part: Part) -> Part:

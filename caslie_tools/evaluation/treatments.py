@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from caslie_tools._concurrency import run_together
@@ -81,6 +81,8 @@ class TreatmentRunner:
         treatments: The treatments to run: see :func:`expand_treatments`.
         resolve: Finds the reference to load for an image. Default: the reference in the data.
         costs: What the captions cost that were made before an interruption. Default: none were made.
+        leave_one_out: Whether an instance with several captions is also answered without each of them, if it is run
+            under ``every`` and ``gated``. The extra answers do not count as costs.
 
     Raises:
         InputError: If there is no treatment, or a treatment is unknown.
@@ -92,10 +94,13 @@ class TreatmentRunner:
         treatments: Iterable[Treatment],
         resolve: ImageResolver | None = None,
         costs: CaptionCosts | None = None,
+        *,
+        leave_one_out: bool = True,
     ) -> None:
         self.pipeline = timed_pipeline(pipeline)
         self.treatments = expand_treatments(tuple(treatments), pipeline)
         self._resolve = resolve or (lambda ref: ref)
+        self._leave_one_out = leave_one_out and {"every", "gated"} <= {*self.treatments}
         self._captions = CaptionSelector(self.pipeline, self.treatments, self._resolve, costs or CaptionCosts())
 
     async def run(self, record: Record) -> Outcome:
@@ -116,12 +121,16 @@ class TreatmentRunner:
             treatment: fuse(task, instance, [each.caption for each in captions], wire=wire)
             for treatment, captions in selected.items()
         }
-        inputs = {_predictor_input(each): each for each in fused.values()}
+        without = self._without_each(record, selected.get("every", ()))
+        inputs = {_predictor_input(each): each for each in (*fused.values(), *without.values())}
         answers = dict(zip(inputs, await run_together(map(self._predict, inputs.values())), strict=True))
         outcomes = {
             treatment: _outcome(record, selected[treatment], answers[_predictor_input(fused[treatment])])
             for treatment in selected
         }
+        if without:
+            right = {index: _is_right(record, answers[_predictor_input(each)]) for index, each in without.items()}
+            outcomes["every"] = _with_single_effects(outcomes["every"], right)
         return Outcome(
             index=record.index,
             key=record.key,
@@ -135,6 +144,23 @@ class TreatmentRunner:
             users=record.users,
             treatments=outcomes,
         )
+
+    def _without_each(self, record: Record, selected: Sequence[SelectedCaption]) -> dict[int, FusedInstance]:
+        """Returns the instance without each of its captions, by the image, if it has several."""
+        captions = [each.caption for each in selected]
+        made = [index for index, caption in enumerate(captions) if caption is not None]
+        if not self._leave_one_out or len(made) < 2:
+            return {}
+        task, wire = get_task(record.task), self.pipeline.settings.wire_format
+        return {
+            left_out: fuse(
+                task,
+                record.instance,
+                [None if index == left_out else caption for index, caption in enumerate(captions)],
+                wire=wire,
+            )
+            for left_out in made
+        }
 
     def lacking(self, record: Record) -> list[Treatment]:
         """Returns the treatments that a record cannot have, because it has no captions or votes."""
@@ -178,10 +204,30 @@ def _outcome(record: Record, selected: Sequence[SelectedCaption], predicted: _Pr
         return TreatmentOutcome(error=predicted.error, **common)
     if get_task(record.task).is_open:
         answer: str | None = "" if prediction.answerable is False else prediction.text
-        right = is_open_answer_right(prediction.text, record.output, answerable=prediction.answerable)
     else:
         answer = prediction.label
-        right = answer == record.output
     return TreatmentOutcome(
-        answer=answer, text=prediction.text, right=right, probabilities=prediction.probabilities, **common
+        answer=answer,
+        text=prediction.text,
+        right=bool(_is_right(record, predicted)),
+        probabilities=prediction.probabilities,
+        **common,
     )
+
+
+def _is_right(record: Record, predicted: _PredictorResult) -> bool | None:
+    """Returns whether an answer is right. ``None`` if the predictor failed."""
+    prediction = predicted.prediction
+    if prediction is None:
+        return None
+    if get_task(record.task).is_open:
+        return is_open_answer_right(prediction.text, record.output, answerable=prediction.answerable)
+    return prediction.label == record.output
+
+
+def _with_single_effects(every: TreatmentOutcome, right: Mapping[int, bool | None]) -> TreatmentOutcome:
+    """Returns the outcome with all captions, where each says whether the answer is right without it."""
+    captions = tuple(
+        caption.model_copy(update={"right_without": right.get(index)}) for index, caption in enumerate(every.captions)
+    )
+    return every.model_copy(update={"captions": captions})

@@ -20,8 +20,8 @@ import numpy as np
 
 from caslie_tools._version import __version__
 from caslie_tools.domain import FrozenModel
+from caslie_tools.evaluation.caption_effects import is_judged, joint_use
 from caslie_tools.evaluation.clusters import Names, cluster_folds, count_clusters, names_of
-from caslie_tools.evaluation.gate_quality import is_judged, usefulness
 from caslie_tools.evaluation.outcomes import Outcome, Treatment
 from caslie_tools.evaluation.reading import read_outcomes, read_run_description
 from caslie_tools.evaluation.significance import Interval, bonferroni, cluster_sums, exact_p_value
@@ -181,7 +181,7 @@ def _tune_uniform(task: str, outcomes: Sequence[Outcome], *, level: float) -> tu
         for treatment in _UNIFORM_DECISIONS
     }
     kept = sum(any(caption.kept for caption in outcome.treatments["gated"].captions) for outcome in outcomes)
-    uses = [usefulness(outcome) for outcome in outcomes]
+    uses = [joint_use(outcome) for outcome in outcomes]
     result = TaskTuning(
         task=task,
         count=count,

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from caslie_tools.domain import Vote
+from caslie_tools.evaluation.caption_effects import joint_use
 from caslie_tools.evaluation.clusters import Names, cluster_folds, main_clusters, names_of
-from caslie_tools.evaluation.gate_quality import usefulness
 from caslie_tools.evaluation.outcomes import Outcome
 from caslie_tools.pipeline.tuned_gate import log_odds
 
@@ -52,7 +52,7 @@ class DecisiveCaptions:
     def from_outcomes(cls, outcomes: Sequence[Outcome], *, quorum: int) -> "DecisiveCaptions":
         """Selects the outcomes with a helpful or misleading caption."""
         labels = {"helpful": KEEP, "misleading": REJECT}
-        better = [labels.get(usefulness(outcome), 0) for outcome in outcomes]
+        better = [labels.get(joint_use(outcome), 0) for outcome in outcomes]
         decisive = [outcome for outcome, label in zip(outcomes, better, strict=True) if label]
         votes = [votes_of(outcome) for outcome in decisive]
         yes, no = np.array([count_votes(cast) for cast in votes]).reshape(-1, 2).T

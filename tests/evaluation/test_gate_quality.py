@@ -2,9 +2,10 @@
 
 import pytest
 
-from caslie_tools.evaluation.gate_quality import gate_quality, total_gate_quality, usefulness
+from caslie_tools.evaluation.caption_effects import joint_use, judged_captions
+from caslie_tools.evaluation.gate_quality import gate_quality, total_gate_quality
 from caslie_tools.evaluation.groups import group_outcomes
-from caslie_tools.evaluation.outcomes import Outcome, TreatmentOutcome
+from caslie_tools.evaluation.outcomes import CaptionOutcome, Outcome, Treatment, TreatmentOutcome
 from tests.evaluation.made_up_runs import judged, outcome
 
 WITH_AND_WITHOUT = {
@@ -28,7 +29,9 @@ def instances(**counts: tuple[int, int]) -> list[Outcome]:
 @pytest.mark.parametrize("use", WITH_AND_WITHOUT)
 def test_the_usefulness_is_the_effect_on_the_answer(use: str) -> None:
     every, none = WITH_AND_WITHOUT[use]
-    assert usefulness(judged(0, none=none, every=every)) == use
+    one = judged(0, none=none, every=every)
+    assert joint_use(one) == use
+    assert [caption.use for caption in judged_captions(one)] == [use]
 
 
 def test_the_shares_are_those_computed_by_hand() -> None:
@@ -81,12 +84,55 @@ def test_instances_without_a_caption_or_with_a_failure_are_counted_separately() 
     assert quality.gated_accuracy == 1
 
 
-def test_several_captions_count_as_kept_if_one_is_kept() -> None:
-    (one,) = instances(helpful=(1, 0))
-    fused = {"none": 0, "every": 3, "gated": 2}
-    several = {name: one.treatments[name].model_copy(update={"fused": fused[name]}) for name in one.treatments}
-    (quality,) = gate_quality(group_outcomes([one.model_copy(update={"treatments": several})]))
-    assert (quality.several, quality.partly, quality.kept["helpful"]) == (1, 1, 1)
+def of_several(*captions: tuple[bool | None, bool], none: bool, every: bool, gated: bool) -> Outcome:
+    """An instance with several captions, each with: whether the answer is right without it, and whether it is kept."""
+    right: dict[Treatment, bool] = {"none": none, "every": every, "gated": gated}
+    fused = {"none": 0, "every": len(captions), "gated": sum(kept for _, kept in captions)}
+    made = {
+        name: TreatmentOutcome(
+            answer="A",
+            right=is_right,
+            fused=fused[name],
+            captions=tuple(
+                CaptionOutcome(
+                    image=index, text="A mug.", kept=kept, right_without=without if name == "every" else None
+                )
+                for index, (without, kept) in enumerate(captions)
+            ),
+        )
+        for name, is_right in right.items()
+    }
+    return outcome(0, "A", {}).model_copy(update={"treatments": made})
+
+
+def test_each_of_several_captions_has_the_effect_of_leaving_it_out() -> None:
+    one = of_several((False, True), (True, False), (True, True), none=False, every=True, gated=True)
+    assert [(caption.use, caption.kept) for caption in judged_captions(one)] == [
+        ("helpful", True),
+        ("redundant", False),
+        ("redundant", True),
+    ]
+    (quality,) = gate_quality(group_outcomes([one]))
+    assert (quality.count, quality.several, quality.partly, quality.captions) == (1, 1, 1, 3)
+    assert (quality.kept["helpful"], quality.kept["redundant"], quality.rejected["redundant"]) == (1, 1, 1)
+    other = of_several((True, True), (False, True), none=False, every=False, gated=False)
+    assert [caption.use for caption in judged_captions(other)] == ["misleading", "ineffective"]
+
+
+def test_the_oracle_is_never_worse_than_the_gate() -> None:
+    # The gate finds a selection that neither none nor every nor leaving out a single caption has.
+    found = of_several((False, True), (False, False), (False, False), none=False, every=False, gated=True)
+    single = of_several((True, True), (False, True), none=False, every=False, gated=False)
+    (quality,) = gate_quality(group_outcomes([found, single.model_copy(update={"index": 1, "key": "1"})]))
+    assert (quality.none_accuracy, quality.every_accuracy, quality.gated_accuracy) == (0, 0, 0.5)
+    assert quality.oracle_accuracy == 1
+    assert quality.headroom_used == 0.5
+
+
+def test_a_caption_whose_effect_is_unknown_is_not_counted() -> None:
+    one = of_several((None, True), (True, True), none=True, every=True, gated=True)
+    (quality,) = gate_quality(group_outcomes([one]))
+    assert (quality.count, quality.captions) == (1, 1)
 
 
 def test_a_run_without_gated_has_no_gate_quality() -> None:

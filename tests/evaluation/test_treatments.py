@@ -362,6 +362,45 @@ async def test_an_open_question_is_right_if_it_contains_the_right_words(
     assert (outcome.gold, treated.answer, treated.right) == (gold, recorded, right)
 
 
+async def test_each_of_several_captions_is_left_out_once_without_a_cost(tmp_path: Path) -> None:
+    """The answer is right only with the caption of the mug. The one of the lamp misleads."""
+
+    def answer(instance: FusedInstance) -> str:
+        seen = json.dumps(instance.input)
+        return "B" if "white" in seen else "A" if "red" in seen else "C"
+
+    record = raw(
+        "product_relation_prediction", {"product 1": "One", "product 2": "Two"}, "A", "mug-1.png", "lamp-1.png"
+    )
+    predictor = predicting(answer)
+    outcome = await run(tmp_path, record, ["none", "every", "gated"], predictor=predictor, judges=jury("no"))
+    every = outcome.treatments["every"]
+    assert [caption.right_without for caption in every.captions] == [False, True]
+    assert every.cost.predictor_calls == 1
+    assert predictor.calls == 4  # none and gated are equal
+    read = record_of(tmp_path, record)
+    with opened(tmp_path, predictor=predictor, judges=jury("no")) as caslie:
+        for runner in (
+            TreatmentRunner(caslie.pipeline, ["none", "every", "gated"], leave_one_out=False),
+            TreatmentRunner(caslie.pipeline, ["none", "every"]),  # without a gate, effects are not needed
+        ):
+            captions = (await runner.run(read)).treatments["every"].captions
+            assert [caption.right_without for caption in captions] == [None, None]
+
+
+async def test_a_caption_has_no_effect_of_its_own_if_the_predictor_fails_without_it(tmp_path: Path) -> None:
+    def answer(instance: FusedInstance) -> str:
+        if "red" in json.dumps(instance.input):
+            return "A"
+        raise ModelError("no answer")
+
+    record = raw(
+        "product_relation_prediction", {"product 1": "One", "product 2": "Two"}, "A", "mug-1.png", "lamp-1.png"
+    )
+    outcome = await run(tmp_path, record, ["every", "gated"], predictor=predicting(answer), judges=jury("yes"))
+    assert [caption.right_without for caption in outcome.treatments["every"].captions] == [None, True]
+
+
 async def test_an_outcome_has_the_values_that_scores_need(tmp_path: Path) -> None:
     predictor = predicting(lambda instance: Answer(text="B: maybe", probabilities={"A": 0.5, "B": 0.25}))
     outcome = await run(tmp_path, MUG | {"output": "B"}, ["none"], predictor=predictor)
