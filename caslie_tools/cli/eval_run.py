@@ -112,7 +112,8 @@ def evaluate(
 
 def _show(run: "RunReport", report: "Report") -> None:
     show_table(map(plain, report.columns), (map(plain, row) for row in report.rows))
-    for sentence in (sentence for conclusion in report.conclusions for sentence in conclusion.sentences):
+    conclusions = [sentence for conclusion in report.conclusions for sentence in conclusion.sentences]
+    for sentence in (*conclusions, *(jury.sentence for jury in report.jury)):
         out.print(plain(sentence), soft_wrap=True)
     out.print(f"report: {plain(report.html)} and {plain(report.markdown)}", soft_wrap=True)
     if run.unavailable:

@@ -18,6 +18,7 @@ from caslie_tools.evaluation.formatting import format_interval, format_number
 from caslie_tools.evaluation.gate_mistakes import GateMistake, WorstMistakes
 from caslie_tools.evaluation.gate_quality import GateQuality, gate_quality, total_gate_quality
 from caslie_tools.evaluation.groups import OutcomeGroup, group_outcomes
+from caslie_tools.evaluation.jury_quality import JuryQuality, jury_quality
 from caslie_tools.evaluation.outcomes import Outcome, describe_treatment, sort_treatments
 from caslie_tools.evaluation.plots import cost_plot, gate_plot, headline_plot
 from caslie_tools.evaluation.reading import iter_outcomes, read_run_description
@@ -51,6 +52,8 @@ class Report(FrozenModel):
     """The gate's quality per task (and split). Empty if the run lacks a treatment for it."""
     gate_totals: tuple[GateQuality, ...]
     """The gate's quality per split, over the tasks that take part in the conclusions."""
+    jury: tuple[JuryQuality, ...]
+    """The jury's quality per split, over the tasks that take part in the conclusions."""
     costs: tuple[TreatmentCost, ...]
     examples: tuple[GateMistake, ...]
     """The worst mistakes of the gate."""
@@ -99,6 +102,7 @@ def write_report(run: Path) -> Report:
     """
     costs, mistakes = CostTotals(), WorstMistakes()
     groups = group_outcomes(_collect(run, costs, mistakes))
+    judged = [group for group in groups if not reason_left_out(group)]
     facts = read_run_description(run)
     tests = compare_treatments(groups)
     report = Report(
@@ -106,7 +110,8 @@ def write_report(run: Path) -> Report:
         scores=tuple(score for group in groups for score in score_treatments(group)),
         tests=tests,
         gate=tuple(gate_quality(groups)),
-        gate_totals=tuple(total_gate_quality([group for group in groups if not reason_left_out(group)])),
+        gate_totals=tuple(total_gate_quality(judged)),
+        jury=tuple(jury_quality(judged)),
         costs=tuple(costs.totals()),
         examples=tuple(mistakes.mistakes()),
         caveats=tuple(_caveats(groups)),
