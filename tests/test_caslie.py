@@ -263,7 +263,7 @@ class TestOpening:
             assert result.decision is not None
             votes += result.decision.votes
         assert [vote.verdict for vote in votes] == ["yes", "abstain"]
-        assert "ImageError" in votes[1].reason
+        assert "larger than 100 bytes" in votes[1].reason
 
 
 class TestSynchronousAndNot:

@@ -131,7 +131,8 @@ def test_an_invalid_answer_counts_as_wrong(examples: list[TrainingExample]) -> N
     right = [example.answer for example in examples]
     (perfect,) = score_by_task(examples, right).values()
     assert (perfect.metric, perfect.value, perfect.count, perfect.invalid) == ("f1", 1.0, 6, 0.0)
-    assert (perfect.interval.low, perfect.interval.high) == (1.0, 1.0)
+    # All examples are about one product, which says little about others: the interval is wide.
+    assert (perfect.interval.low < 0.1, perfect.interval.high) == (True, 1.0)
     (broken,) = score_by_task(examples, [None, *right[1:3], None, *right[4:]]).values()
     assert broken.accuracy == pytest.approx(4 / 6)
     assert broken.invalid == pytest.approx(2 / 6)
