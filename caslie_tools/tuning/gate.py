@@ -1,15 +1,16 @@
 """Learns a gate from a run's outcomes: how much each judge's vote counts, per task.
 
 The label of a caption is its effect on the answer. If the answer is right only with the caption, keeping is better. If
-it is right only without, rejecting is better. Other instances carry no information and are not used. From the votes on
+it is right only without, rejecting is better. Other captions carry no information and are not used. From the votes on
 the captions of the former two kinds, a logistic regression (L2) learns to separate them. The threshold is the one with
 the most right final answers. The regularisation and the threshold are chosen by cross-validation. The gain over the
 plain majority is measured by an outer cross-validation, on instances that neither has seen. A gate is refused unless
 its gain is significant by both its interval and the exact paired test. Folds, interval and test keep the instances of
 one product or user together, because they are not independent.
 
-Votes cannot be weighted if instances have several captions, which were evaluated only together, or if there are too few
-helpful or misleading captions. The gate may then keep all captions of the task, or none.
+If instances have several captions, the effect of each is that of leaving it out. Votes cannot be weighted if that was
+not evaluated, or if there are too few helpful or misleading captions. The gate may then keep all captions of the task,
+or none.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,8 +20,8 @@ from typing import Any, Final
 import numpy as np
 
 from caslie_tools._version import __version__
-from caslie_tools.domain import FrozenModel
-from caslie_tools.evaluation.caption_effects import is_judged, joint_use
+from caslie_tools.domain import FrozenModel, Vote
+from caslie_tools.evaluation.caption_effects import NEEDED, JudgedCaption, is_judged, joint_use, judged_captions
 from caslie_tools.evaluation.clusters import Names, cluster_folds, count_clusters, names_of
 from caslie_tools.evaluation.outcomes import Outcome, Treatment
 from caslie_tools.evaluation.reading import read_outcomes, read_run_description
@@ -38,7 +39,6 @@ from caslie_tools.tuning.vote_weights import (
     count_votes,
     decide_unseen,
     fit,
-    votes_of,
 )
 
 _KINDS_OF_GATES: Final = 3
@@ -64,9 +64,11 @@ class TaskTuning(FrozenModel):
     majority: float
     """Accuracy if the plain majority decides."""
     tuned: float | None = None
-    """Accuracy of the tuned gate on unseen instances. ``None`` if there is not enough data to tune."""
+    """Accuracy of the tuned gate on unseen instances. ``None`` if there is not enough data to tune. Also ``None`` if
+    instances have several captions, because not every selection of them was evaluated."""
     gain: float | None = None
-    """Gain in accuracy of the tuned gate over the majority."""
+    """Gain in accuracy of the tuned gate over the majority. If instances have several captions: the mean change of
+    right answers over the captions, if the decision on only one of them changes."""
     interval: Interval | None = None
     """Interval of the gain, at 95% over all tasks and the three kinds of gates together (Bonferroni)."""
     majority_kept: float
@@ -113,10 +115,10 @@ def tune_gate(run: Path) -> GateTuning:
             f"{run}: no instance has captions with votes and answers with and without them; run caslie eval with the "
             "treatments none, every and gated"
         )
-    judges = tuple(vote.judge for vote in votes_of(outcomes[0]))
+    judges = tuple(vote.judge for vote in votes_of(outcomes[0])[0])
     by_task: dict[str, list[Outcome]] = {name: [] for name in TASKS}
     for outcome in outcomes:
-        if tuple(vote.judge for vote in votes_of(outcome)) != judges:
+        if any(tuple(vote.judge for vote in cast) != judges for cast in votes_of(outcome)):
             raise DataError(f"{run}: record {outcome.index} was not judged by the whole jury: {', '.join(judges)}")
         by_task[get_task(outcome.task).name].append(outcome)
     tasks = {name: of_task for name, of_task in by_task.items() if of_task}
@@ -166,7 +168,7 @@ def _tune_task(
     task: str, outcomes: Sequence[Outcome], judges: Sequence[str], *, quorum: int, level: float
 ) -> tuple[TaskTuning, TaskGate | None]:
     uniform = _tune_uniform(task, outcomes, level=level)
-    if any(outcome.treatments["every"].fused > 1 for outcome in outcomes):
+    if not any(map(_voted_captions, outcomes)):
         return uniform
     weighted = _tune_weights(task, outcomes, judges, quorum=quorum, level=level)
     return uniform if uniform[0].better and not weighted[0].better else weighted
@@ -228,46 +230,55 @@ def _tune_weights(
     task: str, outcomes: Sequence[Outcome], judges: Sequence[str], *, quorum: int, level: float
 ) -> tuple[TaskTuning, TaskGate | None]:
     """Learns a weight per judge, and tests whether the weighted votes are better than the majority."""
-    captions, count = DecisiveCaptions.from_outcomes(outcomes, quorum=quorum), len(outcomes)
-    names = [names_of(outcome) for outcome in outcomes]
+    several = any(outcome.treatments["every"].fused > 1 for outcome in outcomes)
+    judged = [caption for outcome in outcomes for caption in _voted_captions(outcome)]
+    # The captions of one instance are not independent, also if it names no product.
+    names = [names_of(one) | {f"record:{one.key}"} for one in outcomes for _ in _voted_captions(one)]
+    captions = DecisiveCaptions.select(judged, names, quorum=quorum)
     helpful, misleading = int((captions.better == KEEP).sum()), int((captions.better == REJECT).sum())
     of_helpful, of_misleading = captions.count_clusters(KEEP), captions.count_clusters(REJECT)
-    none = sum(outcome.treatments["none"].right for outcome in outcomes) / count
+    shares = {name: sum(one.treatments[name].right for one in outcomes) / len(outcomes) for name in NEEDED}
+    by_majority = captions.gains(captions.kept_by_majority)
     result = TaskTuning(
         task=task,
-        count=count,
-        clusters=count_clusters(names),
+        count=len(outcomes),
+        clusters=count_clusters([names_of(outcome) for outcome in outcomes]),
         helpful=helpful,
         misleading=misleading,
-        none=none,
-        every=none + (helpful - misleading) / count,
-        majority=none + float(captions.gains(captions.kept_by_majority).sum()) / count,
-        majority_kept=_share_kept(outcomes, quorum, None),
+        none=shares["none"],
+        every=shares["every"],
+        majority=shares["gated"] if several else shares["none"] + float(by_majority.sum()) / len(outcomes),
+        majority_kept=_share_kept(judged, quorum, None),
         reason=f"not enough data to tune: helpful captions of {of_helpful} different products and misleading captions "
         f"of {of_misleading}, {FOLDS} of each are needed",
     )
     if min(of_helpful, of_misleading) < FOLDS:
         return result, None
-    # All other instances have the same answer with any gate, so their difference is 0.
-    differences = np.zeros(count)
-    differences[captions.rows] = captions.gains(decide_unseen(captions)) - captions.gains(captions.kept_by_majority)
+    # No decision on another caption changes whether an answer is right, so their difference is 0.
+    differences = np.zeros(len(judged))
+    differences[captions.rows] = captions.gains(decide_unseen(captions)) - by_majority
     gain, interval = float(differences.mean()), Interval.of_mean(differences.tolist(), names, level=level)
     strength, threshold = choose_parameters(captions)
     weights, bias = fit(captions, strength)
     gate = TaskGate(weights=dict(zip(judges, weights.tolist(), strict=True)), bias=bias, threshold=threshold)
     better = _is_better(differences, names, interval)
+    found = "better than the majority" if better else "not shown to be better, so the majority decides"
     result = result.model_copy(
         update={
-            "tuned": result.majority + gain,
+            "tuned": None if several else result.majority + gain,
             "gain": gain,
             "interval": interval,
-            "tuned_kept": _share_kept(outcomes, quorum, gate),
+            "tuned_kept": _share_kept(judged, quorum, gate),
             "strength": strength,
             "better": better,
-            "reason": "better than the majority" if better else "not shown to be better, so the majority decides",
+            "reason": f"{found}, caption by caption" if several else found,
         }
     )
     return result, gate if better else None
+
+
+def _voted_captions(outcome: Outcome) -> list[JudgedCaption]:
+    return [caption for caption in judged_captions(outcome) if caption.votes]
 
 
 def _is_better(differences: Array, names: Sequence[Names], interval: Interval) -> bool:
@@ -282,9 +293,14 @@ def _is_better(differences: Array, names: Sequence[Names], interval: Interval) -
     return interval.sign > 0 and exact_p_value(sums) <= 1 - interval.level
 
 
-def _share_kept(outcomes: Sequence[Outcome], quorum: int, gate: TaskGate | None) -> float:
+def _share_kept(captions: Sequence[JudgedCaption], quorum: int, gate: TaskGate | None) -> float:
     kept = 0
-    for votes in map(votes_of, outcomes):
-        yes, no = count_votes(votes)
-        kept += yes + no >= quorum and (yes > no if gate is None else gate.keeps(votes))
-    return kept / len(outcomes)
+    for caption in captions:
+        yes, no = count_votes(caption.votes)
+        kept += yes + no >= quorum and (yes > no if gate is None else gate.keeps(caption.votes))
+    return kept / len(captions)
+
+
+def votes_of(outcome: Outcome) -> list[tuple[Vote, ...]]:
+    """Returns the votes on each judged caption of an instance."""
+    return [caption.votes for caption in outcome.treatments["gated"].captions if caption.votes]

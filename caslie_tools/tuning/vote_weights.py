@@ -1,6 +1,6 @@
-"""Learns how much each judge's vote counts: a logistic regression on instances whose caption changes the answer.
+"""Learns how much each judge's vote counts: a logistic regression on captions that change whether the answer is right.
 
-In every cross-validation, the instances of one product are either learned from or decided, never both.
+In every cross-validation, the captions of one product are either learned from or decided, never both.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from caslie_tools.domain import Vote
-from caslie_tools.evaluation.caption_effects import joint_use
-from caslie_tools.evaluation.clusters import Names, cluster_folds, main_clusters, names_of
-from caslie_tools.evaluation.outcomes import Outcome
+from caslie_tools.evaluation.caption_effects import JudgedCaption
+from caslie_tools.evaluation.clusters import Names, cluster_folds, main_clusters
 from caslie_tools.pipeline.tuned_gate import log_odds
 
 FOLDS: Final = 5
@@ -33,12 +32,12 @@ Array: TypeAlias = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class DecisiveCaptions:
-    """The instances whose caption decides whether the answer is right. The arrays have one row per instance."""
+    """The captions that change whether the answer is right. The arrays have one row per caption."""
 
     rows: Array
-    """The positions of the instances among all outcomes."""
+    """The positions of the captions among all judged captions."""
     votes: Array
-    """The judges' votes as log-odds (instances x judges)."""
+    """The judges' votes as log-odds (captions x judges)."""
     better: Array
     """``KEEP`` or ``REJECT``: the decision that makes the answer right."""
     kept_by_majority: Array
@@ -46,15 +45,20 @@ class DecisiveCaptions:
     has_quorum: Array
     """Whether there are enough valid votes. Without a quorum, a caption is never kept."""
     names: tuple[Names, ...]
-    """The products and users of each instance."""
+    """The products and users of each caption's instance, and the instance itself."""
 
     @classmethod
-    def from_outcomes(cls, outcomes: Sequence[Outcome], *, quorum: int) -> "DecisiveCaptions":
-        """Selects the outcomes with a helpful or misleading caption."""
+    def select(cls, captions: Sequence[JudgedCaption], names: Sequence[Names], *, quorum: int) -> "DecisiveCaptions":
+        """Selects the helpful and the misleading captions.
+
+        Args:
+            captions: All judged captions.
+            names: The names of each caption.
+            quorum: Number of valid votes that is needed to keep a caption.
+        """
         labels = {"helpful": KEEP, "misleading": REJECT}
-        better = [labels.get(joint_use(outcome), 0) for outcome in outcomes]
-        decisive = [outcome for outcome, label in zip(outcomes, better, strict=True) if label]
-        votes = [votes_of(outcome) for outcome in decisive]
+        better = [labels.get(caption.use, 0) for caption in captions]
+        votes = [caption.votes for caption, label in zip(captions, better, strict=True) if label]
         yes, no = np.array([count_votes(cast) for cast in votes]).reshape(-1, 2).T
         return cls(
             rows=np.flatnonzero(better),
@@ -62,7 +66,7 @@ class DecisiveCaptions:
             better=np.array([label for label in better if label]),
             kept_by_majority=yes > no,
             has_quorum=yes + no >= quorum,
-            names=tuple(map(names_of, decisive)),
+            names=tuple(name for name, label in zip(names, better, strict=True) if label),
         )
 
     def __getitem__(self, rows: Array) -> "DecisiveCaptions":
@@ -80,17 +84,12 @@ class DecisiveCaptions:
         return len(set(main_clusters(self.names)[self.better == label].tolist()))
 
     def gains(self, kept: Array) -> Array:
-        """Returns what decisions gain over rejecting all captions, per instance.
+        """Returns what decisions gain over rejecting the caption.
 
         The gain is 1 for an answer that becomes right, -1 for one that becomes wrong, and 0 for no change.
         """
         gains: Array = np.where(kept & self.has_quorum, self.better, 0)
         return gains
-
-
-def votes_of(outcome: Outcome) -> tuple[Vote, ...]:
-    """Returns the votes on the first judged caption of an instance. Empty if no caption was judged."""
-    return next((caption.votes for caption in outcome.treatments["gated"].captions if caption.votes), ())
 
 
 def count_votes(votes: Sequence[Vote]) -> tuple[int, int]:
@@ -99,7 +98,7 @@ def count_votes(votes: Sequence[Vote]) -> tuple[int, int]:
 
 
 def decide_unseen(captions: DecisiveCaptions) -> Array:
-    """Decides each instance with a gate that was learned from other instances (cross-validation).
+    """Decides each caption with a gate that was learned from captions of other products (cross-validation).
 
     Returns:
         Whether each caption is kept.

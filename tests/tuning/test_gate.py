@@ -8,12 +8,12 @@ import pytest
 pytest.importorskip("sklearn", reason="tuning a gate needs the extra 'evaluation'")
 
 from caslie_tools.domain import Vote
-from caslie_tools.evaluation.outcomes import Outcome
+from caslie_tools.evaluation.outcomes import CaptionOutcome, Outcome
 from caslie_tools.exceptions import DataError
 from caslie_tools.pipeline.tuned_gate import TunedGate
 from caslie_tools.tuning.gate import tune_gate
 from tests.evaluation.made_up_runs import judged, outcome, write_run
-from tests.tuning.voting_runs import JUDGES, TASK, good, guess, noise, run_of
+from tests.tuning.voting_runs import JUDGES, TASK, CastVote, good, guess, noise, run_of
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -151,6 +151,54 @@ def of_several_captions(folder: Path, *, right_without: int, count: int = 100) -
         made = judged(index, none=index < right_without, every=index % 2 == 0, votes=votes, kept=True)
         outcomes.append(of_two(made))
     return write_run(folder, outcomes)
+
+
+def of_a_helpful_and_a_misleading_caption(folder: Path, *judges: CastVote, count: int = 120) -> Path:
+    """A run of pairs of captions. In every other instance, one of the two misleads; in the others, one helps."""
+    draw = random.Random(5)  # noqa: S311 (made-up votes)
+    outcomes = []
+    for index in range(count):
+        misled = index % 2 == 0
+        effects = ((True, False), (False, True)) if misled else ((False, True), (True, True))
+        captions = []
+        for place, (right_without, helps) in enumerate(effects):
+            votes = tuple(
+                vote(draw, helps).model_copy(update={"judge": name}) for vote, name in zip(judges, JUDGES, strict=False)
+            )
+            kept = sum(vote.verdict == "yes" for vote in votes) > len(votes) / 2
+            captions.append(
+                CaptionOutcome(image=place, text="A mug.", kept=kept, votes=votes, right_without=right_without)
+            )
+        made = judged(index, none=False, every=not misled, kept=True)  # the gate is as good as keeping all
+        fused = {"none": 0, "every": 2, "gated": sum(caption.kept for caption in captions)}
+        treatments = {
+            name: treated.model_copy(
+                update={"captions": () if name == "none" else tuple(captions), "fused": fused[name]}
+            )
+            for name, treated in made.treatments.items()
+        }
+        outcomes.append(made.model_copy(update={"treatments": treatments, "products": (f"p{index}",)}))
+    return write_run(folder, outcomes)
+
+
+def test_votes_on_several_captions_are_weighted_by_the_effect_of_each(tmp_path: Path) -> None:
+    tuning = tune_gate(of_a_helpful_and_a_misleading_caption(tmp_path, good, noise, noise, guess, guess))
+    (found,) = tuning.tasks
+    assert (found.count, found.clusters, found.helpful, found.misleading) == (120, 120, 60, 60)
+    assert found.better
+    assert found.reason == "better than the majority, caption by caption"
+    assert found.tuned is None
+    assert found.gain is not None
+    assert found.gain > 0.1
+    assert tuning.gate is not None
+    weights = tuning.gate.tasks[TASK].weights
+    assert weights["good"] > 3 * max(abs(weights[name]) for name in JUDGES[1:3])
+
+
+def test_votes_on_several_captions_that_are_noise_give_no_gate(tmp_path: Path) -> None:
+    tuning = tune_gate(of_a_helpful_and_a_misleading_caption(tmp_path, noise, noise, noise, guess, guess))
+    assert tuning.gate is None
+    assert tuning.tasks[0].reason == "not shown to be better, so the majority decides, caption by caption"
 
 
 def test_if_all_captions_together_mislead_the_gate_keeps_none(tmp_path: Path) -> None:
