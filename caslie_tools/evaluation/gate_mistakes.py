@@ -107,9 +107,21 @@ def _mistake(kind: Kind, outcome: Outcome) -> GateMistake:
         without=_answer(outcome, "none"),
         with_captions=_answer(outcome, "every"),
         gated=_answer(outcome, "gated"),
-        captions=tuple(_caption(outcome, caption) for caption in captions[:_MAX_CAPTIONS]),
+        captions=tuple(_caption(outcome, caption) for caption in _worst_first(kind, outcome)[:_MAX_CAPTIONS]),
         votes=_vote_text(*captions),
     )
+
+
+def _worst_first(kind: Kind, outcome: Outcome) -> list[CaptionOutcome]:
+    """Returns the judged captions. Those that the gate decided wrong by their own effect come first."""
+    every = outcome.treatments["every"].captions
+    without = {caption.image: caption.right_without for caption in every}
+
+    def is_right(caption: CaptionOutcome) -> bool:
+        is_cause = without.get(caption.image) is (kind == "misled")
+        return not (is_cause and caption.kept is (kind == "misled"))
+
+    return sorted(_judged_captions(outcome), key=is_right)
 
 
 def _caption(outcome: Outcome, caption: CaptionOutcome) -> MistakenCaption:

@@ -3,8 +3,8 @@
 An error is a vote against the effect of a caption: no to a helpful caption, or yes to a misleading one. Other captions
 do not change whether the answer is right, so no vote on them is an error.
 
-If the errors of ``n`` judges correlate by ``r`` on average, the mean of their votes varies like the mean of
-``n / (1 + (n - 1) * r)`` independent votes (Kish 1965).
+If the errors of ``n`` votes correlate by ``r`` on average, the mean of the votes varies like the mean of
+``n / (1 + (n - 1) * r)`` independent votes (Kish 1965). Abstentions are no votes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,8 +51,10 @@ class JuryQuality(FrozenModel):
     """Empty if there are fewer than :data:`MIN_CAPTIONS` decisive captions, like all figures below."""
     correlation: float | None = None
     """Mean correlation of the errors over all pairs of judges. ``None`` if there is no pair."""
+    votes: float | None = None
+    """Mean number of votes on a caption, without abstentions."""
     effective_votes: float | None = None
-    """Number of independent votes that the jury's votes are worth."""
+    """Number of independent votes that these votes are worth. ``None`` without a correlation."""
     right: float | None = None
     """Share of decisive captions that the gate decides rightly."""
     best_judge: str = ""
@@ -70,8 +72,9 @@ class JuryQuality(FrozenModel):
                 f"(fewer than {MIN_CAPTIONS})."
             )
         worth = (
-            f"{len(self.judges)} judges are worth {self.effective_votes:.1f} independent votes (their errors correlate "
-            f"by {format_number(self.correlation or 0)} on average). "
+            f"{len(self.judges)} judges cast {self.votes:.1f} votes on a caption, which are worth "
+            f"{self.effective_votes:.1f} independent votes (their errors correlate by "
+            f"{format_number(self.correlation or 0)} on average). "
             if self.effective_votes is not None
             else ""
         )
@@ -110,6 +113,7 @@ def _quality(split: str, groups: Sequence[OutcomeGroup]) -> JuryQuality:
         pair: _correlation(~right[pair[0]], ~right[pair[1]], voted[pair[0]] & voted[pair[1]])
         for pair in combinations(judges, 2)
     }
+    cast = sum(float(one.mean()) for one in voted.values())
     known = [value for value in correlations.values() if value is not None]
     correlation = float(np.mean(known)) if known else None
     return JuryQuality(
@@ -129,7 +133,8 @@ def _quality(split: str, groups: Sequence[OutcomeGroup]) -> JuryQuality:
             for judge in judges
         ),
         correlation=correlation,
-        effective_votes=_effective_votes(len(judges), correlation),
+        votes=cast,
+        effective_votes=_effective_votes(cast, correlation),
         right=float((np.array([caption.kept for caption in captions]) == helpful).mean()),
         best_judge=_best(right, np.arange(len(captions))),
         best_right=_best_right(right, names),
@@ -143,12 +148,12 @@ def _correlation(first: BoolArray, second: BoolArray, both: BoolArray) -> float 
     return float(np.corrcoef(one, other)[0, 1])
 
 
-def _effective_votes(judges: int, correlation: float | None) -> float | None:
-    if judges == 1:
-        return 1.0
-    if correlation is None or (denominator := 1 + (judges - 1) * correlation) <= 0:
+def _effective_votes(votes: float, correlation: float | None) -> float | None:
+    if votes <= 1:
+        return votes
+    if correlation is None or (denominator := 1 + (votes - 1) * correlation) <= 0:
         return None
-    return judges / denominator
+    return votes / denominator
 
 
 def _best(right: Mapping[str, BoolArray], rows: npt.NDArray[np.int64]) -> str:

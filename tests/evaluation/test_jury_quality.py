@@ -66,7 +66,16 @@ def test_an_abstention_is_no_error_but_rejects_the_caption() -> None:
     assert (first.right, first.abstained) == (0.5, 1)  # right for the captions that mislead
     assert first.correlations == {"judge-2": None}
     assert (second.right, second.abstained) == (0.75, 0)
-    assert found.correlation is found.effective_votes is None
+    assert found.correlation is None
+    assert found.votes == found.effective_votes == 1
+
+
+def test_a_judge_that_always_abstains_adds_no_vote() -> None:
+    draw = random.Random(3)  # noqa: S311 (made-up votes)
+    errors = [[draw.random() < 0.3 for _ in range(3)] for _ in range(400)]
+    three, four = quality(voted(errors)), quality(voted([[*row, None] for row in errors]))
+    assert four.votes == three.votes == 3
+    assert four.effective_votes == three.effective_votes
 
 
 def test_the_best_judge_is_chosen_by_other_products() -> None:
@@ -98,7 +107,7 @@ def test_captions_that_change_nothing_are_not_counted_and_too_few_give_no_figure
 def test_the_sentence_has_the_figures() -> None:
     found = quality(voted([[index % 5 == 0] * 3 for index in range(100)]))
     assert found.sentence == (
-        "The jury: 3 judges are worth 1.0 independent votes (their errors correlate by 1.00 on average). Of the 100 "
-        "captions that change whether the answer is right, the gate decides 0.80 rightly, and the best single judge "
-        "0.80 (judge-1 over all; chosen by the captions of other products)."
+        "The jury: 3 judges cast 3.0 votes on a caption, which are worth 1.0 independent votes (their errors correlate "
+        "by 1.00 on average). Of the 100 captions that change whether the answer is right, the gate decides 0.80 "
+        "rightly, and the best single judge 0.80 (judge-1 over all; chosen by the captions of other products)."
     )

@@ -14,7 +14,7 @@ pytest.importorskip("matplotlib", reason="reports need the extra 'evaluation'")
 pytest.importorskip("sklearn", reason="reports need the extra 'evaluation'")
 
 from caslie_tools.domain import Vote
-from caslie_tools.evaluation.outcomes import Outcome, Treatment, describe_treatment
+from caslie_tools.evaluation.outcomes import CaptionOutcome, Outcome, Treatment, describe_treatment
 from caslie_tools.evaluation.report import Report, write_report
 from tests.doubles import draw_picture
 from tests.evaluation.made_up_runs import judged, outcome, write_run
@@ -331,6 +331,21 @@ def test_a_case_shows_the_picture_the_options_and_the_caption_instead_of_letters
     shown = Image.open(io.BytesIO(base64.b64decode((image["src"] or "").removeprefix("data:image/jpeg;base64,"))))
     assert max(shown.size) <= 160
     assert "thumbnail" not in report.model_dump(mode="json")["examples"][0]["captions"][0]
+
+
+def test_a_case_with_several_captions_shows_those_that_the_gate_decided_wrong(tmp_path: Path) -> None:
+    made = judged(0, none=True, every=False, kept=True)
+    captions = [
+        CaptionOutcome(image=index, text=f"Caption {index}.", kept=index != 3, right_without=index >= 2)
+        for index in range(5)
+    ]
+    treatments = {
+        name: treated.model_copy(update={"captions": tuple(captions), "fused": 5 * (name != "none")})
+        for name, treated in made.treatments.items()
+    }
+    report = write_report(write_run(tmp_path, [made.model_copy(update={"treatments": treatments})]))
+    # Without the third, fourth or fifth caption, the answer is right. The gate rejected the fourth.
+    assert [caption.text for caption in report.examples[0].captions] == ["Caption 2.", "Caption 4."]
 
 
 @pytest.mark.parametrize("image", [None, "none.png", "https://shop.example/mug.png?key=secret", "https:mug"])
