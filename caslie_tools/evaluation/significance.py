@@ -2,25 +2,20 @@
 
 Intervals are percentile bootstraps (Efron and Tibshirani 1993) of the task's headline metric. They draw products, not
 instances, because the instances of one product are not independent. Two treatments of the same instances are compared
-in pairs, by the interval of their difference and by an exact test.
-
-The test asks how probable the difference in right answers would be if chance decided which treatment is which. It
-decides once for all instances that share a product or a user. If no two instances do, this is McNemar's exact test,
-which compares the number of instances that only the first treatment answers right with the number that only the second
-does. The test needs no large sample. It depends on right and wrong only, not on the metric. A report has many tests, so
-its p-values are adjusted (Holm 1979).
+in pairs, by the interval of their difference and by the test of :mod:`caslie_tools.evaluation.clustered_test`. The test
+needs no large sample. It depends on right and wrong only, not on the metric. A report has many tests, so its p-values
+are adjusted (Holm 1979).
 """
 
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
-from caslie_tools._optional import require
 from caslie_tools.domain import FrozenModel, Probability
 from caslie_tools.evaluation.bootstrap import FloatArray, TaskAnswers, resampled_headlines, resampled_kinds
-from caslie_tools.evaluation.clusters import Names, connected_clusters, main_clusters
+from caslie_tools.evaluation.clustered_test import clustered_test
+from caslie_tools.evaluation.clusters import Names, main_clusters
 from caslie_tools.exceptions import InputError
 
 LEVEL: Final = 0.95
@@ -93,9 +88,9 @@ class PairedTest(FrozenModel):
     only_second: int
     """Number of instances that only the second answers right."""
     clusters: int
-    """Number of clusters that these instances form. Instances of one cluster share products or users."""
+    """Number of clusters that these instances form: those of one product or user are one cluster."""
     p_value: Probability
-    """Of the exact test, two-sided."""
+    """Of the paired test, two-sided."""
     adjusted: Probability
     """The p-value after Holm's correction for all tests of the report."""
 
@@ -126,8 +121,7 @@ def paired_test(
     resampled = resampled_headlines([first, second], seed=seed)
     pairs = list(zip(first.right, second.right, strict=True))
     differences = [int(one) - int(other) for one, other in pairs]
-    sums = cluster_sums(differences, first.names)
-    p_value = exact_p_value(sums)
+    test = clustered_test(differences, first.names)
     return PairedTest(
         task=first.task.name,
         split=split,
@@ -141,50 +135,10 @@ def paired_test(
         interval=Interval.of(resampled[0] - resampled[1], clusters=first.cluster_count, lowest=-1, level=level),
         only_first=differences.count(1),
         only_second=differences.count(-1),
-        clusters=len(sums),
-        p_value=p_value,
-        adjusted=p_value,
+        clusters=test.clusters,
+        p_value=test.p_value,
+        adjusted=test.p_value,
     )
-
-
-def cluster_sums(differences: Sequence[int], names: Sequence[Names]) -> list[int]:
-    """Returns the sum of the differences in each cluster. Instances without a difference are left out.
-
-    Args:
-        differences: 1 for an instance that only the first treatment answers right, -1 for one that only the second
-            does, otherwise 0.
-        names: The products and users of each instance.
-    """
-    changed = [index for index, difference in enumerate(differences) if difference]
-    sums: dict[int, int] = defaultdict(int)
-    for cluster, index in zip(connected_clusters([names[index] for index in changed]).tolist(), changed, strict=True):
-        sums[cluster] += differences[index]
-    return list(sums.values())
-
-
-def exact_p_value(sums: Sequence[int]) -> float:
-    """Returns the two-sided p-value of the paired test.
-
-    It is the probability that the total is as far from 0 as it is, or farther, if the sign of every sum is random.
-
-    Args:
-        sums: The sum of the differences in each cluster.
-
-    Raises:
-        MissingExtraError: If scipy is not installed.
-    """
-    sizes = Counter(abs(one) for one in sums if one)
-    if not sizes:
-        return 1.0
-    stats = require("scipy.stats", "evaluation", "A paired test")
-    signal = require("scipy.signal", "evaluation", "A paired test")
-    distribution = np.ones(1)  # of the sum of those that are positive
-    for size, count in sorted(sizes.items()):
-        steps = np.zeros(size * count + 1)
-        steps[::size] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
-        distribution = signal.convolve(distribution, steps)
-    totals = 2 * np.arange(len(distribution)) - (len(distribution) - 1)
-    return float(min(1.0, max(0.0, distribution[np.abs(totals) >= abs(sum(sums))].sum())))
 
 
 def bonferroni(count: int) -> float:

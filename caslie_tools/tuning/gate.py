@@ -5,7 +5,7 @@ it is right only without, rejecting is better. Other captions carry no informati
 the captions of the former two kinds, a logistic regression (L2) learns to separate them. The threshold is the one with
 the most right final answers. The regularisation and the threshold are chosen by cross-validation. The gain over the
 plain majority is measured by an outer cross-validation, on instances that neither has seen. A gate is refused unless
-its gain is significant by both its interval and the exact paired test. Folds, interval and test keep the instances of
+its gain is significant by both its interval and the paired test. Folds, interval and test keep the instances of
 one product or user together, because they are not independent.
 
 If instances have several captions, the effect of each is that of leaving it out. Votes cannot be weighted if that was
@@ -22,10 +22,11 @@ import numpy as np
 from caslie_tools._version import __version__
 from caslie_tools.domain import FrozenModel, Vote
 from caslie_tools.evaluation.caption_effects import NEEDED, JudgedCaption, is_judged, joint_use, judged_captions
+from caslie_tools.evaluation.clustered_test import clustered_test
 from caslie_tools.evaluation.clusters import Names, cluster_folds, count_clusters, names_of
 from caslie_tools.evaluation.outcomes import Outcome, Treatment
 from caslie_tools.evaluation.reading import read_outcomes, read_run_description
-from caslie_tools.evaluation.significance import Interval, bonferroni, cluster_sums, exact_p_value
+from caslie_tools.evaluation.significance import Interval, bonferroni
 from caslie_tools.exceptions import DataError
 from caslie_tools.pipeline.tuned_gate import TaskGate, TunedGate
 from caslie_tools.tasks import TASKS, get_task
@@ -78,7 +79,7 @@ class TaskTuning(FrozenModel):
     strength: float | None = None
     """The chosen inverse strength of the regularisation."""
     better: bool = False
-    """Whether the tuned gate is used: its interval is above 0, and the exact paired test agrees at the same level."""
+    """Whether the tuned gate is used: its interval is above 0, and the paired test agrees at the same level."""
     reason: str
     """Why the tuned gate is used or not."""
 
@@ -289,8 +290,8 @@ def _is_better(differences: Array, names: Sequence[Names], interval: Interval) -
         names: The products and users of each instance.
         interval: The bootstrap interval of the mean difference.
     """
-    sums = cluster_sums(differences.astype(int).tolist(), names)
-    return interval.sign > 0 and exact_p_value(sums) <= 1 - interval.level
+    test = clustered_test(differences.astype(int).tolist(), names)
+    return interval.sign > 0 and test.p_value <= 1 - interval.level
 
 
 def _share_kept(captions: Sequence[JudgedCaption], quorum: int, gate: TaskGate | None) -> float:

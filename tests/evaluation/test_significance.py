@@ -1,16 +1,11 @@
-import operator
-from itertools import product
-
 import numpy as np
 import pytest
 
 pytest.importorskip("scipy", reason="tests need the extra 'evaluation'")
 
-from scipy import stats
-
 from caslie_tools.evaluation.bootstrap import TaskAnswers, resampled_headlines
 from caslie_tools.evaluation.clusters import Names
-from caslie_tools.evaluation.significance import Interval, adjust, cluster_sums, exact_p_value, holm, paired_test
+from caslie_tools.evaluation.significance import Interval, adjust, holm, paired_test
 from caslie_tools.exceptions import InputError
 from caslie_tools.tasks import get_task
 
@@ -66,32 +61,6 @@ def test_an_interval_that_touches_0_has_sign_0(low: float, high: float, sign: in
     assert Interval(low=low, high=high).sign == sign
 
 
-def test_without_shared_products_the_exact_test_is_mcnemars() -> None:
-    def mcnemar(only_first: int, only_second: int) -> float:
-        return exact_p_value([1] * only_first + [-1] * only_second)
-
-    # Two-sided binomial tail, by hand: 22 / 2**10 for 1 of 10, and 2 * (1 + 10 + 45 + 120 + 210) / 2**10 for 4 of 10.
-    assert mcnemar(1, 9) == mcnemar(9, 1) == pytest.approx(22 / 1024)
-    assert mcnemar(4, 6) == pytest.approx(2 * (1 + 10 + 45 + 120 + 210) / 1024)
-    assert mcnemar(5, 5) == pytest.approx(1)
-    assert mcnemar(0, 0) == 1
-    # Agresti, Categorical Data Analysis (approval of the prime minister): 86 and 150 discordant pairs.
-    assert mcnemar(86, 150) == pytest.approx(3.716e-05, rel=1e-3)
-
-
-@pytest.mark.parametrize("sums", [[5], [3, -1, 2], [4, 4, -1, 1, 1, -2], [0, 2, 0], [-6, -6, -6, 1]])
-def test_the_exact_test_is_that_of_all_signs(sums: list[int]) -> None:
-    totals = [sum(map(operator.mul, signs, sums)) for signs in product((1, -1), repeat=len(sums))]
-    expected = sum(abs(total) >= abs(sum(sums)) for total in totals) / len(totals)
-    assert exact_p_value(sums) == pytest.approx(expected)
-
-
-def test_the_exact_test_of_many_instances_is_exact() -> None:
-    expected = stats.binomtest(30_000, 59_000).pvalue
-    for size in (1, 2):
-        assert exact_p_value([size] * 30_000 + [-size] * 29_000) == pytest.approx(expected)
-
-
 def test_instances_that_share_a_product_count_as_one_in_the_test_and_in_the_interval() -> None:
     # Five products of four instances each: the 20 wins are as probable as 5 wins.
     products = [f"p{number % 5}" for number in range(20)]
@@ -104,12 +73,6 @@ def test_instances_that_share_a_product_count_as_one_in_the_test_and_in_the_inte
         for names, clusters in ((products, 5), ((), 20))
     )
     assert clustered.high - clustered.low > 1.7 * (single.high - single.low)
-
-
-def test_changed_answers_are_one_cluster_if_a_chain_of_products_and_users_joins_them() -> None:
-    names = [frozenset(text.split()) for text in ("a b", "b c", "c user:d", "user:d", "e", "", "", "b user:d")]
-    assert sorted(cluster_sums([1, 1, -1, 1, -1, 1, 1, 0], names)) == [-1, 1, 1, 2]
-    assert cluster_sums([0, 1, 0, -1, 0, 0, 0, 0], names) == [1, -1]  # what joins them did not change
 
 
 def test_holms_correction_steps_down() -> None:
