@@ -146,7 +146,12 @@ class QueryContext(FrozenModel):
     @property
     def digest(self) -> str:
         """SHA-256 (hex) of all fields."""
-        return _digest(self.model_dump())
+        return _digest(self._identity())
+
+    def _identity(self) -> dict[str, str]:
+        """Returns the fields that tell contexts apart. An empty ``compared_with`` does not change stored keys."""
+        fields: dict[str, str] = self.model_dump()
+        return fields if self.compared_with else {name: fields[name] for name in fields if name != "compared_with"}
 
 
 EvidenceKind = Literal["text", "tag", "resembles", "colour"]
@@ -204,7 +209,7 @@ def caption_key(image: str, context: QueryContext, captioner: str, prompt_versio
         captioner: Identity of the captioner.
         prompt_version: Version of the prompt's wording.
     """
-    return _digest([image, context.model_dump(), captioner, prompt_version])
+    return _digest([image, context._identity(), captioner, prompt_version])
 
 
 Verdict = Literal["yes", "no", "abstain"]

@@ -20,7 +20,7 @@ from caslie_tools.sample import catalogue_path
 
 FIGURE: Final = Path(__file__).parents[1] / "docs" / "images" / "question.svg"
 
-_EXPLANATION: Final = "Each picture is captioned for this question. A jury of five judges votes on each caption."
+_EXPLANATION: Final = "Each picture is captioned for this question. A jury of judges votes on each caption."
 _WIDTH, _CARD_HEIGHT, _MARGIN = 880, 132, 24
 _FONT = "font-family=\"-apple-system, 'Segoe UI', Helvetica, Arial, sans-serif\""
 _INK, _GREY, _LINE, _GREEN, _RED = "#1f2328", "#59636e", "#d1d9e0", "#1a7f37", "#cf222e"
@@ -44,7 +44,7 @@ def draw(response: Mapping[str, Any]) -> str:
         _text(
             _MARGIN,
             68,
-            "Each picture is captioned for this question. A jury of five judges votes on each caption.",
+            "Each picture is captioned for this question. A jury of judges votes on each caption.",
             colour=_GREY,
         ),
     ]
