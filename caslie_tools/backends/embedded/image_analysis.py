@@ -17,7 +17,7 @@ from caslie_tools.images.loading import LoadedImage
 if TYPE_CHECKING:
     from caslie_tools.store import CaptionStore
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _MAX_TAGS: Final = 5
 _LOCKS: Final = 16
 
@@ -67,16 +67,15 @@ class ImageAnalyser:
         """
         # An image always uses the same lock: it is analysed once, while other images run in parallel.
         with self._locks[int(image.sha256[:8], 16) % _LOCKS]:
-            pixels = image.rgb()
-            colours = dominant_colours(pixels)
             if (cached := self._cached(image.sha256)) is not None:
-                return cached.model_copy(update={"colours": colours})
+                return cached
+            pixels = image.rgb()
             probabilities = self.classifier.classify(image).probabilities
             best = np.argsort(-probabilities, kind="stable")[:_MAX_TAGS]
             analysis = ImageAnalysis(
                 text=self.reader.read(pixels),
                 tags=tuple(Tag(name=class_names()[i], probability=float(probabilities[i])) for i in best),
-                colours=colours,
+                colours=dominant_colours(pixels),
             )
             if self.store is not None:
                 # If the cache cannot be written, the only consequence is that the image is analysed again.
