@@ -9,6 +9,7 @@ from collections import OrderedDict
 from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
+from pydantic import Field
 
 from caslie_tools._concurrency import AsyncRunnable, SingleFlight, run_together
 from caslie_tools.domain import Answer, Caption, FrozenModel, Probability, Vote
@@ -23,15 +24,14 @@ _REMEMBERED: Final = 512
 
 
 _CERTAIN: Final = 0.25
-"""Certainty of an answer, from 0 for a guess to 1, from which it counts fully. Chosen on the calibration halves of
-``benchmarks/gate.py``, where 0.25 and 0.35 give the same decisions but for one in a hundred."""
+"""Certainty of an answer, from 0 for a guess to 1, from which it counts fully."""
 
 
 class Utility(FrozenModel):
     """The predictor's best answer without and with a caption."""
 
-    labels: int
-    """Number of labels of the task."""
+    labels: int = Field(ge=2)
+    """Number of labels of the instance."""
     answer_without: str
     answer_with: str
     probability_without: Probability
@@ -50,7 +50,8 @@ class Utility(FrozenModel):
         guess = 1 / self.labels
         certainty = (self.probability_without - guess) / (1 - guess)
         before = self.probability_without * min(1.0, max(0.0, certainty) / _CERTAIN)
-        return self.probability_with / (self.probability_with + before)
+        total = self.probability_with + before
+        return self.probability_with / total if total else 0.0
 
 
 class UtilityJudge(AsyncRunnable[JudgeRequest, Vote]):
@@ -115,7 +116,7 @@ class UtilityJudge(AsyncRunnable[JudgeRequest, Vote]):
         without = fuse(task, instance, [None], wire=self.wire)
         with_caption = fuse(task, instance, [caption], wire=self.wire)
         before, after = await run_together([self._answer_without(without, config), self._answer(with_caption, config)])
-        return self._compare(before, after)
+        return self._compare(before, after, labels=len(task.labels(instance)))
 
     async def _answer_without(self, fused: FusedInstance, config: RunnableConfig | None) -> Answer:
         key = fused.model_dump_json()
@@ -131,7 +132,7 @@ class UtilityJudge(AsyncRunnable[JudgeRequest, Vote]):
     async def _answer(self, fused: FusedInstance, config: RunnableConfig | None) -> Answer:
         return await self.predictor.ainvoke(fused, config)
 
-    def _compare(self, before: Answer, after: Answer) -> Utility:
+    def _compare(self, before: Answer, after: Answer, *, labels: int) -> Utility:
         if not before.probabilities or not after.probabilities:
             raise UnsupportedModelError(
                 f"the predictor {self.predictor.get_name()} reports no probabilities, which the judge {self.name} "
@@ -140,7 +141,7 @@ class UtilityJudge(AsyncRunnable[JudgeRequest, Vote]):
         best_before = max(before.probabilities, key=before.probabilities.__getitem__)
         best_after = max(after.probabilities, key=after.probabilities.__getitem__)
         return Utility(
-            labels=len(before.probabilities),
+            labels=labels,
             answer_without=best_before,
             answer_with=best_after,
             probability_without=before.probabilities[best_before],
