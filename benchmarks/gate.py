@@ -21,11 +21,12 @@ import random
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from gate_calibration import Case, answer_of, fit_options, fit_similarity
 from grocery import CachedEmbeddings
 from machine import heading
 from titles import ADVERTISING_CALIBRATION, ADVERTISING_REPORT, CLOTHES, KINDS, make_title
@@ -33,7 +34,6 @@ from titles import ADVERTISING_CALIBRATION, ADVERTISING_REPORT, CLOTHES, KINDS, 
 from caslie_tools.backends.embedded.captioner import EmbeddedCaptioner
 from caslie_tools.backends.embedded.image_analysis import ImageAnalyser
 from caslie_tools.backends.embedded.image_classifier import ImageClassifier
-from caslie_tools.backends.embedded.option_scoring import WEIGHTS, ProductEvidence
 from caslie_tools.backends.embedded.predictor import EmbeddedPredictor
 from caslie_tools.backends.embedded.sentence_embeddings import MiniLMEmbeddings
 from caslie_tools.backends.embedded.text_recognition import TextReader
@@ -63,17 +63,6 @@ class Photo:
     group: str
     title: str
     description: str
-
-
-@dataclass(frozen=True)
-class Case:
-    """An instance with the captions of its images."""
-
-    row: tuple[str, str, str, str]
-    """Task, source, catalogue and kind of title."""
-    instance: Instance
-    captions: list[Caption | None]
-    gold: str
 
 
 @dataclass(frozen=True)
@@ -331,80 +320,16 @@ async def _report_false_captions(bench: Bench, cases: Sequence[Case]) -> None:
             for index, case in enumerate(own):
                 other = own[(index + len(own) // 2) % len(own)]
                 caption = other.captions[0]
-                if caption is not None and _answer(case) != _answer(other):
+                if caption is not None and answer_of(case) != answer_of(other):
                     kept.append(await bench.keeps(case.instance, 0, caption))
             print(f"| false | {source} | {kind} | {len(kept)} | {np.mean(kept):.0%} |")
-
-
-def _answer(case: Case) -> str:
-    return next(option for option in case.instance.options if option.startswith(f"{case.gold}:"))[3:]
 
 
 async def calibrate(bench: Bench) -> None:
     """Prints the fitted weights of the options' features, and the slopes of the similarity of products."""
     cases = await bench.cases(calibration=True)
-    _fit_options(bench, [case for case in cases if case.row[0] == "category"])
-    _fit_similarity(bench, [case for case in cases if case.row[0] == "relation"])
-
-
-def _fit_options(bench: Bench, cases: Sequence[Case]) -> None:
-    import torch
-
-    tables = defaultdict(list)
-    for case in cases:
-        options = [option[3:] for option in case.instance.options]
-        order = [options.index(_answer(case)), *(i for i, option in enumerate(options) if option != _answer(case))]
-        title = str(case.instance.input["title"]) if isinstance(case.instance.input, dict) else ""
-        for captions in ([], [caption for caption in case.captions if caption is not None]):
-            evidence = ProductEvidence.from_captions(title, captions)
-            tables[len(options)].append(bench.predictor.options.features(evidence, options)[order])
-    data = [torch.tensor(np.stack(group), dtype=torch.float64) for group in tables.values()]
-    count = sum(len(group) for group in data)
-
-    def loss(weights: torch.Tensor) -> torch.Tensor:
-        fit = torch.stack([-torch.log_softmax(group @ weights, dim=1)[:, 0].sum() for group in data]).sum() / count
-        return fit + 1e-3 * (weights**2).sum()
-
-    weights = _minimise(loss, len(WEIGHTS))
-    print("option weights:", {name: round(value, 2) for name, value in zip(WEIGHTS, weights, strict=True)})
-
-
-def _fit_similarity(bench: Bench, cases: Sequence[Case]) -> None:
-    import torch
-
-    rows, truth = [], []
-    for case in cases:
-        assert isinstance(case.instance.input, dict)
-        titles = (str(case.instance.input["product 1"]), str(case.instance.input["product 2"]))
-        for kept in (False, True):
-            captions = [[caption] if kept and caption is not None else [] for caption in case.captions]
-            rows.append(bench.predictor.similarity.features(titles, (captions[0], captions[1])))
-            truth.append(float(case.gold == "C"))
-    data, labels = torch.tensor(np.array(rows), dtype=torch.float64), torch.tensor(truth, dtype=torch.float64)
-
-    def loss(weights: torch.Tensor) -> torch.Tensor:
-        fit = torch.nn.functional.binary_cross_entropy_with_logits(data @ weights, labels)
-        return fit + 1e-4 * (weights**2).sum()
-
-    print("similarity: title slope, title offset, image slope, image offset:", np.round(_minimise(loss, 4), 1).tolist())
-
-
-def _minimise(loss: Callable[..., object], size: int) -> list[float]:
-    import torch
-
-    weights = torch.zeros(size, dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([weights], max_iter=500, line_search_fn="strong_wolfe")
-
-    def closure() -> torch.Tensor:
-        optimiser.zero_grad()
-        value = loss(weights)
-        assert isinstance(value, torch.Tensor)
-        value.backward()
-        return value
-
-    optimiser.step(closure)
-    found: list[float] = weights.detach().tolist()
-    return found
+    fit_options(bench.predictor.options, [case for case in cases if case.row[0] == "category"])
+    fit_similarity(bench.predictor.similarity, [case for case in cases if case.row[0] == "relation"])
 
 
 def main() -> None:
