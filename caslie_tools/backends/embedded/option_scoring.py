@@ -24,19 +24,20 @@ from caslie_tools.domain import Caption
 Array: TypeAlias = NDArray[np.float64]
 
 WEIGHTS: Final = {
-    "text meaning": 2.3,
-    "text phrase": 2.6,
-    "text name": 3.0,
-    "text spelling": 3.7,
-    "print meaning": 1.2,
-    "print phrase": 1.8,
-    "print spelling": 0.7,
-    "packaged": 1.4,
-    "tags": 2.4,
-    "probable tags": 1.75,
+    "text meaning": 2.1,
+    "text phrase": 2.8,
+    "text name": 3.1,
+    "text spelling": 3.8,
+    "print meaning": 1.3,
+    "print phrase": 2.1,
+    "print spelling": 0.85,
+    "packaged": 1.55,
+    "tags": 2.6,
+    "probable tags": 2.0,
     "resembles": 1.2,
 }
-"""The fitted weight of each feature, in the order of :meth:`OptionScorer.features`.
+"""The weight of each feature, in the order of :meth:`OptionScorer.features`. ``benchmarks/gate.py --calibrate`` fits
+them.
 
 The product's own text and every caption without evidence have the features of ``text`` each on its own, so that a title
 that says nothing does not dilute what a caption says.

@@ -51,7 +51,7 @@ class EmbeddedPredictor(AsyncRunnable[FusedInstance, Answer]):
         embeddings: Compares sentences.
     """
 
-    name = "embedded-predictor-2"
+    name = "embedded-predictor-3"
 
     def __init__(self, embeddings: MiniLMEmbeddings) -> None:
         self.embeddings = embeddings
