@@ -7,6 +7,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import RetryPolicy
 
+from caslie_tools.graphs.checkpoints import with_state_types
 from caslie_tools.graphs.context import Context
 from caslie_tools.graphs.nodes import Nodes, as_node, is_retryable
 from caslie_tools.graphs.state import ImageOutput, ImageState, Input, Output, State
@@ -58,4 +59,4 @@ def build_graph(
     builder.add_edge("review", "predict")
     builder.add_edge("predict", "save_captions")
     builder.add_edge("save_captions", END)
-    return builder.compile(checkpointer=checkpointer, name="caslie")
+    return builder.compile(checkpointer=checkpointer and with_state_types(checkpointer), name="caslie")

@@ -1,7 +1,7 @@
 """The nodes of the graphs. Each node runs one step of the pipeline, measures its time and reports it on the stream."""
 
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from langchain_core.runnables import Runnable, RunnableLambda
@@ -14,7 +14,7 @@ from caslie_tools._concurrency import requested_by, run_sync
 from caslie_tools.domain import ImageRef
 from caslie_tools.exceptions import EndpointError, ImageError, InputError, ModelError, StoreError
 from caslie_tools.graphs.context import Context
-from caslie_tools.graphs.review import apply_answer, is_reviewed, review_request
+from caslie_tools.graphs.review import is_reviewed, parse_answer, review_request, with_decision
 from caslie_tools.graphs.state import ImageState, State
 from caslie_tools.pipeline.captioning import NOTHING_TO_DESCRIBE
 from caslie_tools.pipeline.failed_votes import failed_jury_warnings
@@ -97,7 +97,8 @@ class Nodes:
         except (ValidationError, TypeError) as error:
             raise InputError(f"the request is invalid: {_reason(error)}") from error
         cleared: Update = {"image_results": Overwrite([]), "warnings": Overwrite([]), "timings": Overwrite([])}
-        return cleared | {"request": request, "instance": self.pipeline.validate(request)}
+        options = get_runtime(Context).context or Context()
+        return cleared | {"request": request, "options": options, "instance": self.pipeline.validate(request)}
 
     async def retrieve(self, state: State) -> Update:
         """Retrieves the products that a question is about, with the stored hashes of their images."""
@@ -121,8 +122,7 @@ class Nodes:
 
     def fan_out(self, state: State) -> list[Send] | str:
         """Starts one run of the image graph per image, in parallel. Without images, continues with the prediction."""
-        runtime = get_runtime(Context)
-        if runtime.context is not None and not runtime.context.use_images:
+        if not state["options"].use_images:
             return "predict"
         instance = state["instance"]
         places = get_task(instance.task).places(instance)
@@ -134,6 +134,7 @@ class Nodes:
                     index=index,
                     image=instance.images[index],
                     context=contexts[index],
+                    ask_person=state["options"].ask_person,
                     instance=instance.with_image(index),
                 ),
             )
@@ -160,29 +161,26 @@ class Nodes:
         """Lets the jury vote on the caption."""
         image, caption = state["image"], state["caption"]
         assert caption is not None  # noqa: S101 (guaranteed by the edge to this node; for the type checker)
-        run = get_runtime(Context).context
         decision = await self.pipeline.gate(
             caption,
             state["context"],
             image=image.ref,
             instance=state["instance"],
-            ask_all=run is not None and run.ask_person,  # only all votes show whether the decision is close
+            ask_all=state["ask_person"],  # only all votes show whether the decision is close
         )
         result = ImageResult(index=state["index"], image=image, caption=caption, decision=decision)
         return {"item": str(image.ref), "decision": decision, "image_results": [result]}
 
     async def review(self, state: State) -> Update:
         """Interrupts the run once to ask a person about all close decisions, if the run asks for that."""
-        run = get_runtime(Context).context
         reviewed = [result for result in state["image_results"] if is_reviewed(result)]
-        if run is None or not run.ask_person or not reviewed:
+        if not state["options"].ask_person or not reviewed:
             return {}
-        answer = interrupt(review_request(reviewed))
-        indexes = {result.index for result in reviewed}
+        decisions = _ask_person(reviewed)
         return {
             "image_results": Overwrite(
                 [
-                    apply_answer(answer, result) if result.index in indexes else result
+                    with_decision(result, decisions[result.index]) if result.index in decisions else result
                     for result in state["image_results"]
                 ]
             )
@@ -205,6 +203,17 @@ class Nodes:
         except (StoreError, ModelError) as error:  # a caption is stored with vectors, which a model computes
             return {"warnings": [f"the new captions were not stored: {error}"]}
         return {}
+
+
+def _ask_person(reviewed: Sequence[ImageResult]) -> dict[int, bool]:
+    """Interrupts the run until the person's answer is understood. Returns the decisions by index."""
+    problem = ""
+    while True:
+        answer = interrupt(review_request(reviewed, problem))
+        try:
+            return parse_answer(answer, [result.index for result in reviewed])
+        except InputError as error:
+            problem = str(error)
 
 
 def _without_caption(state: ImageState, error: str) -> Update:

@@ -7,6 +7,7 @@ from langgraph.channels import EphemeralValue
 from typing_extensions import TypedDict
 
 from caslie_tools.domain import Caption, GateDecision, Prediction, QueryContext
+from caslie_tools.graphs.context import Context
 from caslie_tools.pipeline.pipeline import ImageResult, Request
 from caslie_tools.pipeline.response import Timing
 from caslie_tools.tasks import Instance, PlacedImage
@@ -42,6 +43,8 @@ class State(Input, total=False):
     """The state between the steps."""
 
     request: Request
+    options: Context
+    """The options of the request. A run that is resumed keeps them."""
     instance: Instance
     image_results: Annotated[list[ImageResult], operator.add]
     prediction: Prediction
@@ -62,6 +65,7 @@ class ImageState(ImageOutput, total=False):
     index: int
     image: PlacedImage
     context: QueryContext
+    ask_person: bool
     instance: Instance
     """The instance with this image as its only image."""
     caption: Caption | None

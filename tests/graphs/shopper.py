@@ -67,7 +67,7 @@ def main(folder: Path, step: str) -> None:
         state = graph.invoke(
             requests.get(step, question),
             THREAD,
-            context=Context(ask_person=step in ("ask", "decide")),
+            context=Context(ask_person=step == "ask"),
             durability="sync",
         )
         saved = graph.get_state(THREAD)

@@ -137,11 +137,11 @@ class TestThreads:
 
 
 class TestProcesses:
-    """Two processes after each other, with LangGraph's strict serializer: only types of the declared state pass."""
+    """Two processes after each other. LangGraph's serializer warns about unknown types or, if strict, blocks them."""
 
-    @pytest.fixture
-    def shopper(self, tmp_path: Path) -> "Shopper":
-        return Shopper(tmp_path)
+    @pytest.fixture(params=["true", "false"], ids=["strict", "permissive"])
+    def shopper(self, tmp_path: Path, request: pytest.FixtureRequest) -> "Shopper":
+        return Shopper(tmp_path, strict=request.param)
 
     def test_a_killed_run_goes_on_without_a_caption_made_twice(self, shopper: "Shopper") -> None:
         assert shopper.run("die").returncode == -signal.SIGKILL
@@ -176,14 +176,15 @@ class TestProcesses:
 class Shopper:
     """Runs :mod:`tests.graphs.shopper` on one folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, strict: str) -> None:
         self.folder = folder
+        self.strict = strict
 
     def run(self, step: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [sys.executable, "-m", "tests.graphs.shopper", str(self.folder), step],
             cwd=ROOT,
-            env=os.environ | {"LANGGRAPH_STRICT_MSGPACK": "true"},
+            env=os.environ | {"LANGGRAPH_STRICT_MSGPACK": self.strict},
             capture_output=True,
             text=True,
             timeout=HANG_SECONDS,

@@ -58,12 +58,51 @@ async def test_an_answer_under_the_interrupt_s_id_may_have_numbers(graph: Caslie
     assert [result.kept for result in state["image_results"]] == [False, True, True]
 
 
-@pytest.mark.parametrize("answer", ["yes", [False, True], {"mug": False}, {"0": "no", "1": 1}, {"7": True}, True])
-async def test_an_answer_of_another_form_leaves_the_jury_s_verdict(graph: CaslieGraph, answer: Any) -> None:
+@pytest.mark.parametrize(
+    ("answer", "kept"),
+    [
+        (True, [True, True, True]),
+        ("yes", [True, True, True]),
+        (" No ", [False, False, True]),
+        ({"0": "no", "1": "yes"}, [False, True, True]),
+        ({" 1 ": "Keep"}, [True, True, True]),
+        ({}, [True, False, True]),
+    ],
+)
+async def test_people_answer_in_several_forms(graph: CaslieGraph, answer: Any, kept: list[bool]) -> None:
     await graph.ainvoke(QUESTION, THREAD, context=ASK)
-    state = await graph.ainvoke(Command(resume=answer), THREAD, context=ASK)
-    assert [result.kept for result in state["image_results"]] == [True, False, True]
-    assert {result.decision.decided_by for result in state["image_results"]} == {"jury"}
+    state = await graph.ainvoke(Command(resume=answer), THREAD)
+    assert [result.kept for result in state["image_results"]] == kept
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        ("perhaps", "neither yes nor no"),
+        ([False, True], "neither yes nor no"),
+        ({"0": 7}, "neither yes nor no"),
+        ({"mug": False}, "there is no caption mug to decide about; the captions are 0, 1"),
+        ({"0": True, "2": True, "7": True}, "there is no caption 2, 7 to decide about; the captions are 0, 1"),
+    ],
+)
+async def test_an_answer_that_is_not_understood_is_asked_again(graph: CaslieGraph, answer: Any, problem: str) -> None:
+    first = await graph.ainvoke(QUESTION, THREAD, context=ASK)
+    again = await graph.ainvoke(Command(resume=answer), THREAD)
+    (interrupt,) = again["__interrupt__"]
+    assert problem in interrupt.value["problem"]
+    assert interrupt.value["captions"] == first["__interrupt__"][0].value["captions"]
+    assert "prediction" not in again
+    state = await graph.ainvoke(Command(resume={"0": "no", "1": "yes"}), THREAD)
+    assert [result.kept for result in state["image_results"]] == [False, True, True]
+
+
+async def test_a_resumed_run_keeps_the_options_of_its_request(graph: CaslieGraph) -> None:
+    await graph.ainvoke(QUESTION, THREAD, context=ASK)
+    state = await graph.ainvoke(Command(resume={"0": False}), THREAD)
+    assert [result.kept for result in state["image_results"]] == [False, False, True]
+    # The thread's next request has options of its own.
+    state = await graph.ainvoke(QUESTION, THREAD)
+    assert "__interrupt__" not in state
 
 
 async def test_what_the_person_leaves_out_the_jury_has_decided(graph: CaslieGraph) -> None:
