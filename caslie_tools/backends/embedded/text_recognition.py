@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from caslie_tools._torch import SMALL_MODEL_THREADS
+from caslie_tools.backends.embedded.onnx_models import THREADS
 from caslie_tools.backends.embedded.packaged_models import require
 from caslie_tools.domain import FrozenModel, Probability
 
@@ -106,7 +106,7 @@ class TextReader:
             engine = require("rapidocr", _PURPOSE).RapidOCR(
                 params={
                     "Global.log_level": "critical",
-                    "EngineConfig.onnxruntime.intra_op_num_threads": SMALL_MODEL_THREADS,
+                    "EngineConfig.onnxruntime.intra_op_num_threads": THREADS,
                     "EngineConfig.onnxruntime.inter_op_num_threads": 1,
                 }
             )

@@ -4,7 +4,6 @@ import threading
 from typing import Any
 
 from caslie_tools._concurrency import AsyncEmbeddings
-from caslie_tools._torch import mean_pooled
 from caslie_tools.backends.transformers.loading import LoadedModel, load_encoder, require_local_extra
 from caslie_tools.backends.transformers.settings import TransformersEmbeddingsSettings
 from caslie_tools.backends.transformers.worker import ModelWorker
@@ -56,4 +55,6 @@ class TransformersEmbeddings(AsyncEmbeddings):
         encoded = encoded.to(model.device)
         with loaded.torch.inference_mode():
             hidden = model(**encoded).last_hidden_state.float()
-            return mean_pooled(loaded.torch, hidden, encoded["attention_mask"]).tolist()
+            weights = encoded["attention_mask"].unsqueeze(-1).to(hidden.dtype)
+            mean = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
+            return loaded.torch.nn.functional.normalize(mean, dim=1).tolist()

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from caslie_tools._optional import require
-from caslie_tools._torch import use_all_threads
 from caslie_tools.backends.transformers.settings import TransformersSettings
 from caslie_tools.exceptions import CaslieError, MissingExtraError, ModelError
 
@@ -87,7 +86,6 @@ def _load(
     purpose = f"Running {settings.model} in this process"
     torch = require("torch", EXTRA, purpose)
     transformers = require("transformers", EXTRA, purpose)
-    use_all_threads(torch)
     device = _device(torch, settings)
     options = {"trust_remote_code": False, "local_files_only": True}
     try:

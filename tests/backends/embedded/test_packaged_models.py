@@ -38,6 +38,7 @@ def test_importing_loads_no_large_package_and_using_prints_nothing() -> None:
         assert not heavy, heavy
         from caslie_tools.backends.embedded import ImageAnalyser, TextReader
         profile.embeddings.embed_query("a lamp")
+        assert "torch" not in sys.modules
         analysis = ImageAnalyser(profile.image_embeddings, TextReader()).analyse(label("IP67 LAMP"))
         assert analysis.text, analysis
         assert ImageAnalyser(profile.image_embeddings, TextReader()).analyse(label()).text == ()
