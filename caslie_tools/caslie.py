@@ -48,7 +48,9 @@ class Caslie:
     ) -> None:
         settings = settings or Settings.load()
         # What the user sets wins over the profile, and the profile over the defaults of `Settings`.
-        self.settings = settings = settings.with_defaults(**profile.pipeline.model_dump(), gate=profile.gate)
+        self.settings = settings = settings.with_defaults(
+            **profile.pipeline.model_dump(), gate=profile.gate, text_first=profile.text_first
+        )
         self.profile = profile
         self.store = store
         self.pipeline = Pipeline(store, profile.models(store), settings)

@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     """Whether judges are skipped when the decision does not depend on their votes any more."""
     gate: Path | None = None
     """A file that ``caslie tune gate`` wrote. The gate replaces the majority vote for the tasks it was tuned for."""
+    text_first: Path | None = None
+    """A file that ``caslie tune text-first`` wrote. If the answer from text alone is sure enough, no picture is looked
+    at."""
     captioner_timeout_seconds: float = Field(default=60.0, gt=0)
     """Time limit of one captioner for one image."""
     judge_timeout_seconds: float = Field(default=30.0, gt=0)

@@ -54,7 +54,12 @@ def build_graph(
     builder.add_node("save_captions", as_node(nodes.save_captions))
     builder.add_edge(START, "validate")
     builder.add_edge("validate", "retrieve")
-    builder.add_conditional_edges("retrieve", nodes.fan_out, ["image", "predict"])
+    if pipeline.text_first is None:
+        builder.add_conditional_edges("retrieve", nodes.fan_out, ["image", "predict"])
+    else:
+        builder.add_node("answer_from_text", as_node(nodes.answer_from_text), retry_policy=retry)
+        builder.add_edge("retrieve", "answer_from_text")
+        builder.add_conditional_edges("answer_from_text", nodes.fan_out, ["image", "predict"])
     builder.add_edge("image", "review")
     builder.add_edge("review", "predict")
     builder.add_edge("predict", "save_captions")

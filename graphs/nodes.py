@@ -72,6 +72,8 @@ def _event_details(update: Update) -> Update:
         details["source"] = caption.source
     if (decision := update.get("decision")) is not None:
         details["kept"] = decision.kept
+    if (text_answer := update.get("text_answer")) is not None:
+        details["enough"] = text_answer.is_enough
     return details
 
 
@@ -96,7 +98,8 @@ class Nodes:
             request = Request.model_validate(fields)
         except (ValidationError, TypeError) as error:
             raise InputError(f"the request is invalid: {_reason(error)}") from error
-        cleared: Update = {"image_results": Overwrite([]), "warnings": Overwrite([]), "timings": Overwrite([])}
+        cleared: Update = {name: Overwrite([]) for name in ("image_results", "warnings", "timings")}
+        cleared["text_answer"] = None
         options = get_runtime(Context).context or Context()
         return cleared | {"request": request, "options": options, "instance": self.pipeline.validate(request)}
 
@@ -120,9 +123,19 @@ class Nodes:
             warnings.append(f"{left_out} of {used} images were left out (CASLIE_MAX_IMAGES)")
         return {"instance": instance, "warnings": warnings}
 
-    def fan_out(self, state: State) -> list[Send] | str:
-        """Starts one run of the image graph per image, in parallel. Without images, continues with the prediction."""
+    async def answer_from_text(self, state: State) -> Update:
+        """Answers from text alone, for a task where that may be enough."""
         if not state["options"].use_images:
+            return {}
+        return {"text_answer": await self.pipeline.answer_from_text(state["instance"])}
+
+    def fan_out(self, state: State) -> list[Send] | str:
+        """Starts one run of the image graph per image, in parallel.
+
+        Continues with the prediction if there are no images, or if the answer from text alone is enough.
+        """
+        text_answer = state.get("text_answer")
+        if not state["options"].use_images or (text_answer is not None and text_answer.is_enough):
             return "predict"
         instance = state["instance"]
         places = get_task(instance.task).places(instance)
@@ -189,7 +202,7 @@ class Nodes:
     async def predict(self, state: State) -> Update:
         """Fuses the kept captions and predicts the answer. Without captions, it predicts from text and warns."""
         image_results = sorted(state.get("image_results", []), key=lambda result: result.index)
-        prediction = await self.pipeline.predict(state["instance"], image_results)
+        prediction = await self.pipeline.predict(state["instance"], image_results, text_answer=state.get("text_answer"))
         warnings = [f"{result.image.ref}: {result.error}" for result in image_results if result.error]
         if image_results and all(result.error for result in image_results):
             warnings.append("no image could be captioned; the answer is based on text only")

@@ -35,6 +35,7 @@ async def run_graph(
     return Response(
         prediction=state["prediction"],
         instance=state["instance"],
+        text_answer=state.get("text_answer"),
         image_results=tuple(state.get("image_results", ())),
         warnings=tuple(state.get("warnings", ())),
         timings=tuple(state.get("timings", ())),

@@ -10,6 +10,7 @@ from caslie_tools.domain import Caption, GateDecision, Prediction, QueryContext
 from caslie_tools.graphs.context import Context
 from caslie_tools.pipeline.pipeline import ImageResult, Request
 from caslie_tools.pipeline.response import Timing
+from caslie_tools.pipeline.text_first import TextAnswer
 from caslie_tools.tasks import Instance, PlacedImage
 
 
@@ -34,6 +35,7 @@ class Output(TypedDict, total=False):
 
     prediction: Prediction
     instance: Instance
+    text_answer: TextAnswer | None
     image_results: list[ImageResult]
     warnings: list[str]
     timings: list[Timing]
@@ -46,6 +48,7 @@ class State(Input, total=False):
     options: Context
     """The options of the request. A run that is resumed keeps them."""
     instance: Instance
+    text_answer: TextAnswer | None
     image_results: Annotated[list[ImageResult], operator.add]
     prediction: Prediction
     warnings: Annotated[list[str], operator.add]

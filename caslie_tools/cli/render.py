@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 def show_response(response: "Response") -> None:
     """Prints the caption and the votes of each image, then the answer with its citations, then the warnings."""
+    if (text := response.text_answer) is not None:
+        looked = "no picture was looked at" if text.is_enough else "so the pictures were looked at"
+        out.print(f"confidence from text alone {text.confidence:.3f}, {text.threshold:.3f} needed: {looked}")
     if response.image_results:
         show_table(
             ("image", "caption", "votes", "result"),

@@ -1,7 +1,7 @@
 """The steps that answer a request, over a store and the models of all roles. They do not depend on LangGraph.
 
-validate → retrieve → for each image: caption → gate → predict → save the captions. The state machine in ``graphs/`` and
-the tools only call these steps.
+validate → retrieve → for each image: caption → gate → predict → save the captions. With text-first thresholds, an
+answer from text comes before the images. The state machine in ``graphs/`` and the tools only call these steps.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from caslie_tools.images.loading import ImageLoader
 from caslie_tools.pipeline.captioning import CaptionProvider
 from caslie_tools.pipeline.cqe import CQE
 from caslie_tools.pipeline.ec3 import EC3
+from caslie_tools.pipeline.text_first import TextAnswer, TextFirst
 from caslie_tools.pipeline.tuned_gate import TunedGate
 from caslie_tools.pipeline.unim3 import UniM3
 from caslie_tools.roles.interfaces import JudgeRequest, Models
@@ -78,10 +79,12 @@ class Pipeline:
         captions: Finds stored captions or makes new ones.
         cqe: Judges captions.
         unim3: Predicts answers.
+        text_first: Decides whether an answer from text alone is enough. ``None``: pictures are always looked at.
 
     Raises:
         InputError: If the quorum is larger than the jury.
-        SettingsError: If the tuned gate of the settings cannot be read or belongs to another jury.
+        SettingsError: If the tuned gate of the settings cannot be read or belongs to another jury, or if the text-first
+            thresholds cannot be read or belong to another predictor.
     """
 
     def __init__(self, store: CaptionStore, models: Models, settings: Settings | None = None) -> None:
@@ -100,6 +103,9 @@ class Pipeline:
             timeout_seconds=settings.judge_timeout_seconds,
         )
         self.unim3 = UniM3(models.predictor, timeout_seconds=settings.predictor_timeout_seconds)
+        self.text_first = None if settings.text_first is None else TextFirst.load(settings.text_first)
+        if self.text_first is not None:
+            self.text_first.require_predictor(models.predictor.get_name())
         # At 1 contexts must be equal: two different contexts with the same text have a cosine of 1 as well.
         self._reuse_threshold = None if settings.reuse_threshold == 1 else settings.reuse_threshold
 
@@ -232,13 +238,35 @@ class Pipeline:
         )
         return await self.cqe.ainvoke(request, ask_all=ask_all, previous_votes=previous_votes)
 
-    async def predict(self, instance: Instance, image_results: Sequence[ImageResult]) -> Prediction:
+    async def answer_from_text(self, instance: Instance) -> TextAnswer | None:
+        """Answers from text alone, before any image is looked at, and says whether that is enough.
+
+        The result is ``None`` if the task has no text-first threshold, or if there is no image to look at.
+
+        Raises:
+            ModelError: If the predictor failed.
+            UnsupportedModelError: If the predictor reports no probabilities.
+        """
+        if self.text_first is None or instance.task not in self.text_first.thresholds:
+            return None
+        return self.text_first.judge(await self.predict(instance, ())) if self.used_images(instance) else None
+
+    async def predict(
+        self, instance: Instance, image_results: Sequence[ImageResult], *, text_answer: TextAnswer | None = None
+    ) -> Prediction:
         """Fuses the kept captions into the instance and predicts the answer (uniM3).
+
+        Args:
+            instance: The instance.
+            image_results: The captions of its images.
+            text_answer: The answer from text alone, if it is known. It is the answer if no caption is kept.
 
         Raises:
             ModelError: If the predictor failed.
         """
         kept = {result.index: result.caption for result in image_results if result.kept}
+        if text_answer is not None and not kept:
+            return text_answer.prediction
         captions = [kept.get(index) for index in range(len(instance.images))]
         fused = fuse(get_task(instance.task), instance, captions, wire=self.settings.wire_format)
         return await self.unim3.ainvoke(fused)

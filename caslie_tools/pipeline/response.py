@@ -4,6 +4,7 @@ from typing import Any
 
 from caslie_tools.domain import FrozenModel, Prediction, Product
 from caslie_tools.pipeline.pipeline import ImageResult
+from caslie_tools.pipeline.text_first import TextAnswer
 from caslie_tools.tasks import Instance
 from caslie_tools.tasks.product_qa import catalogue_products
 
@@ -22,6 +23,8 @@ class Response(FrozenModel):
 
     prediction: Prediction
     instance: Instance
+    text_answer: TextAnswer | None = None
+    """The answer from text alone, if it was tried first. If it was enough, no picture was looked at."""
     image_results: tuple[ImageResult, ...] = ()
     """The result for each image, in the order of the instance's images."""
     warnings: tuple[str, ...] = ()
@@ -51,12 +54,17 @@ class Response(FrozenModel):
             "label": prediction.label,
             "probabilities": prediction.probabilities,
             "products": [{"id": product.id, "title": product.title} for product in self.products],
+            "text_first": None if self.text_answer is None else _text_answer(self.text_answer),
             "captions": [_caption(result) for result in self.image_results],
             "citations": [citation.model_dump(mode="json") for citation in prediction.citations],
             "fused": prediction.fused,
             "timings_ms": timings | {"total": round(self.total_milliseconds, 3)},
             "warnings": list(self.warnings),
         }
+
+
+def _text_answer(answer: TextAnswer) -> dict[str, Any]:
+    return {"enough": answer.is_enough, "confidence": answer.confidence, "threshold": answer.threshold}
 
 
 def _caption(result: ImageResult) -> dict[str, Any]:

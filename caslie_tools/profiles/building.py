@@ -55,6 +55,7 @@ def build_profile(settings: ProfileSettings) -> Profile:
         check=partial(require_served, settings),
         pipeline=settings.pipeline,
         gate=settings.gate,
+        text_first=settings.text_first,
         notes=settings.notes,
     )
 

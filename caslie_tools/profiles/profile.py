@@ -28,5 +28,8 @@ class Profile:
     """Settings that suit these models, for users who set none."""
     gate: Path | None = None
     """A gate tuned for these judges, for users who set none: see :class:`caslie_tools.settings.Settings`."""
+    text_first: Path | None = None
+    """Text-first thresholds calibrated for this predictor, for users who set none: see
+    :class:`caslie_tools.settings.Settings`."""
     notes: Sequence[str] = field(default=())
     """Facts about these models for users, such as their limits."""

@@ -105,6 +105,8 @@ class ProfileSettings(FrozenModel):
     """Settings that suit these models, for users who set none."""
     gate: Path | None = None
     """A gate tuned for these judges. A path in a file is relative to the file."""
+    text_first: Path | None = None
+    """Text-first thresholds calibrated for this predictor. A path in a file is relative to the file."""
     vllm: str = ">=0.12"
     """The versions of vLLM that serve these models, as a version specifier (PEP 440)."""
     notes: tuple[str, ...] = ()

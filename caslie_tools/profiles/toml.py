@@ -71,8 +71,9 @@ def load_profile_settings(name_or_path: str | Path) -> ProfileSettings:
         )
     raw = _read(file, name)
     values = _with_shared_values(raw, Path(name).stem)
-    if raw.gate is not None:
-        values["gate"] = Path(name).parent / raw.gate
+    for tuned in ("gate", "text_first"):
+        if (path := getattr(raw, tuned)) is not None:
+            values[tuned] = Path(name).parent / path
     try:
         return ProfileSettings.model_validate(values)
     except ValidationError as error:
@@ -95,6 +96,7 @@ class _RawProfile(BaseSettings):
     vllm: str | None = None
     pipeline: dict[str, Any] = Field(default_factory=dict)
     gate: str | None = None
+    text_first: str | None = None
     host: str = "127.0.0.1"
     api_key: SecretStr | None = None
     defaults: dict[str, Any] = Field(default_factory=dict)
@@ -118,7 +120,7 @@ class _Environment(EnvSettingsSource):
     def __call__(self) -> dict[str, Any]:
         # These fields are read from the file only. Variables such as CASLIE_NAME may belong to something else, and
         # CASLIE_GATE, CASLIE_QUORUM and the like set `Settings`.
-        file_only = ("name", "description", "notes", "vllm", "pipeline", "gate")
+        file_only = ("name", "description", "notes", "vllm", "pipeline", "gate", "text_first")
         return {name: value for name, value in super().__call__().items() if name not in file_only}
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
