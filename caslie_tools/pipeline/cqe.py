@@ -2,7 +2,7 @@
 
 The majority of the valid votes decides. A tie, or fewer valid votes than the quorum, rejects the caption. Judges are
 asked in waves. A wave is the smallest number of judges that settles the decision if they agree, so that no more judges
-are asked than if they were asked one by one. The decision is always the one that the full jury would make.
+are asked than if they were asked one by one. The decision of a counted vote is the one that the full jury would make.
 
 For a task with a tuned gate, all judges are asked and their votes are weighted instead of counted. No judge is asked if
 the gate keeps every caption, or none.
