@@ -1,26 +1,28 @@
 """The main class of the package: a store, the models of a profile and the state machine in one object."""
 
 from collections.abc import Awaitable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-
-from langchain_core.tools import BaseTool
-from langgraph.checkpoint.base import BaseCheckpointSaver
+from typing import TYPE_CHECKING, Any, Self
 
 from caslie_tools._concurrency import run_sync
-from caslie_tools.catalogue.indexing import IndexReport, index_catalogue, index_products
 from caslie_tools.domain import ImageRef, Product, ProgressCallback
 from caslie_tools.exceptions import InputError
-from caslie_tools.graphs import Context, build_graph
-from caslie_tools.graphs.run import CaslieGraph, run_graph
 from caslie_tools.pipeline.pipeline import Pipeline
 from caslie_tools.pipeline.response import Response
 from caslie_tools.profiles.named import load_profile
 from caslie_tools.profiles.profile import Profile
 from caslie_tools.settings import Settings
 from caslie_tools.store import CaptionStore, ProductHit
-from caslie_tools.toolkit import CaslieToolkit
+
+# LangGraph is imported when the graph is first used, so that a search starts sooner.
+if TYPE_CHECKING:
+    from langchain_core.tools import BaseTool
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+
+    from caslie_tools.catalogue.indexing import IndexReport
+    from caslie_tools.graphs.run import CaslieGraph
 
 ImageLike = ImageRef | Path | str | bytes
 
@@ -33,7 +35,6 @@ class Caslie:
     Attributes:
         store: The caption store, a LangChain vector store.
         pipeline: The steps (EC3, CQE, uniM3). Each of them can be used separately.
-        graph: The compiled state machine, for streaming, checkpoints and interrupts.
         settings: The settings, with the defaults of the profile.
         profile: The profile.
     """
@@ -44,7 +45,7 @@ class Caslie:
         profile: Profile,
         settings: Settings | None = None,
         *,
-        checkpointer: BaseCheckpointSaver[Any] | None = None,
+        checkpointer: "BaseCheckpointSaver[Any] | None" = None,
     ) -> None:
         settings = settings or Settings.load()
         # What the user sets wins over the profile, and the profile over the defaults of `Settings`.
@@ -54,7 +55,14 @@ class Caslie:
         self.profile = profile
         self.store = store
         self.pipeline = Pipeline(store, profile.models(store), settings)
-        self.graph: CaslieGraph = build_graph(self.pipeline, checkpointer=checkpointer)
+        self._checkpointer = checkpointer
+
+    @cached_property
+    def graph(self) -> "CaslieGraph":
+        """The compiled state machine, for streaming, checkpoints and interrupts."""
+        from caslie_tools.graphs import build_graph
+
+        return build_graph(self.pipeline, checkpointer=self._checkpointer)
 
     @classmethod
     def open(
@@ -64,7 +72,7 @@ class Caslie:
         profile: Profile | str | None = None,
         settings: Settings | None = None,
         create: bool = True,
-        checkpointer: BaseCheckpointSaver[Any] | None = None,
+        checkpointer: "BaseCheckpointSaver[Any] | None" = None,
     ) -> Self:
         """Opens a store with the models of a profile.
 
@@ -101,18 +109,20 @@ class Caslie:
 
     async def aindex(
         self, catalogue: Path | str | Sequence[Product], *, progress: ProgressCallback | None = None
-    ) -> IndexReport:
+    ) -> "IndexReport":
         """Indexes a catalogue file or a list of products.
 
         See :func:`~caslie_tools.catalogue.indexing.index_catalogue`.
         """
+        from caslie_tools.catalogue.indexing import index_catalogue, index_products
+
         if isinstance(catalogue, Path | str):
             return await index_catalogue(Path(catalogue), self.pipeline, progress=progress)
         return await index_products(catalogue, self.pipeline, progress=progress)
 
     def index(
         self, catalogue: Path | str | Sequence[Product], *, progress: ProgressCallback | None = None
-    ) -> IndexReport:
+    ) -> "IndexReport":
         """Synchronous version of :meth:`aindex`."""
         return run_sync(self.aindex(catalogue, progress=progress))
 
@@ -238,8 +248,10 @@ class Caslie:
             for caption in self.store.captions(product_id=product)
         ]
 
-    def tools(self) -> list[BaseTool]:
+    def tools(self) -> "list[BaseTool]":
         """Returns the LangChain tools for an agent."""
+        from caslie_tools.toolkit import CaslieToolkit
+
         return CaslieToolkit(pipeline=self.pipeline, graph=self.graph).get_tools()
 
     def close(self) -> None:
@@ -255,6 +267,9 @@ class Caslie:
         self.close()
 
     async def _run(self, request: dict[str, Any], images: Sequence[ImageLike | None], use_images: bool) -> Response:
+        from caslie_tools.graphs import Context
+        from caslie_tools.graphs.run import run_graph
+
         refs = [None if image is None else _image_ref(image) for image in images]
         return await run_graph(
             self.graph,
