@@ -80,7 +80,7 @@ class Caslie:
             store: The folder of the store. By default the folder in the settings.
             profile: A profile or its name. By default the profile in the settings.
             settings: By default they are read from the environment.
-            create: Whether to create the store if it does not exist.
+            create: Whether to create the store if it does not exist. Its files are created by the first write.
             checkpointer: A checkpointer of LangGraph, to resume runs after a crash and to ask a person.
 
         Raises:

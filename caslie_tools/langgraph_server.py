@@ -30,5 +30,5 @@ def _open() -> Caslie:
             if "allow_local_paths" not in settings.model_fields_set:
                 # Clients of the server must not be able to read image files from its disk.
                 settings = settings.model_copy(update={"allow_local_paths": False})
-            _opened.append(Caslie.open(settings=settings))
+            _opened.append(Caslie.open(settings=settings, create=False))
         return _opened[0]

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from caslie_tools.caslie import Caslie
-from caslie_tools.exceptions import SettingsError
+from caslie_tools.exceptions import SettingsError, StoreNotFoundError
 from caslie_tools.langgraph_server import make_graph
 from caslie_tools.settings import Settings
 from tests.doubles import light_products, light_profile
@@ -146,3 +146,10 @@ class TestOpening:
         monkeypatch.setenv("CASLIE_MAX_IMAGES", "none")
         with pytest.raises(SettingsError, match="CASLIE_MAX_IMAGES cannot be used"):
             await make_graph()
+
+    async def test_a_missing_store(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("CASLIE_PROFILE", "tests.doubles:light_profile")
+        monkeypatch.setenv("CASLIE_STORE", str(tmp_path / "store"))
+        with pytest.raises(StoreNotFoundError, match="index a catalogue there first"):
+            await make_graph()
+        assert not (tmp_path / "store").exists()

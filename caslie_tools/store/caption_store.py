@@ -157,7 +157,7 @@ class CaptionStore(ProductStore):
                 observations=value("SELECT count(*) FROM observations"),
                 text_vectors=value("SELECT count(*) FROM entries WHERE space = 'text'"),
                 picture_vectors=value("SELECT count(*) FROM entries WHERE space = 'picture'"),
-                bytes=sum(path.stat().st_size for path in self.path.iterdir() if path.is_file()),
+                bytes=sum(path.stat().st_size for path in self.path.glob("*") if path.is_file()),
                 schema_version=SCHEMA_VERSION,
                 created_by=value("SELECT value FROM meta WHERE name = 'created_by'"),
                 text_model=value("SELECT identity FROM spaces WHERE name = 'text'"),

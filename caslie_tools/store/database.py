@@ -4,12 +4,14 @@ SQLite holds all data, vectors included. It uses the journal mode WAL with ``syn
 survives a killed process, and also a power failure if the disk writes as it promises. Readers never wait for a writer.
 """
 
+import errno
+import os
 import sqlite3
 import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +27,8 @@ class Database:
 
     Args:
         directory: The directory of the store.
-        create: Create the store if it does not exist.
+        create: Allow a store that does not exist. Its files are created by the first write, so that an object that
+            writes nothing leaves nothing behind. Until then, it reads as an empty store.
         busy_timeout_seconds: How long to wait for another writer.
         durable: Wait until the disk has written each commit. ``False`` is for temporary stores.
 
@@ -49,23 +52,33 @@ class Database:
         self._closed = False
         self._pool_lock = threading.Lock()
         self._write_lock = threading.Lock()
+        self._missing = False
+        """Whether the database file has not been created yet."""
+        self._create_lock = threading.Lock()
         try:
-            if not self.path.exists():
-                if not create:
-                    raise StoreNotFoundError(_not_found(directory))
-                directory.mkdir(parents=True, exist_ok=True)
+            if self.path.exists():
+                with self._typed_errors():
+                    self._prepare(create)
+            elif create:
+                _check_creatable(directory)
+                self._missing = True
+            else:
+                raise StoreNotFoundError(_not_found(directory))
         except OSError as error:
             action = "create a store at" if create else "access"
             raise StoreError(
                 f"cannot {action} {directory}: {error.strerror}; check the path and its permissions"
             ) from error
-        try:
-            self._prepare(create)
         except BaseException:
             self.close()
             raise
+
+    @property
+    def store_id(self) -> str:
+        """A random text that identifies the store."""
         with self.read() as connection:
-            self.store_id: str = connection.execute("SELECT value FROM meta WHERE name = 'store_id'").fetchone()[0]
+            store_id: str = connection.execute("SELECT value FROM meta WHERE name = 'store_id'").fetchone()[0]
+        return store_id
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -87,6 +100,8 @@ class Database:
         if not self._write_lock.acquire(timeout=self._timeout):
             raise self._busy()
         try:
+            with self._typed_errors():
+                self._create_if_missing()
             with self._connection() as connection:
                 connection.execute("BEGIN IMMEDIATE")
                 try:
@@ -113,11 +128,35 @@ class Database:
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         with self._typed_errors():
-            connection = self._acquire()
-            try:
+            if self._missing and not self._closed and not self.path.exists():
+                with closing(sqlite3.connect(":memory:", isolation_level=None)) as empty:
+                    self._create_tables(empty)
+                    yield empty
+                return
+            self._create_if_missing()  # completes what another process may have begun
+            with self._file_connection() as connection:
                 yield connection
-            finally:
-                self._release(connection)
+
+    @contextmanager
+    def _file_connection(self) -> Iterator[sqlite3.Connection]:
+        connection = self._acquire()
+        try:
+            yield connection
+        finally:
+            self._release(connection)
+
+    def _create_if_missing(self) -> None:
+        with self._create_lock:
+            if not self._missing or self._closed:
+                return
+            try:
+                self.directory.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(
+                    f"cannot create a store at {self.directory}: {error.strerror}; check the path and its permissions"
+                ) from error
+            self._prepare(create=True)
+            self._missing = False
 
     def _acquire(self) -> sqlite3.Connection:
         with self._pool_lock:
@@ -149,7 +188,7 @@ class Database:
                 connection.execute("ROLLBACK")
 
     def _prepare(self, create: bool) -> None:
-        with self._connection() as connection:
+        with self._file_connection() as connection:
             if self._is_empty(connection):
                 if not create:
                     raise StoreNotFoundError(_not_found(self.directory))
@@ -174,16 +213,20 @@ class Database:
         connection.execute("BEGIN IMMEDIATE")
         try:
             if self._is_empty(connection):  # another process may have created the tables in the meantime
-                for statement in _statements(SCHEMA):
-                    connection.execute(statement)
-                connection.executemany(
-                    "INSERT INTO meta VALUES (?, ?)", [("store_id", uuid.uuid4().hex), ("created_by", __version__)]
-                )
-                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                self._create_tables(connection)
             connection.execute("COMMIT")
         finally:
             self._roll_back(connection)
+
+    @staticmethod
+    def _create_tables(connection: sqlite3.Connection) -> None:
+        for statement in _statements(SCHEMA):
+            connection.execute(statement)
+        connection.executemany(
+            "INSERT INTO meta VALUES (?, ?)", [("store_id", uuid.uuid4().hex), ("created_by", __version__)]
+        )
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _enter_wal(self, connection: sqlite3.Connection) -> None:
         # SQLite does not apply its timeout here if two processes create a store at the same time.
@@ -226,6 +269,18 @@ class Database:
 
 def _not_found(directory: Path) -> str:
     return f"there is no store at {directory}; index a catalogue there first"
+
+
+def _check_creatable(directory: Path) -> None:
+    """Raises the error of the operating system if a directory cannot be created, or cannot be written to."""
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    if not existing.is_dir():
+        code = errno.EEXIST if existing == directory else errno.ENOTDIR
+    elif not os.access(existing, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        code = errno.EACCES
+    else:
+        return
+    raise OSError(code, os.strerror(code))
 
 
 def _is_busy(error: sqlite3.Error) -> bool:

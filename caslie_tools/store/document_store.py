@@ -69,7 +69,7 @@ class DocumentStore(VectorStore):
             embeddings: The model that embeds texts.
             image_embeddings: The model that embeds images. Without it, images are stored without vectors and cannot be
                 searched.
-            create: Create the store if it does not exist.
+            create: Create the store if it does not exist. Its files are created by the first write.
             busy_timeout_seconds: How long a write waits for another writer.
 
         Raises:

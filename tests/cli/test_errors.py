@@ -6,11 +6,13 @@ import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from caslie_tools.exceptions import ModelError
 from caslie_tools.profiles.profile import Profile
 from tests.cli.commands import Command, assert_error, finish, start
 from tests.doubles import HashEmbeddings, draw_picture, light_profile, write_catalogue
@@ -146,6 +148,16 @@ class TestStore:
     def test_a_missing_store(self, caslie: Command, tmp_path: Path, command: tuple[str, ...]) -> None:
         assert_error(caslie(*command), code=1, contains=["there is no store at", "index a catalogue there first"])
         assert not (tmp_path / "store").exists()
+
+    @pytest.mark.parametrize(
+        "command", [("index", "none.csv"), ("predict", "xx", INSTANCE), ("demo", "--store", "new")]
+    )
+    def test_a_command_that_fails_leaves_no_empty_store(
+        self, caslie: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+    ) -> None:
+        monkeypatch.setenv("CASLIE_PROFILE", f"{__name__}:failing_profile")
+        assert caslie(*command).code != 0
+        assert list(tmp_path.iterdir()) == []
 
     def test_a_store_of_another_version(self, caslie: Command, shop: Path, tmp_path: Path) -> None:
         with closing(sqlite3.connect(tmp_path / "store" / DATABASE)) as database:
@@ -301,6 +313,15 @@ class TestPipes:
 def other_profile() -> Profile:
     light = light_profile()
     return Profile(name="other", embeddings=HashEmbeddings(identity="other"), models=light.models)
+
+
+class _FailingEmbeddings(HashEmbeddings):
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        raise ModelError("the embedding model does not answer")
+
+
+def failing_profile() -> Profile:
+    return replace(light_profile(), embeddings=_FailingEmbeddings())
 
 
 def crashing_profile() -> Profile:

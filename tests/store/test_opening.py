@@ -9,6 +9,7 @@ import pytest
 
 from caslie_tools.domain import Product
 from caslie_tools.exceptions import (
+    ModelError,
     StoreBusyError,
     StoreError,
     StoreModelError,
@@ -27,8 +28,38 @@ def test_a_new_store_is_empty(store: CaptionStore, path: Path) -> None:
     stats = store.stats()
     assert (stats.products, stats.images, stats.captions, stats.documents, stats.text_vectors) == (0, 0, 0, 0, 0)
     assert (stats.text_model, stats.picture_model) == (None, None)
-    assert stats.bytes == sum(file.stat().st_size for file in path.iterdir())
     assert stats.schema_version == 1
+
+
+def test_a_store_takes_no_space_before_its_first_write(store: CaptionStore, path: Path) -> None:
+    assert store.stats().bytes == 0
+    assert store.similarity_search("a") == []
+    store.checkpoint()
+    assert not path.exists()
+    store.add_texts(["a"])
+    assert store.stats().bytes == sum(file.stat().st_size for file in path.iterdir()) > 0
+
+
+def test_the_first_write_of_another_process_is_seen(reopen: Reopen) -> None:
+    waiting, other = reopen(), reopen()
+    assert waiting.similarity_search("a") == []
+    other.add_texts(["a"])
+    assert [document.page_content for document in waiting.similarity_search("a")] == ["a"]
+    waiting.add_texts(["b"])
+    assert other.stats().documents == 2
+
+
+class FailingEmbeddings(HashEmbeddings):
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        raise ModelError("the model does not answer")
+
+
+def test_a_write_that_fails_before_it_starts_creates_no_store(reopen: Reopen, path: Path) -> None:
+    store = reopen(embeddings=FailingEmbeddings())
+    with pytest.raises(ModelError):
+        store.put_products([shown(Product(id="1"))])
+    store.close()
+    assert not path.exists()
 
 
 def test_stats_count_all_items(store: CaptionStore) -> None:
@@ -89,7 +120,8 @@ def test_a_database_of_another_program(path: Path, reopen: Reopen) -> None:
 
 @pytest.mark.parametrize("version", [0, 2])
 def test_a_store_of_another_version(path: Path, reopen: Reopen, version: int) -> None:
-    reopen().close()
+    with reopen() as store:
+        store.add_texts(["a"])
     with sqlite3.connect(path / "store.sqlite") as connection:
         connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
