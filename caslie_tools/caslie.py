@@ -271,11 +271,15 @@ class Caslie:
         from caslie_tools.graphs.run import run_graph
 
         refs = [None if image is None else _image_ref(image) for image in images]
-        return await run_graph(
+        response = await run_graph(
             self.graph,
             {**request, "images": refs},  # type: ignore[typeddict-item]  # every key of the request is a key of Input
             context=Context(use_images=use_images),
         )
+        if (prices := self.profile.prices) is None:
+            return response
+        cost = prices.cost(response.usage.prompt_tokens, response.usage.completion_tokens)
+        return response.model_copy(update={"usage": response.usage.model_copy(update={"cost": cost})})
 
 
 async def _completed(check: Awaitable[None]) -> None:

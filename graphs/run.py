@@ -9,7 +9,8 @@ from langgraph.graph.state import CompiledStateGraph
 
 from caslie_tools.graphs.context import Context
 from caslie_tools.graphs.state import Input, State
-from caslie_tools.pipeline.response import Response
+from caslie_tools.pipeline.response import Response, TokenUsage
+from caslie_tools.roles.usage import track_usage
 
 CaslieGraph = CompiledStateGraph[State, Context, Input, Any]
 
@@ -31,7 +32,8 @@ async def run_graph(
     started = time.perf_counter()
     if config is None and graph.checkpointer:
         config = {"configurable": {"thread_id": uuid.uuid4().hex}}
-    state = await graph.ainvoke(request, config, context=context or Context())
+    with track_usage() as used:
+        state = await graph.ainvoke(request, config, context=context or Context())
     return Response(
         prediction=state["prediction"],
         instance=state["instance"],
@@ -40,4 +42,10 @@ async def run_graph(
         warnings=tuple(state.get("warnings", ())),
         timings=tuple(state.get("timings", ())),
         total_milliseconds=(time.perf_counter() - started) * 1000,
+        usage=TokenUsage(
+            calls=used.calls,
+            prompt_tokens=used.prompt_tokens,
+            completion_tokens=used.completion_tokens,
+            cached_tokens=used.cached_tokens,
+        ),
     )

@@ -37,6 +37,7 @@ from caslie_tools.backends.transformers.settings import (
     TransformersSettings,
 )
 from caslie_tools.cli.app import app
+from caslie_tools.profiles.chat import ChatSettings
 from caslie_tools.profiles.settings import ProfileSettings
 from caslie_tools.roles.settings import CaptionerSettings, EmbeddingsSettings, JudgeSettings, PredictorSettings
 from caslie_tools.settings import PipelineDefaults, Settings
@@ -73,6 +74,10 @@ def settings_page() -> str:
         + "Every setting is an environment variable. They are read once, when a store is opened, and validated\n"
         + "together. In Python, the same settings are the fields of [`Settings`][caslie_tools.Settings].\n\n"
         + _table("variable", _fields(Settings, prefix="CASLIE_"))
+        + "\n## The profile `chat`\n\n"
+        + "Models are named as for LangChain's `init_chat_model`: see\n"
+        + "[Your own models](../own-models.md#a-chat-model).\n\n"
+        + _table("variable", _fields(ChatSettings, prefix="CASLIE_CHAT_"))
     )
 
 

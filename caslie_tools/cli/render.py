@@ -34,6 +34,10 @@ def show_response(response: "Response") -> None:
         out.print(f"  from {source}: {plain(citation.quote)}")
     if probabilities := response.prediction.probabilities:
         out.print("  " + "  ".join(f"{plain(label)} {value:.2f}" for label, value in probabilities.items()))
+    if (usage := response.usage).calls:
+        cost = "" if usage.cost is None else f", cost {usage.cost:.4g}"
+        tokens = f"{usage.prompt_tokens} tokens sent, {usage.completion_tokens} received"
+        out.print(f"[dim]{usage.calls} model calls, {tokens}{cost}[/dim]")
     show_warnings(response.warnings)
 
 

@@ -18,6 +18,18 @@ class Timing(FrozenModel):
     """The image, for a step that runs once per image."""
 
 
+class TokenUsage(FrozenModel):
+    """The model calls of one request. Models that count no tokens, such as the embedded ones, are left out."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    """Tokens of the prompts that the server had in its prefix cache, if it reports them."""
+    cost: float | None = None
+    """In the currency of the profile's prices. ``None`` without prices."""
+
+
 class Response(FrozenModel):
     """The answer to one request and the results of all steps."""
 
@@ -30,6 +42,7 @@ class Response(FrozenModel):
     warnings: tuple[str, ...] = ()
     timings: tuple[Timing, ...] = ()
     total_milliseconds: float = 0.0
+    usage: TokenUsage = TokenUsage()
 
     @property
     def answer(self) -> str:
@@ -58,6 +71,7 @@ class Response(FrozenModel):
             "captions": [_caption(result) for result in self.image_results],
             "citations": [citation.model_dump(mode="json") for citation in prediction.citations],
             "fused": prediction.fused,
+            "usage": self.usage.model_dump(mode="json"),
             "timings_ms": timings | {"total": round(self.total_milliseconds, 3)},
             "warnings": list(self.warnings),
         }

@@ -21,8 +21,15 @@ def _self_hosted(name_or_path: str) -> Profile:
     return build_profile(load_profile_settings(name_or_path))
 
 
+def _chat() -> Profile:
+    from caslie_tools.profiles.chat import chat_profile
+
+    return chat_profile()
+
+
 PROFILES: dict[str, Callable[[], Profile]] = {
     "embedded": _embedded,
+    "chat": _chat,
     "caslie-l": partial(_self_hosted, "caslie-l"),
     "caslie-m": partial(_self_hosted, "caslie-m"),
     "caslie-s-24gb": partial(_self_hosted, "caslie-s-24gb"),
@@ -31,7 +38,8 @@ PROFILES: dict[str, Callable[[], Profile]] = {
 }
 """The profiles that come with the package.
 
-The models of ``embedded`` and ``local-hf`` run in this process. The models of the others run on your own servers.
+The models of ``embedded`` and ``local-hf`` run in this process, those of ``chat`` wherever LangChain reaches them. The
+models of the others run on your own servers.
 """
 
 

@@ -6,10 +6,22 @@ from pathlib import Path
 
 from langchain_core.embeddings import Embeddings
 
+from caslie_tools.domain import FrozenModel
 from caslie_tools.images.embeddings import ImageEmbeddings
 from caslie_tools.roles.interfaces import Models
 from caslie_tools.settings import PipelineDefaults
 from caslie_tools.store import CaptionStore
+
+
+class TokenPrices(FrozenModel):
+    """Prices of one million tokens, in any currency."""
+
+    input: float
+    output: float
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Returns the price of some tokens."""
+        return (self.input * prompt_tokens + self.output * completion_tokens) / 1e6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,5 +43,7 @@ class Profile:
     text_first: Path | None = None
     """Text-first thresholds calibrated for this predictor, for users who set none: see
     :class:`caslie_tools.settings.Settings`."""
+    prices: TokenPrices | None = None
+    """What the models' tokens cost, to show the cost of an answer."""
     notes: Sequence[str] = field(default=())
     """Facts about these models for users, such as their limits."""
