@@ -5,22 +5,10 @@ import pytest
 pytest.importorskip("scipy", reason="tests need the extra 'evaluation'")
 
 import numpy as np
-from noise_simulation import (
-    MAX_LOSS,
-    NOMINAL,
-    SHOPS,
-    Shop,
-    accepts_gate,
-    calibrated_threshold,
-    conclusions_of,
-    confident_answers,
-    noise,
-    true_loss,
-)
+from noise_simulation import NOMINAL, SHOPS, Shop, accepts_gate, conclusions_of, noise
 from scipy import stats
 
 from caslie_tools.evaluation.outcomes import Outcome
-from caslie_tools.pipeline.text_first import confidence_of
 
 
 def helps(outcome: Outcome) -> bool:
@@ -45,24 +33,3 @@ def test_conclusions_find_a_difference_in_noise_at_most_at_the_nominal_rate() ->
     for errors in zip(*found, strict=True):
         # The true rate is close to the nominal rate, so a few runs may by chance have more errors.
         assert sum(errors) <= stats.binom.isf(0.01, len(errors), NOMINAL)
-
-
-def test_a_text_first_threshold_loses_what_the_simulation_says() -> None:
-    texts = [outcome.treatments["none"] for outcome in confident_answers(Shop(products=20_000, instances=1), 0)]
-    lost = np.array([confidence_of(one.answer, one.probabilities or {}) for one in texts if not one.right])
-    for threshold in (0.0, 0.3, 0.8):
-        assert true_loss(threshold) == pytest.approx((lost >= threshold).sum() / len(texts), abs=0.01)
-
-
-def test_text_first_thresholds_break_their_guarantee_at_most_at_the_nominal_rate() -> None:
-    shops = (Shop(100, 1), Shop(40, 5), Shop(60, 3, 0.7), Shop(60, 3, 0.5))
-    thresholds = [calibrated_threshold(shop, seed) for shop in shops for seed in range(20)]
-    broken = [threshold is not None and true_loss(threshold) > MAX_LOSS for threshold in thresholds]
-    assert sum(broken) <= NOMINAL * len(broken)
-    assert sum(threshold is not None for threshold in thresholds) > len(thresholds) / 2
-
-
-def test_counting_instances_one_by_one_would_break_the_guarantee_too_often() -> None:
-    thresholds = [calibrated_threshold(Shop(40, 10), seed, name_products=False) for seed in range(20)]
-    broken = [threshold is not None and true_loss(threshold) > MAX_LOSS for threshold in thresholds]
-    assert sum(broken) > 2 * NOMINAL * len(broken)
