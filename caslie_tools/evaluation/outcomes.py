@@ -14,6 +14,7 @@ TREATMENTS: Final[Mapping[Treatment, str]] = {
     "none": "no captions: text only",
     "every": "all captions that EC3 makes for the instance",
     "gated": "those of EC3's captions that the jury keeps",
+    "text_first": "no captions if the answer from text alone is sure enough, otherwise as gated",
     "plain": "captions of the picture alone, made without any context",
     "general": "captions made for no task, but with the text of the product, as for the catalogue",
     "given": "the captions in the data",

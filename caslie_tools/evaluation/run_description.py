@@ -101,7 +101,7 @@ def describe_run(
         content += [record.users]
         digest.update(json.dumps(content).encode() + b"\n")
     pipeline, stats = caslie.pipeline, caslie.store.stats()
-    gate = pipeline.cqe.gate
+    gate, text_first = pipeline.cqe.gate, pipeline.text_first
     run = RunDescription(
         data=Path(selection.data).name if Path(selection.data).exists() else str(selection.data),
         data_sha256=digest.hexdigest(),
@@ -120,7 +120,8 @@ def describe_run(
             "wire_format": pipeline.settings.wire_format,
             "quorum": pipeline.cqe.quorum,
             "leave_one_out": leave_one_out,
-            "gate": None if gate is None else hashlib.sha256(gate.model_dump_json().encode()).hexdigest(),
+            "gate": _hash(gate),
+            "text_first": _hash(text_first),
         },
         store={"products": stats.products, "images": stats.images},
         images=None if images is None else str(images),
@@ -129,6 +130,10 @@ def describe_run(
         versions={"caslie-tools": __version__, "captioning prompt": EC3_PROMPT_VERSION},
     )
     return run, tuple(bad)
+
+
+def _hash(tuned: FrozenModel | None) -> str | None:
+    return None if tuned is None else hashlib.sha256(tuned.model_dump_json().encode()).hexdigest()
 
 
 def differences(before: Any, now: Any, name: str = "") -> Iterator[str]:

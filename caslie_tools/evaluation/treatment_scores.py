@@ -23,6 +23,7 @@ from caslie_tools.tasks import Task
 PAIRS: Final[tuple[tuple[Treatment, Treatment], ...]] = (
     ("gated", "none"),
     ("gated", "every"),
+    ("text_first", "gated"),
     ("every", "none"),
     ("every", "plain"),
     ("every", "general"),
@@ -32,9 +33,9 @@ PAIRS: Final[tuple[tuple[Treatment, Treatment], ...]] = (
 )
 """The pairs of treatments that are compared.
 
-They answer, in this order: are gated captions worth it, is the gate, are captions without a gate, is the context of a
-caption, is its task, are new captions better than those in the data, and are gated captions in the data worth it, and
-is their gate?"""
+They answer, in this order: are gated captions worth it, is the gate, does looking only if needed lose answers, are
+captions without a gate worth it, is the context of a caption, is its task, are new captions better than those in the
+data, and are gated captions in the data worth it, and is their gate?"""
 
 
 class TreatmentScore(FrozenModel):

@@ -24,7 +24,7 @@ from caslie_tools.evaluation.outcomes import (
 from caslie_tools.evaluation.products import ImageResolver, product_names
 from caslie_tools.evaluation.selected_captions import CaptionSelector, SelectedCaption, add_costs, cost_of
 from caslie_tools.evaluation.timed_models import timed_pipeline
-from caslie_tools.exceptions import InputError, ModelError
+from caslie_tools.exceptions import InputError, ModelError, UnsupportedModelError
 from caslie_tools.images.reading import is_data_url
 from caslie_tools.pipeline.pipeline import Pipeline
 from caslie_tools.roles.availability import raise_if_unavailable
@@ -49,13 +49,15 @@ def expand_treatments(names: Collection[str], pipeline: Pipeline) -> tuple[Treat
         pipeline: Has the judges and the captioners.
 
     Raises:
-        InputError: If there is no name, or a name is unknown.
+        InputError: If there is no name, a name is unknown, or ``text_first`` is named without text-first thresholds.
     """
     groups = {
         EACH_JUDGE: [f"{JUDGE}{judge.get_name()}" for judge in pipeline.cqe.judges],
         EACH_CAPTIONER: [f"{CAPTIONER}{name}" for name in pipeline.ec3.identities],
     }
     known = {*TREATMENTS, *groups[EACH_JUDGE], *groups[EACH_CAPTIONER]}
+    if "text_first" in names and pipeline.text_first is None:
+        raise InputError("the treatment text_first needs text-first thresholds; set CASLIE_TEXT_FIRST")
     expanded = [each for name in names for each in groups.get(name, [name])]
     if not expanded or not known.issuperset(expanded):
         raise InputError(f"the treatments are {', '.join((*TREATMENTS, *groups))}; choose at least one of them")
@@ -101,7 +103,9 @@ class TreatmentRunner:
         self.treatments = expand_treatments(tuple(treatments), pipeline)
         self._resolve = resolve or (lambda ref: ref)
         self._leave_one_out = leave_one_out and {"every", "gated"} <= {*self.treatments}
-        self._captions = CaptionSelector(self.pipeline, self.treatments, self._resolve, costs or CaptionCosts())
+        needed = ("none", "gated") if "text_first" in self.treatments else ()
+        run = sort_treatments({*self.treatments, *needed} - {"text_first"})
+        self._captions = CaptionSelector(self.pipeline, run, self._resolve, costs or CaptionCosts())
 
     async def run(self, record: Record) -> Outcome:
         """Evaluates one instance. Treatments for which the record lacks captions or votes are left out.
@@ -131,6 +135,9 @@ class TreatmentRunner:
         if without:
             right = {index: _is_right(record, answers[_predictor_input(each)]) for index, each in without.items()}
             outcomes["every"] = _with_single_effects(outcomes["every"], right)
+        if "text_first" in self.treatments:
+            text = answers[_predictor_input(fused["none"])].prediction
+            outcomes["text_first"] = self._text_first(text, none=outcomes["none"], gated=outcomes["gated"])
         return Outcome(
             index=record.index,
             key=record.key,
@@ -142,8 +149,29 @@ class TreatmentRunner:
             images=tuple(_location(image.ref and (self._resolve(image.ref) or image.ref)) for image in instance.images),
             products=await asyncio.to_thread(product_names, record, self._resolve),
             users=record.users,
-            treatments=outcomes,
+            treatments={name: outcomes[name] for name in self.treatments if name in outcomes},
         )
+
+    def _text_first(
+        self, text: Prediction | None, *, none: TreatmentOutcome, gated: TreatmentOutcome
+    ) -> TreatmentOutcome:
+        """Returns the outcome if pictures are looked at only where the answer from text is not sure enough.
+
+        Args:
+            text: The answer from text. ``None`` if the predictor failed.
+            none: The outcome of this answer.
+            gated: The outcome with the captions that the jury keeps.
+        """
+        first = self.pipeline.text_first
+        if text is None or first is None or text.task not in first.thresholds or not gated.captions:
+            return none if text is None else gated
+        try:
+            if first.judge(text).is_enough:
+                return none
+        except UnsupportedModelError as error:
+            return none.model_copy(update={"error": str(error), "right": False})
+        # Without a kept caption, the answer from text is the answer and is not asked for again.
+        return gated.model_copy(update={"cost": add_costs((gated.cost, none.cost))}) if gated.fused else gated
 
     def _without_each(self, record: Record, selected: Sequence[SelectedCaption]) -> dict[int, FusedInstance]:
         """Returns the instance without each of its captions, by the image, if it has several."""

@@ -119,7 +119,7 @@ def test_compare_prints_the_difference_between_two_runs(caslie: Command, data: P
         (["nowhere.jsonl"], ["nowhere.jsonl"]),
         (
             ["data.jsonl", "--treatments", "some"],
-            ["the treatments are none, every, gated, plain, general, given, given_gated, given_voted, judges"],
+            ["the treatments are none, every, gated, text_first, plain, general, given, given_gated, given_voted"],
         ),
         (["data.jsonl", "--tasks", "spelling"], ["spelling"]),
         (["data.jsonl", "--split", "dev"], ["there are no records of split dev"]),

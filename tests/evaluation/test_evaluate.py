@@ -184,7 +184,7 @@ async def test_the_filters_select_the_records_to_evaluate(tmp_path: Path) -> Non
     assert set(outcomes[0].treatments) == {"none", "every"}
     with pytest.raises(DataError, match="there are no records of task sentiment_analysis of split train"):
         await run(tmp_path, data, options={"tasks": ["sa"], "splits": ["train"]})
-    with pytest.raises(InputError, match="the treatments are none, every, gated, plain, general, given, given_gated"):
+    with pytest.raises(InputError, match="the treatments are none, every, gated, text_first, plain, general"):
         await run(tmp_path, data, options={"treatments": ["none", "all"]})
 
 

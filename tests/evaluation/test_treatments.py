@@ -12,6 +12,7 @@ from caslie_tools.domain import Answer, ImageRef, Verdict
 from caslie_tools.evaluation.outcomes import DEFAULT_TREATMENTS, Cost, Outcome
 from caslie_tools.evaluation.treatments import TreatmentRunner
 from caslie_tools.exceptions import EndpointUnavailableError, InputError, MissingExtraError, ModelError
+from caslie_tools.pipeline.text_first import Guarantee, TextFirst
 from caslie_tools.profiles.profile import Profile
 from caslie_tools.roles.interfaces import JudgeRequest, Models
 from caslie_tools.roles.judge import ModelJudge
@@ -443,3 +444,53 @@ async def test_the_paper_s_wire_format_is_used(tmp_path: Path) -> None:
     await run(tmp_path, MUG, ["none"], predictor=predictor, wire_format="paper")
     (instance,) = predictor.requests
     assert instance.input == {"query": "red mug", "product title": "Stoneware mug", KEY: None}
+
+
+class TestTextFirst:
+    """The answer from text where it is sure enough, otherwise that with the captions that the jury keeps."""
+
+    def answer(self, instance: FusedInstance) -> Answer:
+        assert isinstance(instance.input, dict)
+        sure = 0.9 if "mug" in str(instance.input["query"]) else 0.6
+        return Answer(text="A" if KEY in instance.input else "B", probabilities={"A": 1 - sure, "B": sure})
+
+    async def run(self, folder: Path, query: str, *verdicts: Verdict, **models: Any) -> Outcome:
+        path = folder / "text-first.json"
+        thresholds = {"multiclass_product_classification": 0.8}
+        guarantee = Guarantee(max_loss=0.02, confidence=0.95)
+        TextFirst(predictor="predictor", guarantee=guarantee, thresholds=thresholds).save(path)
+        return await run(
+            folder,
+            relevance(query, "Stoneware mug", "A"),
+            ["gated", "text_first"],
+            **{"judges": jury(*verdicts), "predictor": predicting(self.answer), "text_first": path} | models,
+        )
+
+    async def test_a_sure_answer_takes_no_caption_and_no_vote(self, tmp_path: Path) -> None:
+        outcome = await self.run(tmp_path, "a red mug", "yes", "yes", "yes")
+        assert list(outcome.treatments) == ["gated", "text_first"]
+        treated = outcome.treatments["text_first"]
+        assert (treated.answer, treated.right, treated.fused) == ("B", False, 0)
+        assert treated.cost.model_copy(update={"seconds": 0.0}) == Cost(predictor_calls=1)
+        assert outcome.treatments["gated"].right
+
+    @pytest.mark.parametrize(("verdict", "answer", "predictor_calls"), [("yes", "A", 2), ("no", "B", 1)])
+    async def test_an_unsure_answer_is_as_gated_and_pays_for_the_text(
+        self, tmp_path: Path, verdict: Verdict, answer: str, predictor_calls: int
+    ) -> None:
+        outcome = await self.run(tmp_path, "something red", *[verdict] * 3)
+        treated, gated = outcome.treatments["text_first"], outcome.treatments["gated"]
+        assert (treated.answer, treated.captions) == (answer, gated.captions)
+        assert (treated.cost.captioner_calls, treated.cost.judge_calls) == (1, 2)
+        assert treated.cost.predictor_calls == predictor_calls
+
+    async def test_without_probabilities_there_is_no_answer(self, tmp_path: Path) -> None:
+        outcome = await self.run(tmp_path, "a red mug", "yes", predictor=predicting(lambda instance: "A"))
+        treated = outcome.treatments["text_first"]
+        assert treated.failed
+        assert not treated.right
+        assert "reports no probabilities" in treated.error
+
+    async def test_it_needs_thresholds(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="needs text-first thresholds; set CASLIE_TEXT_FIRST"):
+            await run(tmp_path, MUG, ["none", "text_first"])
