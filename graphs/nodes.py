@@ -149,6 +149,7 @@ class Nodes:
                     context=contexts[index],
                     ask_person=state["options"].ask_person,
                     instance=instance.with_image(index),
+                    text_answer=text_answer,
                 ),
             )
             for index in self.pipeline.used_images(instance)[: self.pipeline.settings.max_images]
@@ -179,6 +180,7 @@ class Nodes:
             state["context"],
             image=image.ref,
             instance=state["instance"],
+            text_answer=state.get("text_answer"),
             ask_all=state["ask_person"],  # only all votes show whether the decision is close
         )
         result = ImageResult(index=state["index"], image=image, caption=caption, decision=decision)

@@ -71,5 +71,6 @@ class ImageState(ImageOutput, total=False):
     ask_person: bool
     instance: Instance
     """The instance with this image as its only image."""
+    text_answer: TextAnswer | None
     caption: Caption | None
     decision: GateDecision

@@ -20,7 +20,7 @@ from caslie_tools.pipeline.ec3 import EC3
 from caslie_tools.pipeline.text_first import TextAnswer, TextFirst
 from caslie_tools.pipeline.tuned_gate import TunedGate
 from caslie_tools.pipeline.unim3 import UniM3
-from caslie_tools.roles.interfaces import JudgeRequest, Models
+from caslie_tools.roles.interfaces import JudgeRequest, KnownAnswer, Models
 from caslie_tools.settings import Settings
 from caslie_tools.store import CaptionStore
 from caslie_tools.tasks import PRODUCT_QA, Instance, PlacedImage, Task, get_task
@@ -217,6 +217,7 @@ class Pipeline:
         *,
         image: ImageRef | None = None,
         instance: Instance | None = None,
+        text_answer: TextAnswer | None = None,
         ask_all: bool = False,
         previous_votes: Sequence[Vote] = (),
     ) -> GateDecision:
@@ -228,13 +229,22 @@ class Pipeline:
             image: The image, for judges that compare the caption with it.
             instance: The instance, with the caption's image as its only image: see
                 :meth:`~caslie_tools.tasks.Instance.with_image`. Judges learn the options from it.
+            text_answer: The answer from text alone, if it is known. A judge that compares answers does not ask again.
             ask_all: Ask all judges, even if the decision is settled. Without all votes, nobody can tell whether the
                 decision is close.
             previous_votes: Votes of the first judges on the same caption and context. These judges are not asked again.
         """
         lazy = None if image is None else LazyImage(image, self.loader)
+        known = None
+        if text_answer is not None:
+            known = KnownAnswer(predictor=self.unim3.predictor, prediction=text_answer.prediction)
         request = JudgeRequest(
-            context=context, caption=caption.text, evidence=caption.evidence, instance=instance, image=lazy
+            context=context,
+            caption=caption.text,
+            evidence=caption.evidence,
+            instance=instance,
+            image=lazy,
+            known_answer=known,
         )
         return await self.cqe.ainvoke(request, ask_all=ask_all, previous_votes=previous_votes)
 

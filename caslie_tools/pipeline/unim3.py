@@ -1,7 +1,6 @@
 """uniM3, the modality-unified predictor: answers a task from text only (paper, section uniM3)."""
 
 import asyncio
-import json
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -11,6 +10,7 @@ from caslie_tools.domain import Answer, Prediction
 from caslie_tools.exceptions import CaslieError, ModelError
 from caslie_tools.roles.interfaces import Predictor
 from caslie_tools.tasks import FusedInstance, Task, get_task
+from caslie_tools.tasks.fusion import fused_text
 
 
 class UniM3(AsyncRunnable[FusedInstance, Prediction]):
@@ -71,5 +71,5 @@ def _prediction(task: Task, instance: FusedInstance, answer: Answer) -> Predicti
         citations=answer.citations,
         answerable=answerable,
         captions=tuple(fused.caption for fused in instance.captions),
-        fused=json.dumps(instance.input, ensure_ascii=False),
+        fused=fused_text(instance),
     )

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from langchain_core.runnables import Runnable
 
-from caslie_tools.domain import Answer, CaptionDraft, Evidence, QueryContext, Vote
+from caslie_tools.domain import Answer, CaptionDraft, Evidence, Prediction, QueryContext, Vote
 from caslie_tools.images.lazy import LazyImage
 from caslie_tools.images.loading import LoadedImage
 from caslie_tools.tasks import FusedInstance, Instance
@@ -29,6 +29,14 @@ class CaptionRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KnownAnswer:
+    """The answer of a predictor without captions, if it is known before a caption is judged."""
+
+    predictor: "Predictor"
+    prediction: Prediction
+
+
+@dataclass(frozen=True, kw_only=True)
 class JudgeRequest:
     """The input of a judge: a caption and the context in which it should help."""
 
@@ -41,6 +49,8 @@ class JudgeRequest:
     caption is judged without an instance: then a judge knows the context only."""
     image: LazyImage | None = None
     """The image, for a judge that checks the caption against it. It is loaded once for the whole jury."""
+    known_answer: KnownAnswer | None = None
+    """For a judge that compares answers: with the same predictor, it need not ask again."""
 
 
 Captioner: TypeAlias = Runnable[CaptionRequest, CaptionDraft]

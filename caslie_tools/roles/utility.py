@@ -16,7 +16,7 @@ from caslie_tools.domain import Answer, Caption, FrozenModel, Probability, Vote
 from caslie_tools.exceptions import UnsupportedModelError
 from caslie_tools.roles.interfaces import JudgeRequest, Predictor
 from caslie_tools.tasks import FusedInstance, get_task
-from caslie_tools.tasks.fusion import fuse
+from caslie_tools.tasks.fusion import fuse, fused_text
 from caslie_tools.tasks.instances import WireFormat
 
 _REMEMBERED: Final = 512
@@ -115,8 +115,20 @@ class UtilityJudge(AsyncRunnable[JudgeRequest, Vote]):
         )
         without = fuse(task, instance, [None], wire=self.wire)
         with_caption = fuse(task, instance, [caption], wire=self.wire)
-        before, after = await run_together([self._answer_without(without, config), self._answer(with_caption, config)])
+        if (before := self._known(request, without)) is not None:
+            after = await self._answer(with_caption, config)
+        else:
+            before, after = await run_together(
+                [self._answer_without(without, config), self._answer(with_caption, config)]
+            )
         return self._compare(before, after, labels=len(task.labels(instance)))
+
+    def _known(self, request: JudgeRequest, without: FusedInstance) -> Answer | None:
+        """Returns the answer without captions, if the request has that of the same predictor to the same text."""
+        known = request.known_answer
+        if known is None or known.predictor is not self.predictor or known.prediction.fused != fused_text(without):
+            return None
+        return Answer(text=known.prediction.text, probabilities=known.prediction.probabilities)
 
     async def _answer_without(self, fused: FusedInstance, config: RunnableConfig | None) -> Answer:
         key = fused.model_dump_json()

@@ -10,6 +10,7 @@ published models were tuned on, in the tasks that they were tuned on (:attr:`~ca
 """
 
 import copy
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,6 +61,11 @@ def fuse(
         captions=tuple(fused),
         wire_format=wire,
     )
+
+
+def fused_text(fused: FusedInstance) -> str:
+    """Returns the fused text as JSON."""
+    return json.dumps(fused.input, ensure_ascii=False)
 
 
 def used_images(task: Task, instance: Instance, wire: WireFormat) -> tuple[int, ...]:

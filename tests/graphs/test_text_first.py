@@ -12,6 +12,7 @@ from caslie_tools.graphs import Context, build_graph
 from caslie_tools.graphs.run import run_graph
 from caslie_tools.pipeline.pipeline import Pipeline
 from caslie_tools.pipeline.text_first import Guarantee, TextFirst
+from caslie_tools.roles.utility import UtilityJudge
 from caslie_tools.store import CaptionStore
 from caslie_tools.tasks import FusedInstance
 from tests.doubles import FunctionPredictor, jury, light_captioner
@@ -150,3 +151,19 @@ async def test_a_predictor_without_probabilities_is_an_error(store: CaptionStore
     with pytest.raises(UnsupportedModelError, match="reports no probabilities"):
         await run_graph(parts.graph, request)
     assert parts.captioner.calls == 0
+
+
+async def test_one_answer_from_text_serves_the_judge_that_compares_answers_too(
+    store: CaptionStore, tmp_path: Path
+) -> None:
+    parts = Parts(store, tmp_path)
+    assert parts.pipeline.text_first is not None
+    pipeline = pipeline_with(
+        store,
+        judges=[UtilityJudge(parts.predictor)],
+        predictor=parts.predictor,
+        text_first=parts.pipeline.settings.text_first,
+    )
+    request: Any = {"task": TASK, "record": record("red jacket"), "images": [str(tmp_path / "mug-1.png")]}
+    await run_graph(build_graph(pipeline), request)
+    assert [bool(asked.captions) for asked in parts.predictor.requests].count(False) == 1

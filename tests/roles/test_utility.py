@@ -1,11 +1,15 @@
+import dataclasses
+
 import pytest
 
-from caslie_tools.domain import Answer, ImageRef, Vote
+from caslie_tools.domain import Answer, ImageRef, Prediction, Vote
 from caslie_tools.exceptions import UnsupportedModelError
 from caslie_tools.pipeline.cqe import CQE
-from caslie_tools.roles.interfaces import JudgeRequest
+from caslie_tools.pipeline.unim3 import UniM3
+from caslie_tools.roles.interfaces import JudgeRequest, KnownAnswer
 from caslie_tools.roles.utility import Utility, UtilityJudge
 from caslie_tools.tasks import FusedInstance, get_task
+from caslie_tools.tasks.fusion import fuse
 from tests.doubles import FunctionPredictor, draw_picture
 
 TASK = get_task("category_classification")
@@ -58,6 +62,29 @@ async def test_one_answer_without_captions_serves_all_captions_of_an_instance() 
         await judge.ainvoke(request(caption=caption))
     assert [bool(asked.captions) for asked in model.requests].count(False) == 1
     assert model.calls == 4
+
+
+async def test_an_answer_that_is_known_already_is_not_asked_for_again() -> None:
+    model = predictor(spread("A", 0.5), spread("A", 0.9))
+    asked = request()
+    assert asked.instance is not None
+    text = await UniM3(model).ainvoke(fuse(TASK, asked.instance, [None]))
+    known = dataclasses.replace(asked, known_answer=KnownAnswer(predictor=model, prediction=text))
+    vote = await UtilityJudge(model).ainvoke(known)
+    assert model.calls == 2
+    assert vote == await UtilityJudge(model).ainvoke(asked)
+
+
+async def test_the_known_answer_of_another_predictor_or_to_another_text_is_not_used() -> None:
+    model = predictor(spread("A", 0.5), spread("A", 0.9))
+    asked = request()
+    other = Prediction(task=TASK.name, label="A", probabilities=spread("A", 0.99), fused='{"title": "Mug"}')
+    for known in (
+        KnownAnswer(predictor=predictor(spread("A", 0.99), spread("A", 0.99)), prediction=other),
+        KnownAnswer(predictor=model, prediction=other.model_copy(update={"fused": '{"title": "Cup"}'})),
+    ):
+        vote = await UtilityJudge(model).ainvoke(dataclasses.replace(asked, known_answer=known))
+        assert vote.verdict == "yes"  # 0.9 instead of 0.5, and not instead of 0.99
 
 
 async def test_it_abstains_on_open_questions_and_without_an_instance() -> None:

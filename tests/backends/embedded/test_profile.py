@@ -1,5 +1,6 @@
 """The whole profile with the images of the sample catalogue."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,14 @@ import pytest
 from caslie_tools.caslie import Caslie
 from caslie_tools.catalogue.reading import read_catalogue
 from caslie_tools.domain import Product
+from caslie_tools.pipeline.text_first import Guarantee, TextFirst
 from caslie_tools.profiles.embedded import embedded_profile
 from caslie_tools.profiles.named import load_profile
+from caslie_tools.roles.interfaces import Models
 from caslie_tools.sample import DEMO_QUESTIONS, DemoQuestion, catalogue_path
+from caslie_tools.settings import Settings
 from caslie_tools.store import CaptionStore
+from tests.doubles import FixedCaptioner, draw_picture
 
 
 def test_the_profile_is_loaded_by_name_and_has_notes_on_its_limits() -> None:
@@ -52,3 +57,32 @@ def test_the_demo_questions_are_answered_with_the_right_evidence(caslie: Caslie,
     assert asked.expected.replace(" ", "").casefold() in quoted.replace(" ", "").casefold()
     assert answer.citations[0].product == asked.answered_by
     assert (answer.citations[0].field == "caption") is asked.from_image
+
+
+@pytest.mark.parametrize(("threshold", "captions"), [(0.5, 0), (1.0, 1)])
+def test_no_picture_is_looked_at_if_the_answer_from_text_is_sure_enough(
+    tmp_path: Path, threshold: float, captions: int
+) -> None:
+    profile, captioner, path = embedded_profile(), FixedCaptioner("A blue bottle."), tmp_path / "text-first.json"
+
+    def models(store: CaptionStore) -> Models:
+        return dataclasses.replace(profile.models(store), captioners=[captioner])
+
+    with CaptionStore.in_memory(profile.embeddings, image_embeddings=profile.image_embeddings) as empty:
+        predictor = profile.models(empty).predictor.get_name()
+    TextFirst(
+        predictor=predictor,
+        guarantee=Guarantee(max_loss=0.02, confidence=0.95),
+        thresholds={"product_substitute_identification": threshold},
+    ).save(path)
+    settings = Settings(text_first=path)
+    with Caslie.open(
+        tmp_path / "store", profile=dataclasses.replace(profile, models=models), settings=settings
+    ) as opened:
+        record = {"input": {"query": "water bottle", "product title": "Steel water bottle"}}
+        picture = draw_picture("750 ML", "blue")
+        response = opened.predict("psi", record, images=[picture])
+    assert captioner.calls == len(response.image_results) == captions
+    assert response.text_answer is not None
+    assert response.text_answer.is_enough is (captions == 0)
+    assert response.answer in ("yes", "no")
