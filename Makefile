@@ -22,7 +22,7 @@ test: lint layers types tests site
 # A real vLLM on the processor, built once into .vllm (some GB, some minutes).
 test-vllm: $(INSTALLED)
 	$(BIN)/python -m tests.vllm.environment
-	CASLIE_TEST_VLLM=1 $(BIN)/python -m pytest tests/vllm
+	TEST_VLLM=1 $(BIN)/python -m pytest tests/vllm
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .

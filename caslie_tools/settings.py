@@ -1,16 +1,24 @@
 """The settings: read and validated once, from environment variables with the prefix ``CASLIE_``."""
 
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableError
 
+from caslie_tools._text import did_you_mean
 from caslie_tools.domain import FrozenModel
 from caslie_tools.exceptions import SettingsError
 from caslie_tools.images.loading import ImageLimits
 from caslie_tools.tasks.instances import WireFormat
+
+_PREFIX: Final = "CASLIE_"
+READ_ELSEWHERE: Final = frozenset(
+    ("API_KEY", "CAPTIONER", "CAPTIONERS", "DEFAULTS", "EMBEDDINGS", "HOST", "JUDGES", "PREDICTOR", "TASK_MODULES")
+)
+"""Variables with the prefix ``CASLIE_`` that are not settings: a profile file or the command line reads them."""
 
 
 class PipelineDefaults(FrozenModel):
@@ -30,7 +38,7 @@ class Settings(BaseSettings):
     The variable ``CASLIE_PROFILE`` sets ``profile``, and so on. ``CASLIE_IMAGES__MAX_BYTES`` sets ``images.max_bytes``.
     """
 
-    model_config = SettingsConfigDict(env_prefix="CASLIE_", env_nested_delimiter="__", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid")
 
     profile: str = "embedded"
     """The name of a profile, or your own profile as ``module:function`` or as the path of a ``.toml`` file."""
@@ -85,16 +93,29 @@ class Settings(BaseSettings):
                 ignored.
 
         Raises:
-            SettingsError: If a setting is unknown or its value is invalid.
+            SettingsError: If a setting is unknown or its value is invalid, also for a variable of the environment that
+                starts with ``CASLIE_`` and is unknown.
         """
+        cls._refuse_unknown_variables()
         try:
             return cls(**{name: value for name, value in overrides.items() if value is not None})
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            name = "CASLIE_" + "__".join(str(part) for part in first["loc"]).upper()
+            name = _PREFIX + "__".join(str(part) for part in first["loc"]).upper()
+            if first["type"] == "extra_forbidden":
+                raise SettingsError(f"there is no setting {name}{_nearest_setting(name)}") from error
             raise SettingsError(f"the setting {name} cannot be used: {first['msg']}") from error
         except UnreadableError as error:  # for example a group of settings that is not JSON
             raise SettingsError(f"the settings in the environment cannot be read: {error}") from error
+
+    @classmethod
+    def _refuse_unknown_variables(cls) -> None:
+        known = READ_ELSEWHERE | {name.upper() for name in cls.model_fields}
+        for name in map(str.upper, os.environ):
+            if name.startswith(_PREFIX) and name.removeprefix(_PREFIX).split("__")[0] not in known:
+                raise SettingsError(
+                    f"{name} is not a setting{_nearest_setting(name) or '; `caslie info` lists the settings'}"
+                )
 
     def with_defaults(self, **defaults: Any) -> "Settings":
         """Returns these settings with other defaults: values for the settings that nobody set.
@@ -106,3 +127,9 @@ class Settings(BaseSettings):
             name: value for name, value in defaults.items() if value is not None and name not in self.model_fields_set
         }
         return self.model_copy(update=unset)
+
+
+def _nearest_setting(name: str) -> str:
+    fields = [*Settings.model_fields, *(f"images__{limit}" for limit in ImageLimits.model_fields)]
+    known = [field.upper() for field in [*fields, *READ_ELSEWHERE]]
+    return did_you_mean(name.removeprefix(_PREFIX), known, prefix=_PREFIX)

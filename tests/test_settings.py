@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ from caslie_tools.exceptions import CaslieError, MissingExtraError, SettingsErro
 from caslie_tools.images.embeddings import ImageEmbeddings
 from caslie_tools.profiles.named import load_profile
 from caslie_tools.profiles.profile import Profile
-from caslie_tools.settings import Settings
+from caslie_tools.profiles.toml import _RawProfile
+from caslie_tools.settings import READ_ELSEWHERE, Settings
 
 
 def test_the_defaults_do_not_need_an_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,6 +62,37 @@ def test_a_group_that_is_not_json_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 def test_an_unknown_setting_is_refused() -> None:
     with pytest.raises(SettingsError, match="CASLIE_COLOUR"):
         Settings.load(colour="red")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("CASLIE_MAX_IMAGE", "CASLIE_MAX_IMAGE is not a setting; did you mean 'CASLIE_MAX_IMAGES'?"),
+        ("caslie_profil", "CASLIE_PROFIL is not a setting; did you mean 'CASLIE_PROFILE'?"),
+        ("CASLIE_TASK_MODULE", "did you mean 'CASLIE_TASK_MODULES'?"),
+        (
+            "CASLIE_IMAGES__MAX_BYTE",
+            "there is no setting CASLIE_IMAGES__MAX_BYTE; did you mean 'CASLIE_IMAGES__MAX_BYT",
+        ),
+        ("CASLIE_IMAGE__MAX_BYTES", "did you mean 'CASLIE_IMAGES__MAX_BYTES'?"),
+        ("CASLIE_XYZ", "CASLIE_XYZ is not a setting; `caslie info` lists the settings"),
+    ],
+)
+def test_an_unknown_variable_is_refused_with_the_nearest_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, message: str
+) -> None:
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(SettingsError, match=re.escape(message)):
+        Settings.load()
+
+
+def test_variables_of_profile_files_and_of_the_command_line_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("API_KEY", "HOST", "JUDGES__0__URLS", "PREDICTOR__MODEL", "TASK_MODULES"):
+        monkeypatch.setenv(f"CASLIE_{name}", "x")
+    Settings.load()
+    # Fields that only a file sets, and those that are settings as well, are not read from the environment.
+    only_file = {"name", "description", "notes", "vllm", "pipeline"} | set(Settings.model_fields)
+    assert {name.upper() for name in set(_RawProfile.model_fields) - only_file} == READ_ELSEWHERE - {"TASK_MODULES"}
 
 
 def test_they_are_frozen() -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.vllm import fleet
 from tests.vllm.servers import VllmServer
 
-collect_ignore_glob = [] if os.environ.get("CASLIE_TEST_VLLM") == "1" else ["test_*.py"]
+collect_ignore_glob = [] if os.environ.get("TEST_VLLM") == "1" else ["test_*.py"]
 
 
 @pytest.fixture(scope="session")

