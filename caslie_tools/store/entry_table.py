@@ -9,7 +9,9 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from caslie_tools.store.facts import Fact
+from caslie_tools._text import did_you_mean, shortened
+from caslie_tools.exceptions import FilterError
+from caslie_tools.store.facts import PRODUCT_FIELDS, Fact
 from caslie_tools.store.filters import Condition
 from caslie_tools.store.id_sets import Ids, IdSet, IdSetCache
 from caslie_tools.store.vectors import SpaceName, Vector, from_blob, to_blob
@@ -21,6 +23,8 @@ SPACES: dict[Kind, SpaceName] = {"product": "text", "caption": "text", "document
 
 _SCAN_FRACTION: Final = 20
 """If at least one entry in 20 matches, reading all keys is faster than looking up the matching ones."""
+_MAX_NAMES: Final = 1_000
+_SHOWN_NAMES: Final = 20
 
 
 def put(
@@ -95,6 +99,34 @@ def matching_products(connection: sqlite3.Connection, cache: IdSetCache, conditi
     """Returns the ids of the products that match a filter, in no particular order."""
     source = _product_source(connection, condition, matching_entries(connection, cache, condition))
     return [key for (key,) in connection.execute(f"SELECT e.key FROM {source}", condition.parameters)]  # noqa: S608 (fixed text)
+
+
+def require_attributes(connection: sqlite3.Connection, condition: Condition) -> None:
+    """Checks that each name in a filter is a field or an attribute of some product or document.
+
+    Raises:
+        FilterError: If a name is unknown. The message has the most similar known name. A store without products and
+            documents knows no names, and accepts any.
+    """
+    for name in sorted(condition.attributes):
+        if connection.execute("SELECT EXISTS (SELECT 1 FROM facts WHERE name = ?)", (name,)).fetchone()[0]:
+            continue
+        # Each step finds the next name in the index. SELECT DISTINCT would read all facts.
+        rows = connection.execute(
+            """WITH RECURSIVE names (name) AS (
+                SELECT min(name) FROM facts
+                UNION ALL
+                SELECT (SELECT min(name) FROM facts WHERE facts.name > names.name) FROM names WHERE name IS NOT NULL
+            )
+            SELECT name FROM names WHERE name IS NOT NULL LIMIT ?""",
+            (_MAX_NAMES,),
+        )
+        known = [found for (found,) in rows]
+        if known:
+            known = list(dict.fromkeys([*PRODUCT_FIELDS, *known]))
+            names = ", ".join(known[:_SHOWN_NAMES])
+            hint = did_you_mean(name, known) or f"; there are {names}{' ...' if len(known) > _SHOWN_NAMES else ''}"
+            raise FilterError(f"no product has the field or attribute {shortened(ascii(name))}{hint}")
 
 
 def _entries_with_image(connection: sqlite3.Connection, kind: Kind, condition: Condition, matching: IdSet) -> Ids:

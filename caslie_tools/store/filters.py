@@ -40,6 +40,8 @@ class Condition:
     sql: str
     """A query with the single column ``entry``. It has placeholders; no text of a filter becomes part of it."""
     parameters: tuple[FactValue, ...] = ()
+    attributes: frozenset[str] = frozenset()
+    """The names in the filter that are not fields of a product."""
 
 
 def compile_filter(where: Where, *, products_only: bool = False) -> Condition | None:
@@ -61,7 +63,8 @@ def compile_filter(where: Where, *, products_only: bool = False) -> Condition | 
         where = parse_filter(where) if where.strip() else None
     if where is None or where == {}:
         return None
-    return _complete(_Compiler(products_only).mapping(where, negated=False, depth=0))
+    compiler = _Compiler(products_only)
+    return _complete(compiler.mapping(where, negated=False, depth=0), frozenset(compiler.attributes))
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class _Query:
 
 class _Compiler:
     def __init__(self, products_only: bool) -> None:
+        self.attributes: set[str] = set()
         self._products_only = products_only
         self._conditions = 0
         self._names = 0
@@ -115,6 +119,8 @@ class _Compiler:
         self._conditions += 1
         if self._conditions > _MAX_CONDITIONS:
             raise FilterError(f"the filter has more than {_MAX_CONDITIONS} conditions; use $in for a list of values")
+        if name not in PRODUCT_FIELDS:
+            self.attributes.add(name)
         if operator in _COMPARISONS:
             assert isinstance(operator, str)  # noqa: S101 (for the type checker; the keys of the table are texts)
             kind, operand = self._operand(name, operator, value)
@@ -212,10 +218,10 @@ def _fact_query(name: str, test: str, *parameters: FactValue) -> _Query:
     return _Query(f"SELECT entry FROM facts WHERE name = ? AND {test}", (name, *parameters))  # noqa: S608
 
 
-def _complete(query: _Query) -> Condition:
+def _complete(query: _Query, attributes: frozenset[str]) -> Condition:
     named = f"WITH {', '.join(part.sql for part in query.named)} " if query.named else ""
     parameters = tuple(value for part in query.named for value in part.parameters)
-    return Condition(f"{named}{query.sql}", (*parameters, *query.parameters))
+    return Condition(f"{named}{query.sql}", (*parameters, *query.parameters), attributes)
 
 
 def _shown(value: object) -> str:

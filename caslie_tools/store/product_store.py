@@ -83,6 +83,7 @@ class ProductStore(DocumentStore):
         condition = compile_filter(where, products_only=True)
         with self._database.read() as connection:
             if condition is not None:
+                entry_table.require_attributes(connection, condition)
                 return sorted(entry_table.matching_products(connection, self._id_sets, condition))
             return [product_id for (product_id,) in connection.execute("SELECT id FROM products ORDER BY id")]
 
@@ -139,7 +140,7 @@ class ProductStore(DocumentStore):
         Raises:
             InputError: If text and image are both missing, if the weight is out of range, or if the store was opened
                 without a model that embeds images.
-            FilterError: If the filter is invalid.
+            FilterError: If the filter is invalid, or has a name that no product has.
         """
         text = text if text and text.strip() else None
         if text is None and picture is None:
@@ -155,6 +156,8 @@ class ProductStore(DocumentStore):
         if k < 1:
             return []
         with self._searching(*queries) as connection:
+            if condition is not None:
+                entry_table.require_attributes(connection, condition)
             space_queries = [
                 SpaceQuery(
                     space=space,
@@ -191,7 +194,7 @@ class ProductStore(DocumentStore):
 
         Raises:
             InputError: If the store was opened without a model that embeds images.
-            FilterError: If the filter is invalid.
+            FilterError: If the filter is invalid, or has a name that no product has.
             StoreError: If the vector has another length than those of the store.
         """
         condition = compile_filter(where, products_only=True)
@@ -204,6 +207,7 @@ class ProductStore(DocumentStore):
             require_dimension(connection, "picture", vector)
             allowed = None
             if condition is not None:
+                entry_table.require_attributes(connection, condition)
                 allowed = entry_table.allowed_entries(connection, self._id_sets, "picture", condition)
             matches = self._product_test(connection, condition, exclude_products)
             excluded = _excluded_entries(connection, set(exclude_images), set(exclude_products), matches)

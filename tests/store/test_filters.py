@@ -35,6 +35,32 @@ def catalogue() -> Iterator[CaptionStore]:
 
 
 @pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("prise < 50", "no product has the field or attribute 'prise'; did you mean 'price'?"),
+        ({"Organic": True}, "did you mean 'organic'?"),
+        ({"$not": {"$or": [{"price": 3}, {"kgs": {"$exists": False}}]}}, "attribute 'kgs'; did you mean 'kg'?"),
+        (
+            "colour is null",
+            "attribute 'colour'; there are id, title, description, category, price, brand, Blade length",
+        ),
+    ],
+)
+def test_a_name_that_no_product_has_is_refused(catalogue: CaptionStore, where: Any, message: str) -> None:
+    for search in (
+        lambda: catalogue.product_ids(where),
+        lambda: catalogue.search_products("apple", where=where),
+    ):
+        with pytest.raises(FilterError, match=re.escape(message)):
+            search()
+
+
+def test_an_empty_store_and_plain_documents_accept_any_name(store: CaptionStore, catalogue: CaptionStore) -> None:
+    assert store.product_ids("prise < 50") == []
+    assert catalogue.similarity_search("apple", filter="prise < 50") == []  # LangChain's filters ignore such names
+
+
+@pytest.mark.parametrize(
     ("text", "where", "expected"),
     [
         ("price < 45", {"price": {"$lt": 45}}, "apple pear"),
@@ -75,7 +101,6 @@ def catalogue() -> Iterator[CaptionStore]:
         ("not (price < 4 or brand = 'Forge')", {"$not": {"$or": [{"price": {"$lt": 4}}, {"brand": "Forge"}]}}, ""),
         ("not (price > 4 and price < 5)", {"$not": {"price": {"$gt": 4, "$lt": 5}}}, "apple saw"),
         ("id = 'gift'", {"id": "gift"}, "gift"),
-        ("unknown = 3", {"unknown": 3}, ""),
         ("", {}, "apple gift pear saw"),
         ("  ", None, "apple gift pear saw"),
     ],
