@@ -16,9 +16,13 @@ from caslie_tools.tasks.instances import WireFormat
 
 _PREFIX: Final = "CASLIE_"
 READ_ELSEWHERE: Final = frozenset(
-    ("API_KEY", "CAPTIONER", "CAPTIONERS", "DEFAULTS", "EMBEDDINGS", "HOST", "JUDGES", "PREDICTOR", "TASK_MODULES")
+    (
+        *("API_KEY", "CAPTIONER", "CAPTIONERS", "DEFAULTS", "EMBEDDINGS", "HOST", "JUDGES", "PREDICTOR"),
+        *("CHAT_MODEL", "CHAT_CAPTIONER", "CHAT_JUDGES", "CHAT_PREDICTOR", "CHAT_EMBEDDINGS"),
+        *("CHAT_INPUT_PRICE", "CHAT_OUTPUT_PRICE", "TASK_MODULES"),
+    )
 )
-"""Variables with the prefix ``CASLIE_`` that are not settings: a profile file or the command line reads them."""
+"""Variables with the prefix ``CASLIE_`` that are not settings: a profile or the command line reads them."""
 
 
 class PipelineDefaults(FrozenModel):

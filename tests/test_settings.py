@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from caslie_tools.exceptions import CaslieError, MissingExtraError, SettingsError
 from caslie_tools.images.embeddings import ImageEmbeddings
+from caslie_tools.profiles.chat import ChatSettings
 from caslie_tools.profiles.named import load_profile
 from caslie_tools.profiles.profile import Profile
 from caslie_tools.profiles.toml import _RawProfile
@@ -92,7 +93,8 @@ def test_variables_of_profile_files_and_of_the_command_line_are_known(monkeypatc
     Settings.load()
     # Fields that only a file sets, and those that are settings as well, are not read from the environment.
     only_file = {"name", "description", "notes", "vllm", "pipeline"} | set(Settings.model_fields)
-    assert {name.upper() for name in set(_RawProfile.model_fields) - only_file} == READ_ELSEWHERE - {"TASK_MODULES"}
+    profiles = set(_RawProfile.model_fields) - only_file | {f"chat_{name}" for name in ChatSettings.model_fields}
+    assert {name.upper() for name in profiles} | {"TASK_MODULES"} == READ_ELSEWHERE
 
 
 def test_they_are_frozen() -> None:
