@@ -11,7 +11,7 @@ from caslie_tools.cli.console import first_lines, out, plain, show_table, show_w
 from caslie_tools.cli.opening import open_caslie
 from caslie_tools.cli.options import AsJson, Catalogue, ProfileName, ShowProgress, Store, Tasks
 from caslie_tools.cli.progress import ProgressDisplay, show_progress
-from caslie_tools.cli.runner import Document
+from caslie_tools.cli.runner import Document, report_failures
 
 if TYPE_CHECKING:
     from caslie_tools.data.building import BuildOptions, BuildReport
@@ -123,11 +123,12 @@ def build(
     ] = False,
     progress: ShowProgress = ProgressDisplay.AUTO,
     as_json: AsJson = False,
-) -> Document | None:
+) -> tuple[Document | None, int]:
     """Build instruction data from a catalogue and the logs of a shop.
 
     The logs decide which tasks are built. The data card (README.md) reports whether the splits share products, users
-    or queries. Run the command again to resume an interrupted run; finished captions are reused.
+    or queries. Run the command again to resume an interrupted run; finished captions are reused. The exit code is 1 if
+    a row, a value, a picture or a caption failed; the dataset is complete without them.
     """
     from caslie_tools.data.building import build_dataset
     from caslie_tools.images.loading import ImageLoader
@@ -156,10 +157,10 @@ def build(
             loader=ImageLoader(Settings.load().images),
             progress=advance,
         )
-    if as_json:
-        return {"instances": report.instances, "out": str(out_folder), **report.model_dump(mode="json")}
-    _show(report, out_folder)
-    return None
+    if not as_json:
+        _show(report, out_folder)
+    document = {"instances": report.instances, "out": str(out_folder), **report.model_dump(mode="json")}
+    return document if as_json else None, report_failures(report.failures)
 
 
 def _build_options(**values: Any) -> "BuildOptions":

@@ -4,7 +4,7 @@ from caslie_tools.cli.opening import open_caslie
 from caslie_tools.cli.options import AsJson, Catalogue, ProfileName, ShowProgress, Store
 from caslie_tools.cli.progress import ProgressDisplay, show_progress
 from caslie_tools.cli.render import show_index_report
-from caslie_tools.cli.runner import Document
+from caslie_tools.cli.runner import Document, report_failures
 
 
 def index(
@@ -13,14 +13,14 @@ def index(
     profile: ProfileName = None,
     progress: ShowProgress = ProgressDisplay.AUTO,
     as_json: AsJson = False,
-) -> Document | None:
+) -> tuple[Document | None, int]:
     """Index a catalogue: store its products, and caption their images.
 
-    Run the command again to resume an interrupted run or to update the store. Unchanged products are skipped.
+    Run the command again to resume an interrupted run or to update the store. Unchanged products are skipped. The exit
+    code is 1 if a row, a value or an image failed; everything else is indexed.
     """
     with open_caslie(store, profile) as caslie, show_progress(progress) as advance:
         report = caslie.index(catalogue, progress=advance)
-    if as_json:
-        return report.model_dump(mode="json")
-    show_index_report(report)
-    return None
+    if not as_json:
+        show_index_report(report)
+    return report.model_dump(mode="json") if as_json else None, report_failures(len(report.failed))

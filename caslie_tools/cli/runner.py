@@ -62,6 +62,15 @@ def run(command: Callable[[], Any], *, as_json: bool = False, show_traceback: bo
         return FAILED
 
 
+def report_failures(count: int) -> int:
+    """Prints how many items of a command failed, if any; returns its exit code. The other items are complete."""
+    if not count:
+        return OK
+    items = "1 item" if count == 1 else f"{count} items"
+    err.print(f"[red]error:[/red] {items} failed; everything else is complete", soft_wrap=True)
+    return FAILED
+
+
 def _report(error: BaseException, *, as_json: bool) -> int:
     """Prints an error; returns the exit code."""
     kind, message, code = _describe(error)

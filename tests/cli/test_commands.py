@@ -35,7 +35,8 @@ class TestIndex:
         with shop.open("a") as file:
             file.write("vase,Vase,Home,12,,gone.png\nbad,Bad,Home,cheap,,\n")
         result = caslie("index", shop)
-        assert result.code == 0
+        assert result.code == 1
+        assert result.err == "error: 2 items failed; everything else is complete\n"
         assert "5 products with 5 images" in result.out
         assert "0 captions generated, 5 reused, 4 products unchanged, 2 failed" in result.out
         assert "vase: gone.png: image 'gone.png' does not exist" in result.out

@@ -42,7 +42,8 @@ def test_the_output_has_a_table_and_warnings(tmp_path: Path, caslie: Command) ->
     reviews = tmp_path / "reviews.csv"
     reviews.write_text("product,text,stars\nmug,[bold]Fine,5\nmug,Bad,9\n", encoding="utf-8")
     result = caslie("data", "build", catalogue, "--out", tmp_path / "out", "--reviews", reviews, "--no-captions")
-    assert result.code == 0
+    assert result.code == 1
+    assert "error: 1 item failed; everything else is complete" in result.err
     assert "sentiment_analysis" in result.out
     assert "5 of 5 guarantees about the splits hold" in result.out
     assert "reviews.csv, line 3: stars is not 1, 2, 3, 4 or 5: 9" in result.err
@@ -57,7 +58,7 @@ def test_the_output_counts_missing_captions(tmp_path: Path, caslie: Command, mon
     assert "no caption" not in result.err
     monkeypatch.setenv("CASLIE_PROFILE", f"{__name__}:failing_profile")
     result = caslie("data", "build", catalogue, "--out", "out", "--store", "other")
-    assert result.code == 0
+    assert result.code == 1
     assert re.search(r"0 captions, 0 kept; [1-9] images without a caption", result.out)
     assert re.search(r"[1-9] images have no caption; the data card lists the reasons", result.err)
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Final
 
 from caslie_tools.data.building.drafts import LeftOut, PlacedDraft
 from caslie_tools.data.building.leaks import LeakCheck
@@ -39,6 +40,10 @@ class CaptionReport(FrozenModel):
     """Number of pictures without a caption, by reason."""
 
 
+PLACEHOLDER: Final = "a picture shared by this many products is a placeholder"
+"""The reason of a fault that is no failure: the build leaves out such pictures by choice."""
+
+
 class BuildReport(FrozenModel):
     """The result of a build, in numbers."""
 
@@ -66,6 +71,12 @@ class BuildReport(FrozenModel):
     def instances(self) -> int:
         """The total number of instances."""
         return sum(sum(splits.values()) for splits in self.counts.values())
+
+    @property
+    def failures(self) -> int:
+        """The number of rows, values, pictures and captions that failed."""
+        uncaptioned = 0 if self.captions is None else self.captions.missing + self.captions.unjudged
+        return uncaptioned + sum(fault.reason != PLACEHOLDER for fault in self.faults)
 
 
 def make_build_report(

@@ -18,7 +18,7 @@ from caslie_tools.data.building.logs import (
 )
 from caslie_tools.data.building.options import BuildOptions
 from caslie_tools.data.building.picture_files import PictureStaging
-from caslie_tools.data.building.report import Source
+from caslie_tools.data.building.report import PLACEHOLDER, Source
 from caslie_tools.data.building.shop_data import ShopData
 from caslie_tools.domain import Product
 from caslie_tools.exceptions import DataError, ImageError
@@ -103,7 +103,7 @@ async def read_shop_data(
         SourceFault(
             source=catalogue.name if picture in staged.values() else logs["reviews"].name,
             item=picture,
-            reason="a picture shared by this many products is a placeholder",
+            reason=PLACEHOLDER,
         )
         for picture in sorted(placeholders)
     ]
