@@ -29,10 +29,12 @@ from .roles.captioner import ModelCaptioner as ModelCaptioner
 from .roles.interfaces import CaptionRequest as CaptionRequest
 from .roles.interfaces import JudgeRequest as JudgeRequest
 from .roles.interfaces import Models as Models
+from .roles.interfaces import VisionRequest as VisionRequest
 from .roles.judge import ModelJudge as ModelJudge
 from .roles.language_model import LanguageModel as LanguageModel
 from .roles.predictor import ModelPredictor as ModelPredictor
 from .roles.utility import UtilityJudge as UtilityJudge
+from .roles.vision_predictor import ModelVisionPredictor as ModelVisionPredictor
 from .settings import Settings as Settings
 from .store import CaptionStore as CaptionStore
 from .store import ProductHit as ProductHit

@@ -28,6 +28,7 @@ from caslie_tools.backends.endpoints.settings import (
     EndpointJudgeSettings,
     EndpointPredictorSettings,
     EndpointSettings,
+    EndpointVisionPredictorSettings,
 )
 from caslie_tools.backends.transformers.settings import (
     TransformersCaptionerSettings,
@@ -35,11 +36,18 @@ from caslie_tools.backends.transformers.settings import (
     TransformersJudgeSettings,
     TransformersPredictorSettings,
     TransformersSettings,
+    TransformersVisionPredictorSettings,
 )
 from caslie_tools.cli.app import app
 from caslie_tools.profiles.chat import ChatSettings
 from caslie_tools.profiles.settings import ProfileSettings
-from caslie_tools.roles.settings import CaptionerSettings, EmbeddingsSettings, JudgeSettings, PredictorSettings
+from caslie_tools.roles.settings import (
+    CaptionerSettings,
+    EmbeddingsSettings,
+    JudgeSettings,
+    PredictorSettings,
+    VisionPredictorSettings,
+)
 from caslie_tools.settings import PipelineDefaults, Settings
 
 PAGES: Final = Path(__file__).parents[1] / "docs" / "reference"
@@ -89,13 +97,13 @@ A profile file is a TOML file that says which model has which role: see
 
 The tables `[captioner]` (or several `[[captioners]]`), `[[judges]]` and `[predictor]` are required. Without
 `[embeddings]`, the small models of the extra `embedded` compute the vectors. `[defaults]` holds values that all roles
-share.
+share. The optional table `[vision_predictor]` is for the treatment `pixels` of evaluations.
 
 The environment overrides the file. `CASLIE_PREDICTOR__MODEL` sets `model` of the predictor, `CASLIE_JUDGES__0__URLS`
 sets `urls` of the first judge, and `CASLIE_DEFAULTS__MAX_CONCURRENCY` sets a shared value. `CASLIE_API_KEY` sets the
 key of every role that has no key of its own. `{host}` in a URL stands for `CASLIE_HOST`, by default `127.0.0.1`.
 """
-_ROLES: Final = ("captioners", "judges", "predictor", "embeddings")
+_ROLES: Final = ("captioners", "judges", "predictor", "vision_predictor", "embeddings")
 
 
 def profiles_page() -> str:
@@ -104,12 +112,14 @@ def profiles_page() -> str:
         "captioner": EndpointCaptionerSettings,
         "judges": EndpointJudgeSettings,
         "predictor": EndpointPredictorSettings,
+        "vision predictor": EndpointVisionPredictorSettings,
         "embeddings": EndpointEmbeddingsSettings,
     }
     in_process: dict[str, type[BaseModel]] = {
         "captioner": TransformersCaptionerSettings,
         "judges": TransformersJudgeSettings,
         "predictor": TransformersPredictorSettings,
+        "vision predictor": TransformersVisionPredictorSettings,
         "embeddings": TransformersEmbeddingsSettings,
     }
     sections = [
@@ -130,6 +140,8 @@ def profiles_page() -> str:
         _table("field", _fields(JudgeSettings, leave_out=("model",))),
         "## Predictor\n",
         _table("field", _fields(PredictorSettings, leave_out=("model",))),
+        "## Vision predictor\n",
+        _table("field", _fields(VisionPredictorSettings, leave_out=("model",))),
         "## Embeddings\n",
         _table("field", _fields(EmbeddingsSettings, leave_out=("model",))),
     ]

@@ -45,8 +45,8 @@ def evaluate(
             help="Which captions are used: none, every, gated (those that the jury keeps), text_first (none if the "
             "answer from text is sure enough, otherwise gated), plain (without a context), general (as for the "
             "catalogue), given (those in the data), given_gated, given_voted (by the votes in the data), judges (each "
-            "judge alone), captioners (each captioner alone). A list such as none,gated. Repeatable. Default: "
-            "none,every,gated,plain,given.",
+            "judge alone), captioners (each captioner alone), pixels (the vision predictor). A list such as "
+            "none,gated. Repeatable. Default: none,every,gated,plain,given.",
         ),
     ] = None,
     out_folder: Annotated[

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Collection, Generator, Iterable
+from collections.abc import Collection, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 
 MAX_CONSECUTIVE_FAILURES: Final = 10
 """Number of failed instances in a row after which a run stops."""
+
+
+_LACKING: Final[Mapping[Treatment, str]] = {
+    "given": "have no captions",
+    "given_gated": "have no captions",
+    "given_voted": "have no captions or no votes",
+    "pixels": "have more images than the vision predictor accepts",
+}
 
 
 class RunReport(FrozenModel):
@@ -127,8 +135,7 @@ async def evaluate(
         await evaluation.run(selection.records())
     notes = []
     for treatment, count in evaluation.lacking.items():
-        what = "captions or no votes" if treatment == "given_voted" else "captions"
-        notes.append(f"{count} records have no {what}, so they lack the treatment {treatment!r}")
+        notes.append(f"{count} records {_LACKING[treatment]}, so they lack the treatment {treatment!r}")
     return RunReport(
         folder=out,
         instances=run.instances,

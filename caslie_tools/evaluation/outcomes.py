@@ -8,7 +8,7 @@ from pydantic import Field
 from caslie_tools.domain import FrozenModel, Probability, Vote
 
 Treatment: TypeAlias = str
-"""The name of a treatment: which captions are fused into the input of the predictor."""
+"""The name of a treatment: what the predictor gets, such as which captions are fused into its input."""
 
 TREATMENTS: Final[Mapping[Treatment, str]] = {
     "none": "no captions: text only",
@@ -20,6 +20,7 @@ TREATMENTS: Final[Mapping[Treatment, str]] = {
     "given": "the captions in the data",
     "given_gated": "those captions in the data that the jury keeps",
     "given_voted": "those captions in the data that the votes in the data keep",
+    "pixels": "no captions: another model, the vision predictor, answers from the text and the pictures themselves",
 }
 """The treatments that every run can have, with a description each, in the order of reports."""
 DEFAULT_TREATMENTS: Final[tuple[Treatment, ...]] = ("none", "every", "gated", "plain", "given")
@@ -57,7 +58,7 @@ class CaptionOutcome(FrozenModel):
     votes: tuple[Vote, ...] = ()
     """The votes of the whole jury, for calibration. Only under ``gated`` and ``given_gated``."""
     error: str = ""
-    """Why there is no caption, if captioning failed."""
+    """Why there is no caption, if captioning failed. Under ``pixels``: why there is no image."""
     right_without: bool | None = None
     """Whether the answer is right with all captions but this one. Only under ``every``, for an instance with several
     captions, if leaving one out was evaluated."""

@@ -29,6 +29,7 @@ _STYLES: Final[dict[Treatment, tuple[str, str]]] = {
     "given": ("#cc79a7", "v"),
     "given_gated": ("#882255", "d"),
     "given_voted": ("#aa4499", ">"),
+    "pixels": ("#d55e00", "*"),
 }
 """Colour and marker of a treatment."""
 _OTHER_STYLE: Final = ("#999933", "x")

@@ -155,7 +155,7 @@ def _model_hashes(pipeline: Pipeline) -> dict[str, str]:
         f"captioner {number}": role for number, role in enumerate(pipeline.ec3.captioners, start=1)
     }
     roles |= {f"judge {number}": role for number, role in enumerate(pipeline.cqe.judges, start=1)}
-    roles |= {"predictor": pipeline.unim3.predictor}
+    roles |= {"predictor": pipeline.unim3.predictor, "vision predictor": pipeline.vision_predictor}
     models = {name: getattr(role, "model", None) for name, role in roles.items()}
     return {
         name: hashlib.sha256(model.settings.model_dump_json(exclude=_CONNECTION_SETTINGS).encode()).hexdigest()

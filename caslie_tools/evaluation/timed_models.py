@@ -35,6 +35,7 @@ def timed_pipeline(pipeline: Pipeline) -> Pipeline:
         judges=[_Timed(judge) for judge in pipeline.cqe.judges],
         predictor=_Timed(pipeline.unim3.predictor),
         decider=pipeline.cqe.decider,
+        vision_predictor=None if pipeline.vision_predictor is None else _Timed(pipeline.vision_predictor),
     )
     settings = pipeline.settings.model_copy(update={"early_stop": True})
     return Pipeline(pipeline.store, models, settings)

@@ -8,33 +8,34 @@ from typing import Final
 from caslie_tools._concurrency import run_together
 from caslie_tools._text import shortened
 from caslie_tools.data.records import Record, image_location
-from caslie_tools.domain import FrozenModel, ImageRef, Prediction
+from caslie_tools.domain import ImageRef, Prediction
 from caslie_tools.evaluation.caption_costs import CaptionCosts
 from caslie_tools.evaluation.metrics import is_open_answer_right
 from caslie_tools.evaluation.outcomes import (
     CAPTIONER,
     JUDGE,
     TREATMENTS,
-    Cost,
     Outcome,
     Treatment,
     TreatmentOutcome,
     sort_treatments,
 )
+from caslie_tools.evaluation.pixels import PixelAnswers
+from caslie_tools.evaluation.predictor_results import PredictorResult, result_of
 from caslie_tools.evaluation.products import ImageResolver, product_names
-from caslie_tools.evaluation.selected_captions import CaptionSelector, SelectedCaption, add_costs, cost_of
+from caslie_tools.evaluation.selected_captions import CaptionSelector, SelectedCaption, add_costs
 from caslie_tools.evaluation.timed_models import timed_pipeline
-from caslie_tools.exceptions import InputError, ModelError, UnsupportedModelError
+from caslie_tools.exceptions import InputError, UnsupportedModelError
 from caslie_tools.images.reading import is_data_url
 from caslie_tools.pipeline.pipeline import Pipeline
-from caslie_tools.roles.availability import raise_if_unavailable
-from caslie_tools.roles.usage import track_usage
 from caslie_tools.tasks import FusedInstance, get_task
 from caslie_tools.tasks.fusion import fuse
 from caslie_tools.tasks.places import field_text
 
 _MAX_INPUT_CHARACTERS: Final = 400
 
+PIXELS: Final = "pixels"
+"""The treatment that the vision predictor answers."""
 EACH_JUDGE: Final = "judges"
 """Stands for one treatment for each judge of the jury."""
 EACH_CAPTIONER: Final = "captioners"
@@ -49,7 +50,8 @@ def expand_treatments(names: Collection[str], pipeline: Pipeline) -> tuple[Treat
         pipeline: Has the judges and the captioners.
 
     Raises:
-        InputError: If there is no name, a name is unknown, or ``text_first`` is named without text-first thresholds.
+        InputError: If there is no name, a name is unknown, ``text_first`` is named without text-first thresholds, or
+            ``pixels`` without a vision predictor.
     """
     groups = {
         EACH_JUDGE: [f"{JUDGE}{judge.get_name()}" for judge in pipeline.cqe.judges],
@@ -58,16 +60,12 @@ def expand_treatments(names: Collection[str], pipeline: Pipeline) -> tuple[Treat
     known = {*TREATMENTS, *groups[EACH_JUDGE], *groups[EACH_CAPTIONER]}
     if "text_first" in names and pipeline.text_first is None:
         raise InputError("the treatment text_first needs text-first thresholds; set CASLIE_TEXT_FIRST")
+    if PIXELS in names and pipeline.vision_predictor is None:
+        raise InputError("the treatment pixels needs a vision predictor; give the profile a [vision_predictor]")
     expanded = [each for name in names for each in groups.get(name, [name])]
     if not expanded or not known.issuperset(expanded):
         raise InputError(f"the treatments are {', '.join((*TREATMENTS, *groups))}; choose at least one of them")
     return tuple(sort_treatments(expanded))
-
-
-class _PredictorResult(FrozenModel):
-    prediction: Prediction | None = None
-    cost: Cost = Cost()
-    error: str = ""
 
 
 class TreatmentRunner:
@@ -87,7 +85,7 @@ class TreatmentRunner:
             under ``every`` and ``gated``. The extra answers do not count as costs.
 
     Raises:
-        InputError: If there is no treatment, or a treatment is unknown.
+        InputError: If there is no treatment, a treatment is unknown, or one needs what the pipeline lacks.
     """
 
     def __init__(
@@ -104,11 +102,15 @@ class TreatmentRunner:
         self._resolve = resolve or (lambda ref: ref)
         self._leave_one_out = leave_one_out and {"every", "gated"} <= {*self.treatments}
         needed = ("none", "gated") if "text_first" in self.treatments else ()
-        run = sort_treatments({*self.treatments, *needed} - {"text_first"})
+        run = sort_treatments({*self.treatments, *needed} - {"text_first", PIXELS})
+        self._pixels = None
+        if PIXELS in self.treatments and (vision := self.pipeline.vision_predictor) is not None:
+            max_images = getattr(pipeline.vision_predictor, "max_images", None)
+            self._pixels = PixelAnswers(self.pipeline, vision, self._resolve, max_images=max_images)
         self._captions = CaptionSelector(self.pipeline, run, self._resolve, costs or CaptionCosts())
 
     async def run(self, record: Record) -> Outcome:
-        """Evaluates one instance. Treatments for which the record lacks captions or votes are left out.
+        """Evaluates one instance. Treatments that the record cannot have are left out: see :meth:`lacking`.
 
         If a model fails, the outcome has the error and counts as wrong.
 
@@ -138,6 +140,8 @@ class TreatmentRunner:
         if "text_first" in self.treatments:
             text = answers[_predictor_input(fused["none"])].prediction
             outcomes["text_first"] = self._text_first(text, none=outcomes["none"], gated=outcomes["gated"])
+        if self._pixels is not None and self._pixels.accepts(record):
+            outcomes[PIXELS] = _outcome(record, *await self._pixels.answer(record))
         return Outcome(
             index=record.index,
             key=record.key,
@@ -191,19 +195,14 @@ class TreatmentRunner:
         }
 
     def lacking(self, record: Record) -> list[Treatment]:
-        """Returns the treatments that a record cannot have, because it has no captions or votes."""
+        """Returns the treatments that a record cannot have: it has no captions or votes, or too many images."""
         without = {"given", "given_gated", "given_voted"} if record.captions is None else set()
         without |= {"given_voted"} if record.kept is None else set()
+        without |= {PIXELS} if self._pixels is not None and not self._pixels.accepts(record) else set()
         return [treatment for treatment in self.treatments if treatment in without]
 
-    async def _predict(self, fused: FusedInstance) -> _PredictorResult:
-        with track_usage() as usage:
-            try:
-                prediction = await self.pipeline.unim3.ainvoke(fused)
-            except (ModelError, InputError) as error:
-                raise_if_unavailable(error)
-                return _PredictorResult(error=str(error), cost=cost_of(usage, predictor_calls=1))
-        return _PredictorResult(prediction=prediction, cost=cost_of(usage, predictor_calls=1))
+    async def _predict(self, fused: FusedInstance) -> PredictorResult:
+        return await result_of(self.pipeline.unim3.ainvoke(fused))
 
 
 def _location(ref: ImageRef | None) -> str | None:
@@ -221,7 +220,7 @@ def _predictor_input(fused: FusedInstance) -> str:
     return json.dumps([fused.input, fused.options, captions])
 
 
-def _outcome(record: Record, selected: Sequence[SelectedCaption], predicted: _PredictorResult) -> TreatmentOutcome:
+def _outcome(record: Record, selected: Sequence[SelectedCaption], predicted: PredictorResult) -> TreatmentOutcome:
     common = {
         "fused": sum(each.caption is not None for each in selected),
         "captions": tuple(each.outcome for each in selected),
@@ -243,7 +242,7 @@ def _outcome(record: Record, selected: Sequence[SelectedCaption], predicted: _Pr
     )
 
 
-def _is_right(record: Record, predicted: _PredictorResult) -> bool | None:
+def _is_right(record: Record, predicted: PredictorResult) -> bool | None:
     """Returns whether an answer is right. ``None`` if the predictor failed."""
     prediction = predicted.prediction
     if prediction is None:

@@ -80,6 +80,7 @@ class Pipeline:
         cqe: Judges captions.
         unim3: Predicts answers.
         text_first: Decides whether an answer from text alone is enough. ``None``: pictures are always looked at.
+        vision_predictor: Answers from the images themselves, as a baseline of evaluations. ``None`` if there is none.
 
     Raises:
         InputError: If the quorum is larger than the jury.
@@ -106,6 +107,7 @@ class Pipeline:
         self.text_first = None if settings.text_first is None else TextFirst.load(settings.text_first)
         if self.text_first is not None:
             self.text_first.require_predictor(models.predictor.get_name())
+        self.vision_predictor = models.vision_predictor
         # At 1 contexts must be equal: two different contexts with the same text have a cosine of 1 as well.
         self._reuse_threshold = None if settings.reuse_threshold == 1 else settings.reuse_threshold
 

@@ -3,7 +3,8 @@
 import asyncio
 from typing import Any
 
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.utils import Input
 
 from caslie_tools._concurrency import AsyncRunnable, ConcurrencyLimit
 from caslie_tools.domain import Answer, Prediction
@@ -40,18 +41,42 @@ class UniM3(AsyncRunnable[FusedInstance, Prediction]):
         **kwargs: Any,
     ) -> Prediction:
         """Answers one instance."""
-        task = get_task(input.task)
-        try:
-            async with self._limit(), asyncio.timeout(self.timeout_seconds):
-                answer = await self.predictor.ainvoke(input, config)
-            return _prediction(task, input, answer)
-        except CaslieError:
-            raise
-        except Exception as error:
-            name = self.predictor.get_name()
-            raise ModelError(
-                f"the predictor {name} failed ({type(error).__name__}); check its endpoint and settings"
-            ) from error
+        async with self._limit():
+            return await ask_predictor(
+                self.predictor, input, input, timeout_seconds=self.timeout_seconds, config=config
+            )
+
+
+async def ask_predictor(
+    predictor: Runnable[Input, Answer],
+    request: Input,
+    instance: FusedInstance,
+    *,
+    timeout_seconds: float,
+    config: RunnableConfig | None = None,
+) -> Prediction:
+    """Asks a predictor for an answer, and checks it against the task.
+
+    Args:
+        predictor: The model.
+        request: The input of the model.
+        instance: The instance that it answers.
+        timeout_seconds: Time limit for the answer.
+        config: Passed on to the predictor.
+
+    Raises:
+        ModelError: If the predictor failed or exceeded its time limit.
+    """
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            answer = await predictor.ainvoke(request, config)
+        return _prediction(get_task(instance.task), instance, answer)
+    except CaslieError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"the predictor {predictor.get_name()} failed ({type(error).__name__}); check its endpoint and settings"
+        ) from error
 
 
 def _prediction(task: Task, instance: FusedInstance, answer: Answer) -> Prediction:

@@ -13,12 +13,19 @@ from caslie_tools.backends.transformers.language_model import TransformersLangua
 from caslie_tools.backends.transformers.settings import TransformersEmbeddingsSettings, TransformersSettings
 from caslie_tools.profiles.checking import require_served
 from caslie_tools.profiles.profile import Profile
-from caslie_tools.profiles.settings import AnyCaptionerSettings, AnyJudgeSettings, AnyPredictorSettings, ProfileSettings
+from caslie_tools.profiles.settings import (
+    AnyCaptionerSettings,
+    AnyJudgeSettings,
+    AnyPredictorSettings,
+    AnyVisionPredictorSettings,
+    ProfileSettings,
+)
 from caslie_tools.roles.captioner import ModelCaptioner
 from caslie_tools.roles.interfaces import Models
 from caslie_tools.roles.judge import ModelJudge
 from caslie_tools.roles.language_model import LanguageModel
 from caslie_tools.roles.predictor import ModelPredictor
+from caslie_tools.roles.vision_predictor import ModelVisionPredictor
 from caslie_tools.store import CaptionStore
 
 
@@ -35,6 +42,7 @@ def build_profile(settings: ProfileSettings) -> Profile:
         captioners=[build_captioner(captioner) for captioner in settings.captioners],
         judges=[build_judge(judge) for judge in settings.judges],
         predictor=build_predictor(settings.predictor),
+        vision_predictor=build_vision_predictor(vision) if (vision := settings.vision_predictor) else None,
     )
 
     def for_store(store: CaptionStore) -> Models:
@@ -94,6 +102,16 @@ def build_predictor(settings: AnyPredictorSettings) -> ModelPredictor:
         max_tokens=settings.max_tokens,
         temperature=settings.temperature,
         top_p=settings.top_p,
+    )
+
+
+def build_vision_predictor(settings: AnyVisionPredictorSettings) -> ModelVisionPredictor:
+    """Builds a vision predictor. Its name is its model's name, with the revision of a model in this process."""
+    return ModelVisionPredictor(
+        _language_model(settings),
+        max_side=settings.max_side,
+        max_images=settings.max_images,
+        max_tokens=settings.max_tokens,
     )
 
 

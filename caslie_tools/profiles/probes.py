@@ -20,6 +20,7 @@ from caslie_tools.backends.endpoints.settings import (
     EndpointJudgeSettings,
     EndpointPredictorSettings,
     EndpointSettings,
+    EndpointVisionPredictorSettings,
 )
 
 _UNLIKELY: Final = ("qzx", "vwj")
@@ -74,7 +75,7 @@ async def _probe_image(endpoint: Endpoint, settings: EndpointSettings) -> ProbeR
     question = "What is the main colour of this picture? Answer with one word."
 
     async def describe(colour: str) -> Completion:
-        return await endpoint.chat(image_message(_image_url(colour), question), max_tokens=4, top_logprobs=5)
+        return await endpoint.chat(image_message([_image_url(colour)], question), max_tokens=4, top_logprobs=5)
 
     red, blue = await describe("red"), await describe("blue")
     if (red.text, red.top_logprobs) == (blue.text, blue.top_logprobs):
@@ -118,7 +119,7 @@ def probes_for(settings: EndpointSettings) -> list[Probe]:
     match settings:
         case EndpointCaptionerSettings():
             return [SERVED, _IMAGE]
-        case EndpointJudgeSettings(sees_image=True):
+        case EndpointJudgeSettings(sees_image=True) | EndpointVisionPredictorSettings():
             return [SERVED, _CONSTRAINT, _LOGPROBS, _IMAGE]
         case EndpointPredictorSettings(decoding="sampled", prompt="chat"):
             return [SERVED]

@@ -15,6 +15,7 @@ from caslie_tools.backends.endpoints.settings import (
     EndpointJudgeSettings,
     EndpointPredictorSettings,
     EndpointSettings,
+    EndpointVisionPredictorSettings,
 )
 from caslie_tools.backends.transformers.settings import (
     TransformersCaptionerSettings,
@@ -22,6 +23,7 @@ from caslie_tools.backends.transformers.settings import (
     TransformersJudgeSettings,
     TransformersPredictorSettings,
     TransformersSettings,
+    TransformersVisionPredictorSettings,
 )
 from caslie_tools.domain import FrozenModel
 from caslie_tools.settings import PipelineDefaults
@@ -67,6 +69,11 @@ AnyPredictorSettings: TypeAlias = Annotated[
     Annotated[EndpointPredictorSettings, Tag(SERVED)] | Annotated[TransformersPredictorSettings, Tag(IN_PROCESS)],
     _ByBackend,
 ]
+AnyVisionPredictorSettings: TypeAlias = Annotated[
+    Annotated[EndpointVisionPredictorSettings, Tag(SERVED)]
+    | Annotated[TransformersVisionPredictorSettings, Tag(IN_PROCESS)],
+    _ByBackend,
+]
 AnyEmbeddingsSettings: TypeAlias = Annotated[
     Annotated[EndpointEmbeddingsSettings, Tag(SERVED)]
     | Annotated[TransformersEmbeddingsSettings, Tag(IN_PROCESS)]
@@ -99,6 +106,8 @@ class ProfileSettings(FrozenModel):
     ]
     """The jury, in the order in which the judges are asked."""
     predictor: AnyPredictorSettings
+    vision_predictor: AnyVisionPredictorSettings | None = None
+    """The baseline of an evaluation that answers from the images themselves (treatment ``pixels``)."""
     embeddings: AnyEmbeddingsSettings = "embedded"
     """``embedded``: the small models of the extra ``embedded``."""
     pipeline: PipelineDefaults = Field(default_factory=PipelineDefaults)
@@ -124,7 +133,7 @@ class ProfileSettings(FrozenModel):
 
     def _roles(self, kind: type[_SettingsT]) -> dict[str, _SettingsT]:
         roles: dict[str, object] = _by_name("captioner", self.captioners) | _by_name("judge", self.judges)
-        roles |= {"predictor": self.predictor, "embeddings": self.embeddings}
+        roles |= {"predictor": self.predictor, "vision predictor": self.vision_predictor, "embeddings": self.embeddings}
         return {name: settings for name, settings in roles.items() if isinstance(settings, kind)}
 
 

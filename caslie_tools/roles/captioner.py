@@ -40,6 +40,6 @@ class ModelCaptioner(AsyncRunnable[CaptionRequest, CaptionDraft]):
 
     async def ainvoke(self, input: CaptionRequest, config: RunnableConfig | None = None, **kwargs: Any) -> CaptionDraft:
         """Captions one image."""
-        prompt = Prompt(text=caption_prompt(input.context), image=input.image, max_side=self.max_side)
+        prompt = Prompt(text=caption_prompt(input.context), images=(input.image,), max_side=self.max_side)
         text = await self.model.write(prompt, max_tokens=self.max_tokens, temperature=self.temperature, config=config)
         return CaptionDraft(text=text)

@@ -53,6 +53,15 @@ class JudgeRequest:
     """For a judge that compares answers: with the same predictor, it need not ask again."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class VisionRequest:
+    """The input of a vision predictor: an instance without captions, and its images."""
+
+    instance: FusedInstance
+    images: tuple[tuple[str, LoadedImage], ...]
+    """Each image, with the name of its place, such as ``product 1``."""
+
+
 Captioner: TypeAlias = Runnable[CaptionRequest, CaptionDraft]
 """Returns a caption for one image. An empty text means that the model found nothing to describe."""
 
@@ -61,6 +70,10 @@ Judge: TypeAlias = Runnable[JudgeRequest, Vote]
 
 Predictor: TypeAlias = Runnable[FusedInstance, Answer]
 """Answers a fused instance."""
+
+VisionPredictor: TypeAlias = Runnable[VisionRequest, Answer]
+"""Answers an instance from its text and its images. Only an evaluation uses it, as a baseline. It may have an attribute
+``max_images``, the most images that it accepts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,3 +88,5 @@ class Models:
     decider: str | None = None
     """The name of the first judge, if that judge decides alone wherever it does not abstain: for example a
     :class:`~caslie_tools.roles.utility.UtilityJudge`. The rest of the jury decides where it abstains."""
+    vision_predictor: VisionPredictor | None = None
+    """The baseline of an evaluation that answers from the images themselves. ``None`` if there is none."""

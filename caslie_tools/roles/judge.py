@@ -55,7 +55,9 @@ class ModelJudge(AsyncRunnable[JudgeRequest, Vote]):
                 image = await input.image.load()
             except ImageError as error:
                 return Vote(judge=self.name, verdict="abstain", reason=f"the image cannot be read: {error}")
-            prompt = Prompt(text=truth_prompt(input.caption), image=image, max_side=self.max_side, system=self.system)
+            prompt = Prompt(
+                text=truth_prompt(input.caption), images=(image,), max_side=self.max_side, system=self.system
+            )
         choice = await self.model.choose(prompt, ("yes", "no"), config=config)
         verdict = parse_yes_no(choice.text)
         if verdict is None:

@@ -57,10 +57,11 @@ class ChatLanguageModel(LanguageModel):
 
     async def _respond(self, prompt: Prompt, config: RunnableConfig | None) -> str:
         content: str | list[str | dict[Any, Any]] = prompt.text
-        if prompt.image is not None:
+        if prompt.images:
             # The image's bytes, never its URL: the model's server must not fetch addresses on behalf of others.
-            image = {"type": "image_url", "image_url": {"url": prompt.image.data_url(max_side=prompt.max_side)}}
-            content = [image, {"type": "text", "text": prompt.text}]
+            urls = [image.data_url(max_side=prompt.max_side) for image in prompt.images]
+            images = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+            content = [*images, {"type": "text", "text": prompt.text}]
         system = [SystemMessage(content=prompt.system)] if prompt.system else []
         response = await self.model.ainvoke([*system, HumanMessage(content=content)], config)
         if used := response.usage_metadata:
@@ -107,7 +108,7 @@ class CompletionLanguageModel(LanguageModel):
         return Choice(text=(await self._complete(prompt, config)).strip(), probabilities=None)
 
     async def _complete(self, prompt: Prompt, config: RunnableConfig | None) -> str:
-        if prompt.image is not None:
+        if prompt.images:
             raise InputError(f"the LLM {self.name} takes no images; use a chat model that does")
         # An LLM takes no messages, so the system message becomes the first paragraph.
         text = f"{prompt.system}\n\n{prompt.text}" if prompt.system else prompt.text

@@ -23,10 +23,10 @@ class Prompt:
     """The input of one model call."""
 
     text: str
-    image: LoadedImage | None = None
+    images: tuple[LoadedImage, ...] = ()
     """Sent before the text: prompts about the same image then share a prefix, which servers cache."""
     max_side: int = 1024
-    """Longest side, in pixels, of the image that is sent. Smaller images are not enlarged."""
+    """Longest side, in pixels, of an image that is sent. Smaller images are not enlarged."""
     system: str = ""
     """The system message, for a model that takes messages. Empty for none."""
     raw: bool = False

@@ -79,7 +79,7 @@ class ModelPredictor(AsyncRunnable[FusedInstance, Answer]):
         text = await self.model.write(
             prompt, max_tokens=self.max_tokens, temperature=self.temperature, top_p=self.top_p, config=config
         )
-        return Answer(text=text.strip()) if labels else _read_open_answer(text.strip(), input)
+        return Answer(text=text.strip()) if labels else read_open_answer(text.strip(), input)
 
     def _prompt(self, instance: FusedInstance, labels: tuple[str, ...]) -> Prompt:
         if self.layout is not None:
@@ -87,7 +87,7 @@ class ModelPredictor(AsyncRunnable[FusedInstance, Answer]):
         return Prompt(text=prediction_prompt(instance, labels) if labels else question_prompt(instance))
 
 
-def _read_open_answer(text: str, instance: FusedInstance) -> Answer:
+def read_open_answer(text: str, instance: FusedInstance) -> Answer:
     """Reads the response to :func:`~caslie_tools.roles.prompts.question_prompt`.
 
     Numbers in square brackets cite the evidence. Numbers for which there is no evidence are ignored.

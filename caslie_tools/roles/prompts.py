@@ -70,6 +70,11 @@ def prediction_prompt(instance: FusedInstance, labels: tuple[str, ...]) -> str:
     )
 
 
+def with_image_names(prompt: str, names: Sequence[str]) -> str:
+    """Returns the prompt of a predictor that gets images, preceded by what each of them shows."""
+    return f"The images show, in this order: {data_block(list(names))}\n{prompt}" if names else prompt
+
+
 def question_prompt(instance: FusedInstance) -> str:
     """Returns an instruct model's prompt for an open question. The evidence is numbered, so that it can be cited."""
     question = instance.input.get("question") if isinstance(instance.input, dict) else None

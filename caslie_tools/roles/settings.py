@@ -76,6 +76,17 @@ class PredictorSettings(ModelSettings):
     """Samples from the most likely tokens that together have this probability."""
 
 
+class VisionPredictorSettings(ModelSettings):
+    """A model that answers from the images themselves, as a baseline of an evaluation."""
+
+    max_side: int = Field(default=512, ge=28)
+    """Longest side, in pixels, of the images that the model gets. Smaller images are not enlarged."""
+    max_images: int = Field(default=2, ge=1)
+    """Most images of one instance. An instance with more is left out."""
+    max_tokens: int = Field(default=100, ge=1)
+    """Most tokens of an answer to an open question."""
+
+
 class EmbeddingsSettings(ModelSettings):
     """A model that embeds texts, to search products and to find captions made for a similar question."""
 

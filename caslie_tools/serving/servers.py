@@ -6,12 +6,18 @@ measure (CUDA context, captured graphs and the largest activations). Weights and
 estimate.
 """
 
+import json
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from packaging.version import Version
 
-from caslie_tools.backends.endpoints.settings import EndpointEmbeddingsSettings, EndpointJudgeSettings, EndpointSettings
+from caslie_tools.backends.endpoints.settings import (
+    EndpointEmbeddingsSettings,
+    EndpointJudgeSettings,
+    EndpointSettings,
+    EndpointVisionPredictorSettings,
+)
 from caslie_tools.domain import FrozenModel
 from caslie_tools.exceptions import SettingsError
 from caslie_tools.profiles.settings import ProfileSettings
@@ -45,6 +51,8 @@ class Server(FrozenModel):
     """Maximum number of concurrent requests."""
     cache_tokens: int
     """Tokens in the KV cache when all concurrent requests have their maximum length."""
+    images: int
+    """Maximum number of images in a request."""
     embeds: bool
     """Whether the server computes embeddings instead of text."""
     size: ModelSize
@@ -92,8 +100,8 @@ class Server(FrozenModel):
         if self.embeds:
             arguments += ["--runner", "pooling"]
         if self.size.accepts_images:
-            limits = '{"image": 1, "video": 0}' if self.size.accepts_videos else '{"image": 1}'
-            arguments += ["--limit-mm-per-prompt", limits]
+            limits = {"image": self.images} | ({"video": 0} if self.size.accepts_videos else {})
+            arguments += ["--limit-mm-per-prompt", json.dumps(limits)]
             if vllm >= MEDIA_DOMAINS_SINCE:
                 arguments += ["--allowed-media-domains", _NO_DOMAIN]
         return tuple(arguments)
@@ -154,6 +162,10 @@ def _server(host: str, port: int, roles: dict[str, EndpointSettings]) -> Server:
         context_length=max(endpoint.context_length for endpoint in endpoints),
         sequences=sum(endpoint.max_concurrency for endpoint in endpoints),
         cache_tokens=sum(endpoint.max_concurrency * endpoint.context_length for endpoint in endpoints),
+        images=max(
+            endpoint.max_images if isinstance(endpoint, EndpointVisionPredictorSettings) else 1
+            for endpoint in endpoints
+        ),
         embeds=isinstance(endpoints[0], EndpointEmbeddingsSettings),
         size=size,
     )
@@ -161,7 +173,9 @@ def _server(host: str, port: int, roles: dict[str, EndpointSettings]) -> Server:
 
 def _require_capable(role: str, endpoint: EndpointSettings, size: ModelSize) -> None:
     """Raises ``SettingsError`` if a model cannot take its role."""
-    needs_images = role.startswith("captioner") or (isinstance(endpoint, EndpointJudgeSettings) and endpoint.sees_image)
+    needs_images = role.startswith(("captioner", "vision")) or (
+        isinstance(endpoint, EndpointJudgeSettings) and endpoint.sees_image
+    )
     if needs_images and not size.accepts_images:
         raise SettingsError(f"{role}: the model {endpoint.model!r} does not accept images; choose a vision model")
     if endpoint.context_length > size.context_length:

@@ -11,7 +11,7 @@ from caslie_tools.data.records import Record, read_record
 from caslie_tools.domain import Answer
 from caslie_tools.evaluation.outcomes import Outcome
 from caslie_tools.profiles.profile import Profile
-from caslie_tools.roles.interfaces import Captioner, Judge, Models, Predictor
+from caslie_tools.roles.interfaces import Captioner, Judge, Models, Predictor, VisionPredictor
 from caslie_tools.settings import Settings
 from caslie_tools.store import CaptionStore
 from caslie_tools.tasks import FusedInstance, get_task
@@ -97,6 +97,7 @@ def opened(
     captioner: Captioner | None = None,
     judges: Sequence[Judge] = (),
     predictor: Predictor | None = None,
+    vision_predictor: VisionPredictor | None = None,
     **settings: Any,
 ) -> Iterator[Caslie]:
     """Opens a store in a folder, with the light models. Given models replace them."""
@@ -107,6 +108,7 @@ def opened(
             captioners=[captioner] if captioner is not None else light.captioners,
             judges=judges or light.judges,
             predictor=predictor or light.predictor,
+            vision_predictor=vision_predictor,
         )
 
     profile = Profile(name="light", embeddings=HashEmbeddings(), image_embeddings=HashPictures(), models=models)

@@ -16,6 +16,7 @@ from caslie_tools.pipeline.text_first import Guarantee, TextFirst
 from caslie_tools.profiles.profile import Profile
 from caslie_tools.roles.interfaces import JudgeRequest, Models
 from caslie_tools.roles.judge import ModelJudge
+from caslie_tools.roles.vision_predictor import ModelVisionPredictor
 from caslie_tools.settings import Settings
 from caslie_tools.store import CaptionStore
 from caslie_tools.tasks import FusedInstance
@@ -179,6 +180,49 @@ class TestOneModelAlone:
             "captioner:llava": "Seen by llava.",
             "captioner:blip2": "Seen by blip2.",
         }
+
+    async def test_a_vision_predictor_answers_from_the_pixels(self, tmp_path: Path) -> None:
+        vision = RecordingChatModel(replies=["C"])
+        titles = {"product 1": "Stoneware mug", "product 2": "Desk lamp"}
+        relation = raw("product_relation_prediction", titles, "C", "mug-1.png", "lamp-1.png")
+        with opened(tmp_path, vision_predictor=ModelVisionPredictor(vision)) as caslie:
+            runner = TreatmentRunner(caslie.pipeline, ["pixels", "none"])
+            outcome = await runner.run(record_of(tmp_path, relation))
+            alone = await runner.run(record_of(tmp_path, relation | {"images": json.dumps([None, "lamp-1.png"])}))
+            gone = await runner.run(record_of(tmp_path, relation | {"images": json.dumps(["gone.png", "lamp-1.png"])}))
+        treated = outcome.treatments["pixels"]
+        assert (treated.answer, treated.right, treated.fused) == ("C", True, 0)
+        assert (treated.cost.predictor_calls, treated.cost.captioner_calls) == (1, 0)
+        content = vision.seen[0][0].content
+        assert isinstance(content, list)
+        first, second, text = content
+        assert isinstance(first, dict)
+        assert isinstance(second, dict)
+        assert (first["type"], second["type"]) == ("image_url", "image_url")
+        assert first != second
+        assert isinstance(text, dict)
+        assert 'The images show, in this order: <data>["product 1", "product 2"]</data>' in text["text"]
+        assert "Stoneware mug" in text["text"]
+        assert 'in this order: <data>["product 2"]</data>' in vision.texts[1]
+        assert [bool(caption.error) for caption in alone.treatments["pixels"].captions] == [True, False]
+        assert "does not exist" in gone.treatments["pixels"].captions[0].error
+
+    async def test_an_instance_with_more_images_than_the_vision_predictor_accepts_is_left_out(
+        self, tmp_path: Path
+    ) -> None:
+        vision = RecordingChatModel(replies=["A"])
+        history = raw("sequential_recommendation", ["1st: Mug"], "B", "mug-1.png", "jacket-1.png", "lamp-1.png",
+                      options=json.dumps(["A: Jacket", "B: Lamp"]))  # fmt: skip
+        with opened(tmp_path, vision_predictor=ModelVisionPredictor(vision, max_images=2)) as caslie:
+            runner = TreatmentRunner(caslie.pipeline, ["pixels", "none"])
+            record = record_of(tmp_path, history)
+            assert runner.lacking(record) == ["pixels"]
+            assert list((await runner.run(record)).treatments) == ["none"]
+        assert vision.seen == []
+
+    async def test_without_a_vision_predictor_pixels_are_refused(self, tmp_path: Path) -> None:
+        with opened(tmp_path) as caslie, pytest.raises(InputError, match=r"give the profile a \[vision_predictor\]"):
+            TreatmentRunner(caslie.pipeline, ["pixels"])
 
     async def test_an_unknown_treatment_is_refused(self, tmp_path: Path) -> None:
         for unknown in (["gatd"], ["judge:nobody"], []):

@@ -88,6 +88,17 @@ class TestLoading:
         with pytest.raises(SettingsError, match=r"pipeline\.reuse: "):
             load_profile_settings(minimal)
 
+    def test_a_vision_predictor_is_optional_and_can_come_from_the_environment(
+        self, minimal: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert load_profile_settings(minimal).vision_predictor is None
+        monkeypatch.setenv("CASLIE_VISION_PREDICTOR__MODEL", "some/vlm")
+        monkeypatch.setenv("CASLIE_VISION_PREDICTOR__MAX_IMAGES", "8")
+        settings = load_profile_settings(minimal)
+        assert settings.vision_predictor is not None
+        assert (settings.vision_predictor.model, settings.vision_predictor.max_images) == ("some/vlm", 8)
+        assert list(settings.served_roles)[-1] == "vision predictor"
+
     def test_more_than_ten_judges_keep_their_order(self, minimal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for number in range(12):
             monkeypatch.setenv(f"CASLIE_JUDGES__{number}__NAME", f"judge {number}")

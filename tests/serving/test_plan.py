@@ -106,6 +106,14 @@ class TestCommands:
         assert "--limit-mm-per-prompt" not in text
         assert "--allowed-media-domains" not in text
 
+    def test_a_server_of_a_vision_predictor_accepts_all_its_images(self) -> None:
+        vision = role(8001, VISION_MODEL, max_images=8, context_length=8192)
+        (first, *_) = plan_servers(profile(vision_predictor=vision)).commands()
+        assert json.loads(option(first, "--limit-mm-per-prompt")) == {"image": 8, "video": 0}
+        assert option(first, "--max-model-len") == "8192"
+        with pytest.raises(SettingsError, match=r"vision predictor: the model .* does not accept images"):
+            plan_servers(profile(vision_predictor=role(8002)))
+
     def test_commands_for_several_gpus_select_the_gpu(self) -> None:
         commands = plan_servers(profile(), gpu_memory=16, gpus=2).commands()
         assert [command.split()[0] for command in commands] == ["CUDA_VISIBLE_DEVICES=0", "CUDA_VISIBLE_DEVICES=1"]

@@ -21,13 +21,13 @@ def text_message(text: str) -> list[Mapping[str, Any]]:
     return [{"role": "user", "content": text}]
 
 
-def image_message(image_url: str, text: str) -> list[Mapping[str, Any]]:
-    """Returns one user message of an image and a text in OpenAI's form.
+def image_message(image_urls: Sequence[str], text: str) -> list[Mapping[str, Any]]:
+    """Returns one user message of images and a text in OpenAI's form.
 
-    The image comes first, so that messages about the same image share a prefix, which the server caches.
+    The images come first, so that messages about the same image share a prefix, which the server caches.
     """
-    content = [{"type": "image_url", "image_url": {"url": image_url}}, {"type": "text", "text": text}]
-    return [{"role": "user", "content": content}]
+    images = [{"type": "image_url", "image_url": {"url": url}} for url in image_urls]
+    return [{"role": "user", "content": [*images, {"type": "text", "text": text}]}]
 
 
 class EndpointLanguageModel(LanguageModel):
@@ -95,6 +95,7 @@ class EndpointLanguageModel(LanguageModel):
 
 def _messages(prompt: Prompt) -> list[Mapping[str, Any]]:
     system = [{"role": "system", "content": prompt.system}] if prompt.system else []
-    if prompt.image is None:
+    if not prompt.images:
         return [*system, *text_message(prompt.text)]
-    return [*system, *image_message(prompt.image.data_url(max_side=prompt.max_side), prompt.text)]
+    urls = [image.data_url(max_side=prompt.max_side) for image in prompt.images]
+    return [*system, *image_message(urls, prompt.text)]

@@ -13,6 +13,7 @@ from caslie_tools.roles.settings import (
     JudgeSettings,
     ModelSettings,
     PredictorSettings,
+    VisionPredictorSettings,
 )
 
 
@@ -111,6 +112,10 @@ class EndpointJudgeSettings(JudgeSettings, EndpointSettings):
 
 class EndpointPredictorSettings(PredictorSettings, EndpointSettings):
     """A predictor on a server."""
+
+
+class EndpointVisionPredictorSettings(VisionPredictorSettings, EndpointSettings):
+    """A vision predictor on a server."""
 
 
 class EndpointEmbeddingsSettings(EmbeddingsSettings, EndpointSettings):

@@ -114,7 +114,7 @@ class TransformersLanguageModel(LanguageModel):
         return self._starts[key]
 
     def _inputs(self, loaded: LoadedModel, prompt: Prompt, max_tokens: int) -> dict[str, Any]:
-        if prompt.image is not None and loaded.processor is None:
+        if prompt.images and loaded.processor is None:
             raise ModelError(f"the model {self.name} takes no images; give the role a vision-language model")
         if prompt.raw:
             inputs = loaded.tokenizer(prompt.text, return_tensors="pt")  # the tokenizer adds its BOS token, once
@@ -152,10 +152,10 @@ class TransformersLanguageModel(LanguageModel):
         content = [{"type": "text", "text": prompt.text}]
         system = [{"role": "system", "content": [{"type": "text", "text": prompt.system}]}] if prompt.system else []
         arguments: dict[str, Any] = {}
-        if prompt.image is not None:
-            image = prompt.image.reduced(prompt.max_side)
-            content.insert(0, {"type": "image"})
-            arguments = {"images": [image], **_without_enlarging(processor, image)}
+        if prompt.images:
+            images = [image.reduced(prompt.max_side) for image in prompt.images]
+            content = [*({"type": "image"} for _ in images), *content]
+            arguments = {"images": images, **_without_enlarging(processor, images)}
         messages = [*system, {"role": "user", "content": content}]
         text = processor.apply_chat_template(messages, add_generation_prompt=True)
         if (bos := loaded.tokenizer.bos_token) and text.startswith(bos):
@@ -179,7 +179,7 @@ def _on_device(model: Any, value: Any) -> Any:
     return value.to(model.device, model.dtype) if value.is_floating_point() else value.to(model.device)
 
 
-def _without_enlarging(processor: Any, image: Any) -> dict[str, Any]:
+def _without_enlarging(processor: Any, images: Sequence[Any]) -> dict[str, Any]:
     """Returns arguments for a processor that enlarges every image to one size.
 
     The processors of Idefics3 and SmolVLM do so, and then cut the image into tiles: this costs time and adds no detail.
@@ -188,4 +188,5 @@ def _without_enlarging(processor: Any, image: Any) -> dict[str, Any]:
     size = {name: value for name, value in dict(processor.image_processor.size or {}).items() if value is not None}
     if size.keys() != {"longest_edge"}:
         return {}
-    return {"images_kwargs": {"size": {"longest_edge": min(size["longest_edge"], max(image.size))}}}
+    largest = max(side for image in images for side in image.size)
+    return {"images_kwargs": {"size": {"longest_edge": min(size["longest_edge"], largest)}}}

@@ -11,6 +11,7 @@ from caslie_tools.roles.settings import (
     JudgeSettings,
     ModelSettings,
     PredictorSettings,
+    VisionPredictorSettings,
 )
 
 
@@ -52,6 +53,10 @@ class TransformersJudgeSettings(JudgeSettings, TransformersSettings):
 
 class TransformersPredictorSettings(PredictorSettings, TransformersSettings):
     """A predictor in this process."""
+
+
+class TransformersVisionPredictorSettings(VisionPredictorSettings, TransformersSettings):
+    """A vision predictor in this process."""
 
 
 class TransformersEmbeddingsSettings(EmbeddingsSettings, TransformersSettings):
