@@ -61,7 +61,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet $(TORCH) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embedded,endpoints,local,data,evaluation,tuning]' --group dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[agents,embedded,endpoints,transformers,data,evaluation,tuning]' --group dev
 	touch $@
 
 clean:

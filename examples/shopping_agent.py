@@ -1,6 +1,6 @@
 """A shopping agent: a chat model that calls the tools of caslie-tools.
 
-    pip install langchain 'caslie-tools[embedded]'  # and the LangChain package of your model provider
+    pip install 'caslie-tools[agents,embedded]'  # and the LangChain package of your model provider
     caslie index products.csv --store shop
     python examples/shopping_agent.py openai:YOUR-MODEL "Which bottle holds 750 ml?"
 

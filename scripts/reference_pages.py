@@ -132,7 +132,7 @@ def profiles_page() -> str:
         'Without `backend`, or with `backend = "endpoint"`. Needs the extra `endpoints`.\n',
         _table("field", _fields(EndpointSettings, leave_out=("backend",), roles=on_servers)),
         "## A role in this process\n",
-        'With `backend = "transformers"`. Needs the extra `local`.\n',
+        'With `backend = "transformers"`. Needs the extra `transformers`.\n',
         _table("field", _fields(TransformersSettings, leave_out=("backend",), roles=in_process)),
         "## Captioner\n",
         _table("field", _fields(CaptionerSettings, leave_out=("model",))),

@@ -49,6 +49,7 @@ def test_all_of_the_package_is_in_it_once(wheel: zipfile.ZipFile) -> None:
             "sample/images/*.png",
             "profiles/*.toml",
             "*.pyi",
+            "backends/embedded/onnx/*.onnx",
             "evaluation/templates/*.jinja",
         )
         for path in (ROOT / "caslie_tools").rglob(pattern)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from caslie_tools.exceptions import InputError, SettingsError
 from caslie_tools.profiles.settings import ProfileSettings
-from caslie_tools.serving.plan import Plan
+from caslie_tools.serving.plan import TESTED_VLLM, Plan
 from caslie_tools.serving.servers import Server
 
 VLLM_SERVE = "vllm serve"
@@ -66,9 +66,10 @@ def _program(vllm: str, plan: Plan, environment: Mapping[str, str]) -> tuple[str
         raise InputError(f"{vllm!r} is not a valid command; pass one such as {VLLM_SERVE!r}") from error
     found = shutil.which(str(Path(name).expanduser()) if name.startswith("~") else name, path=environment.get("PATH"))
     if found is None:
+        package = "'caslie-tools[vllm]'" if plan.version == TESTED_VLLM else f"vllm=={plan.vllm}"
         raise SettingsError(
-            f"the program {name!r} was not found, and it starts the servers; install it with "
-            f"pip install vllm=={plan.vllm}, or pass another command with --vllm"
+            f"the program {name!r} was not found, and it starts the servers; install it with pip install {package}, "
+            "or pass another command with --vllm"
         )
     return (found, *arguments)
 

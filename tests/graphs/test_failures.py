@@ -167,7 +167,7 @@ class TestJudgesAndPredictor:
     ) -> None:
         judges = [
             FunctionJudge(raising(EndpointUnavailableError("down")), name="near"),
-            FunctionJudge(raising(MissingExtraError("local", "Judging")), name="far"),
+            FunctionJudge(raising(MissingExtraError("transformers", "Judging")), name="far"),
             FunctionJudge(lambda request: "yes", name="not asked any more"),
         ]
         graph = build_graph(pipeline_with(store, judges=judges), retry=AT_ONCE)
@@ -176,7 +176,8 @@ class TestJudgesAndPredictor:
         (warning,) = state["warnings"]
         assert warning == (
             "no judge could run, so 2 of 2 captions were not used: near (unavailable), far (missing dependency); "
-            "check that their servers run; Judging needs an optional dependency: pip install 'caslie-tools[local]'"
+            "check that their servers run; Judging needs an optional dependency: "
+            "pip install 'caslie-tools[transformers]'"
         )
 
     async def test_a_predictor_that_is_down_is_tried_again_and_then_an_error(self, store: CaptionStore) -> None:

@@ -50,7 +50,8 @@ class TestCommand:
 
     def test_a_program_that_is_not_installed_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(
-            SettingsError, match=r"the program 'vllm' was not found.* pip install vllm==0.32.0, or pass .* --vllm"
+            SettingsError,
+            match=r"the program 'vllm' was not found.* pip install 'caslie-tools\[vllm\]', or pass .* --vllm",
         ):
             launches_for(settings(), {"PATH": str(tmp_path)}, vllm="vllm serve")
 

@@ -4,7 +4,7 @@ import threading
 from typing import Any
 
 from caslie_tools._concurrency import AsyncEmbeddings
-from caslie_tools.backends.transformers.loading import LoadedModel, load_encoder, require_local_extra
+from caslie_tools.backends.transformers.loading import LoadedModel, load_encoder, require_extra
 from caslie_tools.backends.transformers.settings import TransformersEmbeddingsSettings
 from caslie_tools.backends.transformers.worker import ModelWorker
 
@@ -20,7 +20,7 @@ class TransformersEmbeddings(AsyncEmbeddings):
     """
 
     def __init__(self, settings: TransformersEmbeddingsSettings) -> None:
-        require_local_extra(f"Running {settings.model} in this process")
+        require_extra(f"Running {settings.model} in this process")
         self.settings = settings
         self._worker = ModelWorker(settings.identity, lambda: load_encoder(settings))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
-from caslie_tools.backends.transformers.loading import LoadedModel, require_local_extra
+from caslie_tools.backends.transformers.loading import LoadedModel, require_extra
 from caslie_tools.backends.transformers.settings import TransformersSettings
 from caslie_tools.backends.transformers.worker import shared_worker
 from caslie_tools.exceptions import ModelError
@@ -30,7 +30,7 @@ class TransformersLanguageModel(LanguageModel):
     settings: TransformersSettings
 
     def __init__(self, settings: TransformersSettings) -> None:
-        require_local_extra(f"Running {settings.model} in this process")
+        require_extra(f"Running {settings.model} in this process")
         self.settings = settings
         self.name = settings.identity
         self.worker = shared_worker(settings)

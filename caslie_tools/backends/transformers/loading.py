@@ -16,7 +16,7 @@ from caslie_tools._optional import require
 from caslie_tools.backends.transformers.settings import TransformersSettings
 from caslie_tools.exceptions import CaslieError, MissingExtraError, ModelError
 
-EXTRA: Final = "local"
+EXTRA: Final = "transformers"
 _NEEDED_FILES: Final = ("*.json", "*.jinja", "*.txt", "*.model", "*.safetensors")
 # Subfolders have exports for other programs. Consolidated files have the same weights a second time.
 _IGNORED_FILES: Final = ("*/*", "consolidated*")
@@ -35,7 +35,7 @@ class LoadedModel:
     """Prepares text and images for a vision-language model; ``None`` for a text model."""
 
 
-def require_local_extra(purpose: str) -> None:
+def require_extra(purpose: str) -> None:
     """Checks that the packages for models in this process are installed, without importing them.
 
     Args:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("transformers", reason="the extra 'local' is not installed")
-pytest.importorskip("torch", reason="the extra 'local' is not installed")
+pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")
+pytest.importorskip("torch", reason="the extra 'transformers' is not installed")
 
 from tests.backends.transformers.tiny_profile import PROFILE
 

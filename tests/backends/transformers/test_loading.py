@@ -168,7 +168,7 @@ def test_a_missing_extra_is_named(tiny: Path) -> None:
     finished = subprocess.run(
         [sys.executable, "-c", script + _USE, tiny / "text"], capture_output=True, text=True, check=False, cwd=ROOT
     )
-    assert "caslie-tools[local]" in finished.stdout, finished.stderr
+    assert "caslie-tools[transformers]" in finished.stdout, finished.stderr
 
 
 _USE = """
