@@ -229,6 +229,8 @@ class Vote(FrozenModel):
     probability: Probability | None = None
     """P(yes), if the judge reports one."""
     reason: str = ""
+    signals: dict[str, FiniteFloat] = Field(default_factory=dict)
+    """Numbers behind the vote, by name, if the judge reports any."""
     failure: JudgeFailure | None = None
     """Why the judge could not vote. ``None`` for a judge that answered, also for one that answered neither yes nor
     no. A failed judge abstains."""
@@ -238,6 +240,19 @@ class Vote(FrozenModel):
         if self.failure is not None and self.verdict != "abstain":
             raise ValueError("a judge that failed abstains")
         return self
+
+
+class EffectEstimate(FrozenModel):
+    """The estimated probability of each effect of a caption on the answer. They sum to 1."""
+
+    helpful: Probability
+    """The answer is right only with the caption."""
+    redundant: Probability
+    """It is right with and without the caption."""
+    misleading: Probability
+    """It is right only without the caption."""
+    ineffective: Probability
+    """It is wrong with and without the caption."""
 
 
 class GateDecision(FrozenModel):
@@ -259,6 +274,10 @@ class GateDecision(FrozenModel):
     one_vote_decides: bool | None = None
     """Whether one vote decided a tuned gate, or its quorum; or whether the judge that decided alone was undecided.
     ``None`` if the votes were counted."""
+    signals: dict[str, FiniteFloat] = Field(default_factory=dict)
+    """Numbers about the caption itself, by name: see :func:`caslie_tools.pipeline.learned_gate.caption_signals`."""
+    estimate: EffectEstimate | None = None
+    """The estimate of a learned gate, if one decided."""
 
     @property
     def is_close(self) -> bool:

@@ -1,4 +1,4 @@
-"""``caslie tune gate``: learns how much each vote of the jury counts, from the outcomes of an evaluation."""
+"""``caslie tune gate``: learns from the outcomes of an evaluation which captions to keep."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +10,8 @@ from caslie_tools.cli.options import AsJson
 from caslie_tools.cli.runner import FAILED, OK, Document
 
 if TYPE_CHECKING:
-    from caslie_tools.tuning.gate import GateTuning, TaskTuning
+    from caslie_tools.tuning.gate import GateTuning
+    from caslie_tools.tuning.gate_kinds import TaskTuning
 
 GATE_FILE = "gate.json"
 
@@ -22,9 +23,10 @@ def gate(
     ] = None,
     as_json: AsJson = False,
 ) -> tuple[Document | None, int]:
-    """Learn how much the vote of each judge counts, per task, from the effect of captions on the answers.
+    """Learn which captions to keep, per task, from the effect of captions on the answers.
 
-    The gate is written only if it is better than the plain majority; otherwise the exit code is 1. To use it, set
+    The gate weighs the judges' votes, uses a learned model of what a caption does, keeps all captions, or keeps none.
+    It is written only if it is better than the gate of the run; otherwise the exit code is 1. To use it, set
     `CASLIE_GATE`, or `gate` in the file of a profile.
     """
     from caslie_tools.tuning.gate import tune_gate
@@ -40,27 +42,34 @@ def gate(
     if tuning.gate is not None:
         out.print(f"wrote {plain(file)}; use it with: CASLIE_GATE={plain(file)}", soft_wrap=True)
     else:
-        err.print("no gate is better than the plain majority, so none was written")
+        err.print("no gate is better than the untuned gate, so none was written")
         if file.exists():
             err.print(f"{plain(file)} is older; this command did not write it", soft_wrap=True)
     return None, code
 
 
 def _show(tuning: "GateTuning") -> None:
+    used = {task.task: task.kind for task in tuning.tasks if task.better}
     show_table(
-        ("task", "instances", "products", "helpful", "misleading", "majority", "tuned", "gain", "used"),
+        ("task", "gate", "instances", "products", "helpful", "misleading", "untuned", "tuned", "gain", "used"),
         (
             (
-                plain(task.task),
-                *(str(count) for count in (task.count, task.clusters, task.helpful, task.misleading)),
-                *("" if share is None else f"{share:.3f}" for share in (task.majority, task.tuned)),
-                _gain(task),
-                "[green]tuned[/green]" if task.better else "majority",
+                plain(found.task),
+                found.kind,
+                *(str(count) for count in (found.count, found.clusters, found.helpful, found.misleading)),
+                *("" if share is None else f"{share:.3f}" for share in (found.untuned, found.tuned)),
+                _gain(found),
+                "[green]yes[/green]" if used.get(found.task) == found.kind else "no",
             )
-            for task in tuning.tasks
+            for found in tuning.candidates
         ),
     )
-    show_notes(f"{task.task}: {task.reason}" for task in tuning.tasks if not task.better)
+    for task in tuning.tasks:
+        if not task.better:
+            show_notes([f"{task.task}: {task.reason}"])
+        elif task.asked is not None:
+            dropped = ", ".join(name for name in tuning.judges if name not in task.asked)
+            show_notes([f"{task.task}: the judges {dropped} add nothing and are not asked"] if dropped else [])
     show_notes(tuning.notes)
 
 

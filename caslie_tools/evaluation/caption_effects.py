@@ -7,8 +7,8 @@ For an instance with one caption, "with" is the treatment ``every`` and "without
 captions, "with" has all of them, and "without" has all but the one in question.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias, get_args
 
 from caslie_tools.domain import Vote
@@ -28,6 +28,8 @@ class JudgedCaption:
     kept: bool
     votes: tuple[Vote, ...]
     """The votes of the whole jury."""
+    signals: Mapping[str, float] = field(default_factory=dict)
+    """Numbers about the caption itself."""
 
 
 def usefulness(*, with_caption: bool, without: bool) -> Usefulness:
@@ -64,7 +66,7 @@ def judged_captions(outcome: Outcome) -> Iterator[JudgedCaption]:
             without = outcome.treatments["none"].right if every.fused == 1 else made.right_without
             if without is not None:
                 use = usefulness(with_caption=every.right, without=without)
-                yield JudgedCaption(use, decided.kept, decided.votes)
+                yield JudgedCaption(use, decided.kept, decided.votes, decided.signals)
 
 
 def right_in_any(outcome: Outcome) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Final, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 
 from caslie_tools.domain import FrozenModel, Probability, Vote
 
@@ -57,6 +57,8 @@ class CaptionOutcome(FrozenModel):
     """Whether the jury keeps the caption. Only under a treatment that judges captions."""
     votes: tuple[Vote, ...] = ()
     """The votes of the whole jury, for calibration. Only under ``gated`` and ``given_gated``."""
+    signals: dict[str, FiniteFloat] = Field(default_factory=dict)
+    """Numbers about the caption itself, where there are votes. Outcomes of older versions have none."""
     error: str = ""
     """Why there is no caption, if captioning failed. Under ``pixels``: why there is no image."""
     right_without: bool | None = None

@@ -182,7 +182,9 @@ class CaptionSelector:
             )
         raise_if_judge_unavailable(decision.votes)
         return SelectedCaption(
-            outcome=selected.outcome.model_copy(update={"kept": decision.kept, "votes": decision.votes}),
+            outcome=selected.outcome.model_copy(
+                update={"kept": decision.kept, "votes": decision.votes, "signals": decision.signals}
+            ),
             caption=caption if decision.kept else None,
             cost=cost,
             judge_costs={name: add_costs((selected.cost, cost_of(usages[name], judge_calls=1))) for name in usages},

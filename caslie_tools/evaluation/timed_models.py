@@ -11,7 +11,7 @@ from langchain_core.runnables.utils import Input, Output
 
 from caslie_tools._concurrency import AsyncRunnable
 from caslie_tools.pipeline.pipeline import Pipeline
-from caslie_tools.roles.interfaces import Models
+from caslie_tools.roles.interfaces import Models, reported_signals
 from caslie_tools.roles.usage import Usage, record_seconds, track_usage
 
 _by_name: ContextVar[dict[str, Usage] | None] = ContextVar("_by_name", default=None)
@@ -47,6 +47,7 @@ class _Timed(AsyncRunnable[Input, Output]):
     def __init__(self, model: Runnable[Input, Output]) -> None:
         self.model = model
         self.name = model.get_name()
+        self.signals = reported_signals(model)
 
     async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Calls the model and records the duration of the call."""

@@ -4,15 +4,15 @@ The majority of the valid votes decides. A tie, or fewer valid votes than the qu
 asked in waves. A wave is the smallest number of judges that settles the decision if they agree, so that no more judges
 are asked than if they were asked one by one. The decision of a counted vote is the one that the full jury would make.
 
-For a task with a tuned gate, all judges are asked and their votes are weighted instead of counted. No judge is asked if
-the gate keeps every caption, or none.
+For a task with a tuned gate, all judges are asked and their votes are weighted instead of counted. A learned gate asks
+only the judges that it needs. No judge is asked if the gate keeps every caption, or none.
 
 One judge may decide alone wherever it does not abstain, such as the judge that measures what a caption does to the
 answer. The rest of the jury is asked only where it abstains.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
@@ -21,6 +21,7 @@ from caslie_tools._concurrency import AsyncRunnable, ConcurrencyLimit
 from caslie_tools.domain import GateDecision, Vote
 from caslie_tools.exceptions import InputError
 from caslie_tools.pipeline.failed_votes import describe_failures, failed_vote
+from caslie_tools.pipeline.learned_gate import LearnedGate, caption_signals
 from caslie_tools.pipeline.tuned_gate import TaskGate, TunedGate
 from caslie_tools.roles.interfaces import Judge, JudgeRequest
 
@@ -46,7 +47,7 @@ class CQE(AsyncRunnable[JudgeRequest, GateDecision]):
     Raises:
         InputError: If there is no judge, two judges have the same name, the quorum is not between 1 and the size of
             the jury, or the judge that decides alone is not the first one.
-        SettingsError: If the gate was tuned for another jury.
+        SettingsError: If the gate was tuned for another jury, or needs numbers that these judges do not report.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class CQE(AsyncRunnable[JudgeRequest, GateDecision]):
         if not 1 <= self.quorum <= len(judges):
             raise InputError(f"the quorum must be between 1 and {len(judges)}, the size of the jury; it is {quorum}")
         if gate is not None:
-            gate.require_jury(names)
+            gate.require_judges(judges)
         if decider is not None and decider != names[0]:
             raise InputError(
                 f"the judge that decides alone must be the first of the jury, {names[0]!r}; it is {decider!r}"
@@ -100,28 +101,44 @@ class CQE(AsyncRunnable[JudgeRequest, GateDecision]):
             config: Passed on to the judges.
             ask_all: Ask all judges, even if the decision is settled. Without all votes, nobody can tell whether the
                 decision is close.
-            previous_votes: Votes of the first judges on the same caption and context. These judges are not asked again.
+            previous_votes: Votes of some judges on the same caption and context. These judges are not asked again.
             **kwargs: Ignored.
         """
         votes = list(previous_votes)
         task_gate = None if self.gate is None else self.gate.tasks.get(input.context.task)
+        signals = caption_signals(input)
         if task_gate is not None and task_gate.keeps_all is not None and not ask_all:
-            return self._decide(votes, task_gate)
+            return self._decide(votes, signals, task_gate)
         alone = None
         if self.decider is not None and task_gate is None:
             votes = votes or [await self._vote(self.judges[0], input, config)]
             alone = votes[0] if votes[0].verdict != "abstain" else None
             if alone is not None and not ask_all:
-                return self._decide(votes, task_gate, alone)
+                return self._decide(votes, signals, task_gate, alone)
         early_stop = self.early_stop and not ask_all and task_gate is None
-        while wave := self._next_wave(votes, early_stop=early_stop):
-            judges = self.judges[len(votes) : len(votes) + wave]
-            votes += await asyncio.gather(*(self._vote(judge, input, config) for judge in judges))
-        return self._decide(votes, task_gate, alone)
+        voted = {vote.judge for vote in votes}
+        waiting = [judge for judge in self._asked(task_gate, ask_all=ask_all) if judge.get_name() not in voted]
+        while wave := self._next_wave(votes, len(waiting), early_stop=early_stop):
+            votes += await asyncio.gather(*(self._vote(judge, input, config) for judge in waiting[:wave]))
+            waiting = waiting[wave:]
+        order = [judge.get_name() for judge in self.judges]
+        return self._decide(sorted(votes, key=lambda vote: order.index(vote.judge)), signals, task_gate, alone)
 
-    def _next_wave(self, votes: Sequence[Vote], *, early_stop: bool) -> int:
-        """Returns how many judges to ask next: the fewest that can settle the decision, or 0 if it is settled."""
-        left = len(self.judges) - len(votes)
+    def _asked(self, gate: TaskGate | None, *, ask_all: bool) -> Sequence[Judge]:
+        """Returns the judges that may be asked. A learned gate needs only some of them."""
+        if ask_all or gate is None or gate.learned is None:
+            return self.judges
+        needed = gate.learned.judges
+        return [judge for judge in self.judges if judge.get_name() in needed]
+
+    def _next_wave(self, votes: Sequence[Vote], left: int, *, early_stop: bool) -> int:
+        """Returns how many judges to ask next: the fewest that can settle the decision, or 0 if it is settled.
+
+        Args:
+            votes: The votes so far.
+            left: Number of judges that can still be asked.
+            early_stop: Whether to ask only as many as can settle the decision.
+        """
         if not early_stop:
             return left
         yes, no = _count(votes)
@@ -145,45 +162,84 @@ class CQE(AsyncRunnable[JudgeRequest, GateDecision]):
         except Exception as error:  # noqa: BLE001 (a failing judge must neither decide nor stop the others)
             return failed_vote(judge.get_name(), error)
 
-    def _decide(self, votes: Sequence[Vote], task_gate: TaskGate | None, alone: Vote | None = None) -> GateDecision:
+    def _decide(
+        self,
+        votes: Sequence[Vote],
+        signals: Mapping[str, float],
+        gate: TaskGate | None,
+        alone: Vote | None = None,
+    ) -> GateDecision:
         yes, no = _count(votes)
         valid = yes + no
-        skipped = len(self.judges) - len(votes)
-        kept = valid >= self.quorum and (yes > no if task_gate is None else task_gate.keeps(votes))
-        one_vote_decides = None if task_gate is None else self._one_vote_decides(votes, valid, task_gate)
-        margin = (yes - no) / valid if valid else 0.0
+        undecided = GateDecision(
+            kept=False,
+            votes=tuple(votes),
+            margin=(yes - no) / valid if valid else 0.0,
+            abstentions=len(votes) - valid,
+            skipped_judges=len(self.judges) - len(votes),
+            quorum=self.quorum,
+            signals=dict(signals),
+        )
         if alone is not None:
-            kept, margin = alone.verdict == "yes", 1.0 if alone.verdict == "yes" else -1.0
-            one_vote_decides = alone.probability is not None and abs(alone.probability - 0.5) < _UNDECIDED
-            reason = f"decided by {alone.judge}: {alone.reason or alone.verdict}"
-        elif task_gate is not None and task_gate.keeps_all is not None:
-            kept, one_vote_decides = task_gate.keeps_all, False
+            decided = _decide_alone(alone)
+        elif gate is None or gate.is_weighted:
+            decided = self._count_or_weigh(undecided, gate)
+        elif gate.learned is not None:
+            decided = _decide_by_model(undecided, gate, gate.learned)
+        else:
+            kept = bool(gate.keeps_all)
             reason = f"tuned gate: {'every caption is' if kept else 'no caption is'} kept for this task"
-        elif votes and all(vote.failure is not None for vote in votes):
+            decided = {"kept": kept, "one_vote_decides": False, "reason": reason}
+        return undecided.model_copy(update=decided)
+
+    def _count_or_weigh(self, undecided: GateDecision, gate: TaskGate | None) -> dict[str, Any]:
+        votes = undecided.votes
+        yes, no = _count(votes)
+        valid = yes + no
+        if votes and all(vote.failure is not None for vote in votes):
             reason = f"no judge could run: {describe_failures(votes)}"
-        elif valid + skipped < self.quorum:
+        elif valid + undecided.skipped_judges < self.quorum:
             reason = f"{valid} valid votes of {len(votes)}, {self.quorum} needed"
         else:
             reason = f"{yes} yes, {no} no"
-            if task_gate is not None:
-                reason += f"; tuned gate: {task_gate.probability(votes):.3f}, {task_gate.threshold:.3f} needed"
-        return GateDecision(
-            kept=kept,
-            votes=tuple(votes),
-            margin=margin,
-            abstentions=len(votes) - valid,
-            skipped_judges=skipped,
-            quorum=self.quorum,
-            reason=reason,
-            decided_by="jury" if alone is None else "judge",
-            one_vote_decides=one_vote_decides,
-        )
+            if gate is not None:
+                reason += f"; tuned gate: {gate.probability(votes):.3f}, {gate.threshold:.3f} needed"
+        return {
+            "kept": valid >= self.quorum and (yes > no if gate is None else gate.keeps(votes)),
+            "one_vote_decides": None if gate is None else self._one_vote_decides(votes, valid, gate),
+            "reason": reason,
+        }
 
     def _one_vote_decides(self, votes: Sequence[Vote], valid: int, gate: TaskGate) -> bool:
         """Returns whether one vote decided a tuned gate, or whether it met or missed the quorum."""
         if valid < self.quorum:
             return valid == self.quorum - 1 and gate.keeps(votes)
         return gate.is_close(votes) or (valid == self.quorum and gate.keeps(votes))
+
+
+def _decide_alone(vote: Vote) -> dict[str, Any]:
+    return {
+        "kept": vote.verdict == "yes",
+        "margin": 1.0 if vote.verdict == "yes" else -1.0,
+        "one_vote_decides": vote.probability is not None and abs(vote.probability - 0.5) < _UNDECIDED,
+        "reason": f"decided by {vote.judge}: {vote.reason or vote.verdict}",
+        "decided_by": "judge",
+    }
+
+
+def _decide_by_model(undecided: GateDecision, gate: TaskGate, model: LearnedGate) -> dict[str, Any]:
+    votes, signals = undecided.votes, undecided.signals
+    estimate = model.estimate(votes, signals)
+    reason = "learned gate: " + ", ".join(f"{effect} {share:.2f}" for effect, share in estimate)
+    if failures := describe_failures(votes):
+        reason += f"; could not run: {failures}"
+    return {
+        "kept": gate.keeps(votes, signals),
+        "one_vote_decides": gate.is_close(votes, signals),
+        "quorum": max(1, model.answers_needed),
+        "reason": reason,
+        "estimate": estimate,
+    }
 
 
 def _count(votes: Sequence[Vote]) -> tuple[int, int]:

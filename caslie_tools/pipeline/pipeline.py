@@ -84,12 +84,15 @@ class Pipeline:
 
     Raises:
         InputError: If the quorum is larger than the jury.
-        SettingsError: If the tuned gate of the settings cannot be read or belongs to another jury, or if the text-first
-            thresholds cannot be read or belong to another predictor.
+        SettingsError: If the tuned gate of the settings cannot be read, belongs to another jury, or needs numbers that
+            the models do not report; or if the text-first thresholds cannot be read or belong to another predictor.
     """
 
     def __init__(self, store: CaptionStore, models: Models, settings: Settings | None = None) -> None:
         self.settings = settings = settings or Settings.load()
+        gate = None if settings.gate is None else TunedGate.load(settings.gate)
+        if gate is not None:
+            gate.require_captioners(models.captioners)
         self.store = store
         self.loader = ImageLoader(settings.images)
         self.ec3 = EC3(models.captioners, timeout_seconds=settings.captioner_timeout_seconds)
@@ -98,7 +101,7 @@ class Pipeline:
             models.judges,
             quorum=settings.quorum,
             early_stop=settings.early_stop,
-            gate=None if settings.gate is None else TunedGate.load(settings.gate),
+            gate=gate,
             decider=models.decider,
             max_concurrency=settings.max_parallel_votes,
             timeout_seconds=settings.judge_timeout_seconds,

@@ -1,53 +1,51 @@
-"""A tuned gate: weights the jury's votes, where CQE's majority vote counts them.
+"""A tuned gate: decides by weighted votes or by a learned model, where CQE's majority vote counts the votes.
 
-A judge that is reliable on a task gets a larger weight than a judge that guesses. The weights are learned per task from
+A judge that is reliable on a task gets a larger weight than a judge that guesses. A learned model also reads numbers
+behind the votes and about the caption (:mod:`caslie_tools.pipeline.learned_gate`). Both are learned per task from
 instances that were answered with and without the caption (:mod:`caslie_tools.tuning.gate`). They are stored as JSON.
 """
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from caslie_tools.domain import FrozenModel, Probability, Vote
 from caslie_tools.exceptions import SettingsError
-
-_MAX_PROBABILITY: Final = 0.99
-"""A higher probability is treated as this one. Otherwise a single judge could outvote any jury."""
-
-# Limited, so that no sum of weights overflows.
-Weight = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
-
-
-def log_odds(vote: Vote) -> float:
-    """Returns a vote as a number: above 0 for yes, below 0 for no, 0 for an abstention.
-
-    The number is the logit of P(yes), limited to ±4.6. If the judge reports no probability, it is ±1.
-    """
-    if vote.verdict == "abstain":
-        return 0.0
-    if vote.probability is None:
-        return 1.0 if vote.verdict == "yes" else -1.0
-    probability = min(max(vote.probability, 1 - _MAX_PROBABILITY), _MAX_PROBABILITY)
-    return math.log(probability / (1 - probability))
+from caslie_tools.pipeline.learned_gate import LearnedGate
+from caslie_tools.pipeline.log_odds import Weight, log_odds
+from caslie_tools.roles.interfaces import Captioner, Judge
 
 
 class TaskGate(FrozenModel):
-    """The weights of one task's votes, or a fixed decision for a task where every caption helps or none does."""
+    """The gate of one task: the weights of the votes, a learned model, or a fixed decision for all captions."""
 
     keeps_all: bool | None = None
-    """Keep every caption (``True``) or none (``False``) without asking the jury. ``None``: weight the votes."""
+    """Keep every caption (``True``) or none (``False``) without asking the jury. ``None``: the votes decide."""
+    learned: LearnedGate | None = None
+    """The model that decides. ``None``: the weights decide."""
     weights: dict[str, Weight] = Field(default_factory=dict)
     """By the name of the judge."""
     bias: Weight = 0.0
     threshold: Probability = 0.5
-    """The minimum probability at which a caption is kept."""
+    """The minimum probability at which the weights keep a caption."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.keeps_all is not None) + (self.learned is not None) + bool(self.weights) > 1:
+            raise ValueError("a task has weights, a learned model or a fixed decision, not several of them")
+        return self
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether the weights decide."""
+        return self.keeps_all is None and self.learned is None
 
     def probability(self, votes: Sequence[Vote]) -> float:
-        """Returns the estimated probability that the caption helps: ``sigmoid(weights . log-odds + bias)``.
+        """Returns the probability that the caption helps by the weights: ``sigmoid(weights . log-odds + bias)``.
 
         Args:
             votes: The votes of all judges.
@@ -55,20 +53,28 @@ class TaskGate(FrozenModel):
         total = self.bias + sum(self.weights[vote.judge] * log_odds(vote) for vote in votes)
         return (1 + math.tanh(total / 2)) / 2  # the sigmoid without an overflow
 
-    def keeps(self, votes: Sequence[Vote]) -> bool:
-        """Returns whether a caption with these votes of all judges is kept."""
+    def keeps(self, votes: Sequence[Vote], signals: Mapping[str, float] | None = None) -> bool:
+        """Returns whether a caption is kept.
+
+        Args:
+            votes: The votes of all judges that the gate asks.
+            signals: Numbers about the caption itself, for a learned model.
+        """
+        if self.learned is not None:
+            return self.learned.keeps(votes, signals or {})
         return self.probability(votes) >= self.threshold if self.keeps_all is None else self.keeps_all
 
-    def is_close(self, votes: Sequence[Vote]) -> bool:
+    def is_close(self, votes: Sequence[Vote], signals: Mapping[str, float] | None = None) -> bool:
         """Returns whether one vote less would have changed the decision."""
-        kept = self.keeps(votes)
-        return any(self.keeps([*votes[:index], *votes[index + 1 :]]) != kept for index in range(len(votes)))
+        kept = self.keeps(votes, signals)
+        return any(self.keeps([*votes[:index], *votes[index + 1 :]], signals) != kept for index in range(len(votes)))
 
 
 class TunedGate(FrozenModel):
-    """The tuned gate of one jury. The majority vote decides the tasks that the gate does not contain."""
+    """The tuned gate of one jury. The untuned gate decides the tasks that the tuned gate does not contain."""
 
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
+    """Version of the file. Version 1 has no learned models."""
     judges: tuple[str, ...] = Field(min_length=1)
     """The names of the judges that the gate was tuned for."""
     tasks: dict[str, TaskGate] = Field(min_length=1)
@@ -77,23 +83,42 @@ class TunedGate(FrozenModel):
     """The data that the gate was tuned on, and its measured gain."""
 
     @model_validator(mode="after")
-    def _one_weight_per_judge(self) -> Self:
+    def _fits_the_jury(self) -> Self:
         for name, gate in self.tasks.items():
-            if gate.keeps_all is None and sorted(gate.weights) != sorted(self.judges):
+            if gate.is_weighted and sorted(gate.weights) != sorted(self.judges):
                 raise ValueError(f"{name} needs one weight per judge")
+            if gate.learned is not None and not {*gate.learned.judges} <= {*self.judges}:
+                raise ValueError(f"{name} asks judges that are not in the jury")
         return self
 
-    def require_jury(self, names: Sequence[str]) -> None:
+    @property
+    def learned(self) -> tuple[LearnedGate, ...]:
+        """The learned models of all tasks."""
+        return tuple(gate.learned for gate in self.tasks.values() if gate.learned is not None)
+
+    def require_judges(self, judges: Sequence[Judge]) -> None:
         """Raises an error if a jury is not the one that the gate was tuned for. The order does not matter.
 
         Raises:
-            SettingsError: If the judges differ.
+            SettingsError: If the judges differ, or do not report a signal that a learned model needs.
         """
+        names = [judge.get_name() for judge in judges]
         if sorted(names) != sorted(self.judges):
             raise SettingsError(
                 f"the gate was tuned for the judges {', '.join(self.judges)}, but the jury is {', '.join(names)}: "
                 "tune a gate for this jury, or use no gate"
             )
+        for model in self.learned:
+            model.require_judge_signals(judges)
+
+    def require_captioners(self, captioners: Sequence[Captioner]) -> None:
+        """Raises an error if no captioner reports the kinds of evidence that a learned model needs.
+
+        Raises:
+            SettingsError: If a kind of evidence is missing.
+        """
+        for model in self.learned:
+            model.require_caption_signals(captioners)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -112,12 +137,13 @@ class TunedGate(FrozenModel):
             raise SettingsError(f"the tuned gate {path} cannot be used: {where}: {first['msg']}") from error
 
     def save(self, path: Path) -> None:
-        """Writes the gate to a JSON file.
+        """Writes the gate to a JSON file of the current version.
 
         Raises:
             SettingsError: If the file cannot be written.
         """
-        text = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=2)
+        content = self.model_copy(update={"version": 2}).model_dump(mode="json")
+        text = json.dumps(content, ensure_ascii=False, indent=2)
         try:
             path.write_text(text + "\n", encoding="utf-8")
         except OSError as error:

@@ -8,7 +8,7 @@ different captions need different names.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from langchain_core.runnables import Runnable
 
@@ -60,6 +60,15 @@ class VisionRequest:
     instance: FusedInstance
     images: tuple[tuple[str, LoadedImage], ...]
     """Each image, with the name of its place, such as ``product 1``."""
+
+
+def reported_signals(model: Runnable[Any, Any]) -> tuple[str, ...]:
+    """Returns the names of the numbers that a captioner or a judge reports beside its answer.
+
+    A model names them in its attribute ``signals``: a captioner the kinds of its evidence, a judge the signals of its
+    votes. A learned gate that needs a signal is refused if no model names it.
+    """
+    return tuple(getattr(model, "signals", ()))
 
 
 Captioner: TypeAlias = Runnable[CaptionRequest, CaptionDraft]

@@ -35,6 +35,8 @@ class ChatLanguageModel(LanguageModel):
         model: The chat model. It must accept images if the role has any.
     """
 
+    reports_probabilities = False
+
     def __init__(self, model: ChatModel) -> None:
         self.model = model
         self.name = _name_of(model)
@@ -78,6 +80,8 @@ class CompletionLanguageModel(LanguageModel):
     Args:
         model: The LLM.
     """
+
+    reports_probabilities = False
 
     def __init__(self, model: BaseLLM) -> None:
         self.model = model

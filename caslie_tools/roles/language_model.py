@@ -48,6 +48,8 @@ class LanguageModel(ABC):
 
     name: str
     """The model's name. By default it is also the name of the role that uses the model."""
+    reports_probabilities: bool = True
+    """Whether :meth:`choose` can report the probability of every answer."""
     settings: BaseModel | None = None
     """The settings that the model was built from, if there are any. An evaluation resumes only with equal settings."""
 

@@ -68,6 +68,11 @@ class ModelPredictor(AsyncRunnable[FusedInstance, Answer]):
         self.temperature = temperature
         self.top_p = top_p
 
+    @property
+    def reports_probabilities(self) -> bool:
+        """Whether an answer can have the probability of each label."""
+        return self.decoding == "constrained" and self.model.reports_probabilities
+
     async def ainvoke(self, input: FusedInstance, config: RunnableConfig | None = None, **kwargs: Any) -> Answer:
         """Answers one instance."""
         labels = get_task(input.task).labels(input)

@@ -5,7 +5,9 @@ each label. If the caption makes the best answer more probable, it helps. Such w
 which EcomMMMU/SUMEI, the successor of CASLIE, trains its verifier of images.
 """
 
+import math
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
@@ -27,6 +29,12 @@ _CERTAIN: Final = 0.25
 """Certainty of an answer, from 0 for a guess to 1, from which it counts fully."""
 
 
+SIGNALS: Final = ("margin", "margin_change", "entropy", "entropy_change", "answer_changes")
+"""Signals of a vote. ``margin`` is the lead of the best answer over the second without the caption, and ``entropy`` the
+uncertainty without it, from 0 to 1. The changes are with the caption, less without. ``answer_changes`` is 1 if the best
+answer with the caption is another one, otherwise 0."""
+
+
 class Utility(FrozenModel):
     """The predictor's best answer without and with a caption."""
 
@@ -38,6 +46,34 @@ class Utility(FrozenModel):
     """Probability of the best answer without the caption."""
     probability_with: Probability
     """Probability of the best answer with the caption."""
+    signals: dict[str, float] = Field(default_factory=dict)
+    """The change of all probabilities in numbers: see :data:`SIGNALS`."""
+
+    @classmethod
+    def compare(cls, before: Mapping[str, float], after: Mapping[str, float], *, labels: int) -> "Utility":
+        """Compares the probabilities of the labels.
+
+        Args:
+            before: Without the caption.
+            after: With the caption.
+            labels: Number of labels of the instance.
+        """
+        best_before, best_after = max(before, key=before.__getitem__), max(after, key=after.__getitem__)
+        values = (
+            _margin(before),
+            _margin(after) - _margin(before),
+            _entropy(before),
+            _entropy(after) - _entropy(before),
+            float(best_before != best_after),
+        )
+        return cls(
+            labels=labels,
+            answer_without=best_before,
+            answer_with=best_after,
+            probability_without=before[best_before],
+            probability_with=after[best_after],
+            signals=dict(zip(SIGNALS, values, strict=True)),
+        )
 
     @property
     def probability_of_help(self) -> float:
@@ -52,6 +88,18 @@ class Utility(FrozenModel):
         before = self.probability_without * min(1.0, max(0.0, certainty) / _CERTAIN)
         total = self.probability_with + before
         return self.probability_with / total if total else 0.0
+
+
+def _margin(probabilities: Mapping[str, float]) -> float:
+    """Returns the lead of the most probable label."""
+    first, second = sorted((*probabilities.values(), 0.0), reverse=True)[:2]
+    return first - second
+
+
+def _entropy(probabilities: Mapping[str, float]) -> float:
+    """Returns the uncertainty: 0 if one label is certain, 1 if all are equally probable."""
+    terms = [share * math.log(share) for share in probabilities.values() if share > 0]
+    return -sum(terms) / math.log(len(probabilities)) if len(probabilities) > 1 else 0.0
 
 
 class UtilityJudge(AsyncRunnable[JudgeRequest, Vote]):
@@ -75,6 +123,11 @@ class UtilityJudge(AsyncRunnable[JudgeRequest, Vote]):
         self._flights = SingleFlight[Answer]()
         self._answers: OrderedDict[str, Answer] = OrderedDict()
 
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """The names of the signals of its votes. Empty if the predictor is known to report no probabilities."""
+        return SIGNALS if getattr(self.predictor, "reports_probabilities", True) else ()
+
     async def ainvoke(self, input: JudgeRequest, config: RunnableConfig | None = None, **kwargs: Any) -> Vote:
         """Votes on one caption."""
         utility = await self.measure(input, config)
@@ -89,6 +142,7 @@ class UtilityJudge(AsyncRunnable[JudgeRequest, Vote]):
                 f"best answer {utility.answer_without} ({utility.probability_without:.2f}) without the caption, "
                 f"{utility.answer_with} ({utility.probability_with:.2f}) with it"
             ),
+            signals=utility.signals,
         )
 
     async def measure(self, request: JudgeRequest, config: RunnableConfig | None = None) -> Utility | str:
@@ -150,12 +204,4 @@ class UtilityJudge(AsyncRunnable[JudgeRequest, Vote]):
                 f"the predictor {self.predictor.get_name()} reports no probabilities, which the judge {self.name} "
                 "needs: use a predictor that reports them, or leave this judge out"
             )
-        best_before = max(before.probabilities, key=before.probabilities.__getitem__)
-        best_after = max(after.probabilities, key=after.probabilities.__getitem__)
-        return Utility(
-            labels=labels,
-            answer_without=best_before,
-            answer_with=best_after,
-            probability_without=before.probabilities[best_before],
-            probability_with=after.probabilities[best_after],
-        )
+        return Utility.compare(before.probabilities, after.probabilities, labels=labels)

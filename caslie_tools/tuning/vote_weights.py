@@ -13,7 +13,7 @@ import numpy.typing as npt
 from caslie_tools.domain import Vote
 from caslie_tools.evaluation.caption_effects import JudgedCaption
 from caslie_tools.evaluation.clusters import Names, cluster_folds, main_clusters
-from caslie_tools.pipeline.tuned_gate import log_odds
+from caslie_tools.pipeline.log_odds import log_odds
 
 FOLDS: Final = 5
 """Number of folds of a cross-validation."""
@@ -40,8 +40,8 @@ class DecisiveCaptions:
     """The judges' votes as log-odds (captions x judges)."""
     better: Array
     """``KEEP`` or ``REJECT``: the decision that makes the answer right."""
-    kept_by_majority: Array
-    """Whether the plain majority keeps the caption."""
+    kept_untuned: Array
+    """Whether the gate of the run, which is not tuned, keeps the caption."""
     has_quorum: Array
     """Whether there are enough valid votes. Without a quorum, a caption is never kept."""
     names: tuple[Names, ...]
@@ -64,7 +64,7 @@ class DecisiveCaptions:
             rows=np.flatnonzero(better),
             votes=np.array([[log_odds(vote) for vote in cast] for cast in votes]),
             better=np.array([label for label in better if label]),
-            kept_by_majority=yes > no,
+            kept_untuned=np.array([caption.kept for caption, label in zip(captions, better, strict=True) if label]),
             has_quorum=yes + no >= quorum,
             names=tuple(name for name, label in zip(names, better, strict=True) if label),
         )
@@ -74,7 +74,7 @@ class DecisiveCaptions:
             rows=self.rows[rows],
             votes=self.votes[rows],
             better=self.better[rows],
-            kept_by_majority=self.kept_by_majority[rows],
+            kept_untuned=self.kept_untuned[rows],
             has_quorum=self.has_quorum[rows],
             names=tuple(self.names[row] for row in rows),
         )
@@ -88,7 +88,7 @@ class DecisiveCaptions:
 
         The gain is 1 for an answer that becomes right, -1 for one that becomes wrong, and 0 for no change.
         """
-        gains: Array = np.where(kept & self.has_quorum, self.better, 0)
+        gains: Array = np.where(kept, self.better, 0)
         return gains
 
 
@@ -106,10 +106,11 @@ def decide_unseen(captions: DecisiveCaptions) -> Array:
     kept = np.zeros(len(captions.better), dtype=bool)
     for seen, unseen in cluster_folds(captions.names, captions.better.tolist(), FOLDS):
         if not len(seen):  # all others share a product with these
-            kept[unseen] = captions.kept_by_majority[unseen]
+            kept[unseen] = captions.kept_untuned[unseen]
             continue
         strength, threshold = choose_parameters(captions[seen])
-        kept[unseen] = _probabilities(captions[unseen].votes, *fit(captions[seen], strength)) >= threshold
+        weighed = _probabilities(captions[unseen].votes, *fit(captions[seen], strength)) >= threshold
+        kept[unseen] = weighed & captions.has_quorum[unseen]
     return kept
 
 
@@ -164,7 +165,7 @@ def _best_threshold(captions: DecisiveCaptions, probabilities: Array) -> float:
     """Returns the threshold with the most right answers. For a tie, the one closest to 0.5."""
     steps = np.unique(probabilities)
     candidates = np.concatenate([[0.0], (steps[1:] + steps[:-1]) / 2, [(steps[-1] + 1) / 2]])
-    gains = [captions.gains(probabilities >= candidate).sum() for candidate in candidates]
+    gains = [captions.gains((probabilities >= candidate) & captions.has_quorum).sum() for candidate in candidates]
     best = candidates[np.array(gains) == max(gains)]
     return float(best[np.abs(best - 0.5).argmin()])
 

@@ -15,7 +15,10 @@ def test_a_better_gate_is_written(caslie: Command, tmp_path: Path) -> None:
     result = caslie("tune", "gate", run)
     assert result.code == 0
     assert f"wrote {run / 'gate.json'}; use it with: CASLIE_GATE=" in result.out
-    assert re.search(rf"{TASK} +│ 300 +│ 300 +│ 75 +│ 75 +│ 0\.\d+ +│ 0\.\d+ +│ \+0\.\d+ \(\+0.* │ tuned", result.out)
+    row = r" +│ 300 +│ 300 +│ 75 +│ 75 +│ 0\.\d+ +│ 0\.\d+ +│ \+0\.\d+ \(\+0.* │ "
+    assert re.search(rf"{TASK} +│ weights{row}no", result.out)
+    assert re.search(rf"{TASK} +│ learned{row}yes", result.out)
+    assert f"note: {TASK}: the judges noise-1, noise-2, noise-3, noise-4 add nothing and are not asked" in result.err
     assert "note: tuned on the split test" in result.err
     assert list(TunedGate.load(run / "gate.json").tasks) == [TASK]
 
@@ -35,7 +38,7 @@ def test_a_gate_that_is_not_better_is_not_written(caslie: Command, tmp_path: Pat
     run = run_of(tmp_path / "run", noise, noise, noise)
     result = caslie("tune", "gate", run)
     assert result.code == 1
-    assert "no gate is better than the plain majority, so none was written" in result.err
+    assert "no gate is better than the untuned gate, so none was written" in result.err
     assert f"{TASK}: not shown to be better" in result.err
     refused = caslie("tune", "gate", run, "--json")
     assert (refused.code, refused.document["written"], refused.document["gate"]) == (1, None, None)

@@ -12,7 +12,8 @@ from caslie_tools.caslie import Caslie
 from caslie_tools.domain import Verdict, Vote
 from caslie_tools.exceptions import SettingsError
 from caslie_tools.pipeline.cqe import CQE
-from caslie_tools.pipeline.tuned_gate import TaskGate, TunedGate, log_odds
+from caslie_tools.pipeline.log_odds import log_odds
+from caslie_tools.pipeline.tuned_gate import TaskGate, TunedGate
 from caslie_tools.profiles.toml import load_profile_settings
 from caslie_tools.settings import Settings
 from tests.doubles import FunctionJudge, judge_request, jury, light_profile
@@ -135,7 +136,7 @@ class TestFile:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"version": 2}, "version"),
+            ({"version": 3}, "version"),
             ({"judges": ["judge-1"]}, "product_qa needs one weight per judge"),
             ({"tasks": {}}, "tasks"),
             ({"tasks": {"cc": {"weights": {}, "bias": 0, "threshold": 0.5}}}, "cc needs one weight per judge"),

@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import pytest
 
@@ -7,7 +8,7 @@ from caslie_tools.exceptions import UnsupportedModelError
 from caslie_tools.pipeline.cqe import CQE
 from caslie_tools.pipeline.unim3 import UniM3
 from caslie_tools.roles.interfaces import JudgeRequest, KnownAnswer
-from caslie_tools.roles.utility import Utility, UtilityJudge
+from caslie_tools.roles.utility import SIGNALS, Utility, UtilityJudge
 from caslie_tools.tasks import FusedInstance, get_task
 from caslie_tools.tasks.fusion import fuse
 from tests.doubles import FunctionPredictor, draw_picture
@@ -117,3 +118,27 @@ def test_an_instance_with_two_labels_has_a_utility_too() -> None:
 async def test_the_vote_names_both_answers() -> None:
     vote: Vote = await UtilityJudge(predictor(spread("B", 0.4), spread("A", 0.9))).ainvoke(request())
     assert vote.reason == "best answer B (0.40) without the caption, A (0.90) with it"
+
+
+async def test_the_vote_has_the_change_of_the_probabilities_in_numbers() -> None:
+    vote: Vote = await UtilityJudge(predictor(spread("B", 0.4), spread("A", 0.97))).ainvoke(request())
+    entropy, after = (
+        -sum(p * math.log(p) for p in ps) / math.log(4) for ps in ([0.4, 0.2, 0.2, 0.2], [0.97, *[0.01] * 3])
+    )
+    assert vote.signals == pytest.approx(
+        {
+            "margin": 0.2,
+            "margin_change": 0.96 - 0.2,
+            "entropy": entropy,
+            "entropy_change": after - entropy,
+            "answer_changes": 1.0,
+        }
+    )
+    assert tuple(vote.signals) == SIGNALS
+
+
+def test_certain_answers_have_no_uncertainty_and_equal_ones_have_the_most() -> None:
+    utility = Utility.compare({"A": 1.0, "B": 0.0}, {"A": 0.5, "B": 0.5}, labels=2)
+    assert (utility.signals["entropy"], utility.signals["entropy_change"]) == (0.0, 1.0)
+    assert (utility.signals["margin"], utility.signals["margin_change"]) == (1.0, -1.0)
+    assert utility.signals["answer_changes"] == 0.0

@@ -15,7 +15,7 @@ def captions_of(votes: NDArray[np.float64], better: NDArray[np.int64]) -> Decisi
         rows=np.arange(len(better)),
         votes=votes,
         better=better,
-        kept_by_majority=everything,
+        kept_untuned=everything,
         has_quorum=everything,
         names=(frozenset(),) * len(better),
     )

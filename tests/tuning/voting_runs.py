@@ -8,6 +8,7 @@ from caslie_tools.domain import Vote
 from tests.evaluation.made_up_runs import judged, write_run
 
 TASK = "multiclass_product_classification"
+QUORUM = 3
 JUDGES = ("good", "noise-1", "noise-2", "noise-3", "noise-4")
 
 CastVote = Callable[[random.Random, bool], Vote]
@@ -40,5 +41,6 @@ def run_of(folder: Path, *judges: CastVote, seed: int = 0, count: int = 300) -> 
         votes = [
             vote(draw, helps).model_copy(update={"judge": name}) for vote, name in zip(judges, JUDGES, strict=False)
         ]
-        outcomes.append(judged(index, none=none, every=every, votes=votes))
-    return write_run(folder, outcomes, {"data": "made-up.json", "profile": "light", "settings": {"quorum": 3}})
+        yes, no = (sum(vote.verdict == verdict for vote in votes) for verdict in ("yes", "no"))
+        outcomes.append(judged(index, none=none, every=every, votes=votes, kept=yes > no and yes + no >= QUORUM))
+    return write_run(folder, outcomes, {"data": "made-up.json", "profile": "light", "settings": {"quorum": QUORUM}})

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from langchain_core.runnables import RunnableConfig
 
@@ -17,7 +17,7 @@ from caslie_tools.backends.embedded.resemblance import Resemblance, find_resembl
 from caslie_tools.backends.embedded.sentence_embeddings import MiniLMEmbeddings
 from caslie_tools.backends.embedded.text_recognition import PrintedText
 from caslie_tools.backends.embedded.words import colour_words, content_words, coverage
-from caslie_tools.domain import CaptionDraft, Evidence, QueryContext
+from caslie_tools.domain import CaptionDraft, Evidence, EvidenceKind, QueryContext
 from caslie_tools.roles.interfaces import CaptionRequest
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class EmbeddedCaptioner(AsyncRunnable[CaptionRequest, CaptionDraft]):
         self.embeddings = embeddings
         self.store = store
         self.name = f"embedded-{_VERSION}+{analyser.identity}"
+        self.signals: tuple[str, ...] = get_args(EvidenceKind)
 
     async def ainvoke(self, input: CaptionRequest, config: RunnableConfig | None = None, **kwargs: Any) -> CaptionDraft:
         """Captions one image in a worker thread."""
