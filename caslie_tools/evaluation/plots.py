@@ -24,6 +24,7 @@ _STYLES: Final[dict[Treatment, tuple[str, str]]] = {
     "none": ("#7f7f7f", "o"),
     "every": ("#c77c00", "s"),
     "gated": ("#0072b2", "D"),
+    "text_first": ("#332288", "P"),
     "plain": ("#009e73", "^"),
     "general": ("#56b4e9", "<"),
     "given": ("#cc79a7", "v"),
