@@ -5,18 +5,18 @@ behind the votes and about the caption (:mod:`caslie_tools.pipeline.learned_gate
 instances that were answered with and without the caption (:mod:`caslie_tools.tuning.gate`). They are stored as JSON.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, JsonValue, ValidationError, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from caslie_tools.domain import FrozenModel, Probability, Vote
 from caslie_tools.exceptions import SettingsError
 from caslie_tools.pipeline.learned_gate import LearnedGate
 from caslie_tools.pipeline.log_odds import Weight, log_odds
+from caslie_tools.pipeline.tuned_file import TunedFile
 from caslie_tools.roles.interfaces import Captioner, Judge
 
 
@@ -70,8 +70,10 @@ class TaskGate(FrozenModel):
         return any(self.keeps([*votes[:index], *votes[index + 1 :]], signals) != kept for index in range(len(votes)))
 
 
-class TunedGate(FrozenModel):
+class TunedGate(TunedFile):
     """The tuned gate of one jury. The untuned gate decides the tasks that the tuned gate does not contain."""
+
+    file_name: ClassVar[str] = "the tuned gate"
 
     version: Literal[1, 2] = 2
     """Version of the file. Version 1 has no learned models."""
@@ -120,31 +122,10 @@ class TunedGate(FrozenModel):
         for model in self.learned:
             model.require_caption_signals(captioners)
 
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Reads a gate from a file that ``caslie tune gate`` wrote.
-
-        Raises:
-            SettingsError: If the file cannot be read, or its content is invalid.
-        """
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except OSError as error:
-            raise SettingsError(f"the tuned gate {path} cannot be read: {error.strerror}") from error
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise SettingsError(f"the tuned gate {path} cannot be used: {where}: {first['msg']}") from error
-
     def save(self, path: Path) -> None:
         """Writes the gate to a JSON file of the current version.
 
         Raises:
             SettingsError: If the file cannot be written.
         """
-        content = self.model_copy(update={"version": 2}).model_dump(mode="json")
-        text = json.dumps(content, ensure_ascii=False, indent=2)
-        try:
-            path.write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise SettingsError(f"the tuned gate {path} cannot be written: {error.strerror}") from error
+        super(TunedGate, self.model_copy(update={"version": 2})).save(path)
