@@ -65,12 +65,14 @@ async def ask_predictor(
         config: Passed on to the predictor.
 
     Raises:
+        UnknownTaskError: If the task is unknown. The predictor is not asked.
         ModelError: If the predictor failed or exceeded its time limit.
     """
+    task = get_task(instance.task)
     try:
         async with asyncio.timeout(timeout_seconds):
             answer = await predictor.ainvoke(request, config)
-        return _prediction(get_task(instance.task), instance, answer)
+        return _prediction(task, instance, answer)
     except CaslieError:
         raise
     except Exception as error:
