@@ -142,10 +142,11 @@ class TestPredict:
     def test_a_record_or_only_its_input(self, caslie: Caslie) -> None:
         record = {"input": {"title": "Stoneware mug"}, "options": ["A: Hats", "B: Mugs and mug trees"]}
         response = caslie.predict("category_classification", record, images=[None])
-        assert response.answer == "B"
+        assert response.answer == "B: Mugs and mug trees"
+        assert response.prediction.label == "B"
         assert response.prediction.probabilities is not None
         assert response.image_results == ()
-        assert caslie.predict("sa", {"review": "Very positive."}).answer == "A"
+        assert caslie.predict("sa", {"review": "Very positive."}).answer == "A: very positive"
         assert caslie.predict("psi", {"query": "mug", "product title": "Mug"}, use_images=False).answer == "yes"
         assert caslie.predict("sa", {"review": "Good."}).products == ()
 
@@ -229,7 +230,7 @@ class TestOpening:
         [
             (
                 "nonsense",
-                "choose one of embedded, caslie-l, caslie-m, caslie-s-24gb, local-hf, paper, "
+                "choose one of embedded, chat, caslie-l, caslie-m, caslie-s-24gb, local-hf, paper, "
                 "the path of a .toml file, or module:function",
             ),
             ("no.such.module:profile", "cannot be imported"),

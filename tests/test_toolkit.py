@@ -161,7 +161,7 @@ class TestWhatTheyAnswer:
             input=["1st: tea", "2nd: teapot"],
             options=["A: tea", "B: hammer"],
         )
-        assert json.loads(str(message.content)) == {"answer": "A"}
+        assert json.loads(str(message.content)) == {"answer": "A: tea"}
 
     async def test_a_task_in_the_wire_format_of_the_published_models(self, tmp_path: Path) -> None:
         settings = Settings(wire_format="paper")
@@ -219,7 +219,7 @@ class TestErrors:
         url = f"http://admin:hunter2@{host}/secret.png?token=hunter2"
         message = await use(tools["predict_product_task"], **EXAMPLES["predict_product_task"], image_urls=[url])
         told = json.loads(str(message.content))
-        assert told["answer"] == "A"
+        assert told["answer"] == "A: very positive"
         assert told["warnings"][-1] == "no image could be captioned; the answer is based on text only"
         assert "hunter2" not in repr(message)
 

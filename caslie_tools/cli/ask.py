@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from caslie_tools.cli.opening import open_caslie
-from caslie_tools.cli.options import AsJson, Images, ProfileName, Store, TextOnly, Where
+from caslie_tools.cli.options import AsJson, Explain, Images, ProfileName, Store, TextOnly, Where
 from caslie_tools.cli.render import show_response
 from caslie_tools.cli.runner import Document
 
@@ -21,6 +21,7 @@ def ask(
     image: Images = None,
     where: Where = None,
     text_only: TextOnly = False,
+    explain: Explain = False,
     store: Store = None,
     profile: ProfileName = None,
     as_json: AsJson = False,
@@ -32,5 +33,5 @@ def ask(
         )
     if as_json:
         return response.to_json()
-    show_response(response)
+    show_response(response, explain=explain)
     return None

@@ -30,7 +30,7 @@ def captions(
             caption["image"][:12],
             caption["focus"] or f"({caption['task']})",
             caption["text"],
-            caption["captioner"],
+            caption["captioner"].split("+")[0],  # the rest names its parts; --json has it
         )
         for caption in stored
     )

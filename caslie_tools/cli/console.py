@@ -38,8 +38,13 @@ def show_notes(notes: Iterable[str]) -> None:
 
 
 def show_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """Prints a table on standard output. The cells are Rich markup: see :func:`plain`."""
-    table = Table(*columns)
+    """Prints a table on standard output. Long cells are folded and never cut.
+
+    The cells are Rich markup: see :func:`plain`.
+    """
+    table = Table()
+    for column in columns:
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*row)
     out.print(table)

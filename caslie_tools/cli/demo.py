@@ -45,7 +45,7 @@ def demo(
             condition = f"  (where {plain(asked.where)})" if asked.where else ""
             out.print(f"\n[bold cyan]{number}. {plain(asked.question)}[/bold cyan]{condition}")
             out.print(f"[dim]{plain(asked.note)}[/dim]")
-            show_response(response)
+            show_response(response, explain=True)
             out.print(f"[dim]fused text: {plain(response.prediction.fused)}[/dim]")
             show_timings(response)
     return {"indexed": report.model_dump(mode="json"), "answers": answers} if as_json else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from caslie_tools._version import __version__
 from caslie_tools.cli.console import out, plain
 from caslie_tools.cli.options import AsJson, ProfileName, Store
-from caslie_tools.cli.runner import Document
+from caslie_tools.cli.runner import FAILED, OK, Document
 
 if TYPE_CHECKING:
     from caslie_tools.profiles.profile import Profile
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 _PACKAGES = ("langchain-core", "langgraph", "faiss-cpu", "pillow", "torch", "transformers", "rapidocr", "onnxruntime")
 
 
-def info(store: Store = None, profile: ProfileName = None, as_json: AsJson = False) -> Document | None:
+def info(store: Store = None, profile: ProfileName = None, as_json: AsJson = False) -> tuple[Document, int] | int:
     """Show versions, settings, models and the size of the store, and report problems.
 
-    Start here if another command fails. A profile or store that cannot be used is listed as a problem.
+    Start here if another command fails. A profile or store that cannot be used is listed as a problem, and the exit
+    code is 1.
     """
     from caslie_tools.settings import Settings
 
@@ -36,10 +37,11 @@ def info(store: Store = None, profile: ProfileName = None, as_json: AsJson = Fal
         "store": None,
         "problems": [],
     } | _inspect(settings)
+    code = FAILED if facts["problems"] else OK
     if as_json:
-        return facts
+        return facts, code
     _show(facts)
-    return None
+    return code
 
 
 def _inspect(settings: "Settings") -> dict[str, Any]:

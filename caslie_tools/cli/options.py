@@ -29,7 +29,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on
 ShowProgress = Annotated[
     ProgressDisplay,
     typer.Option(
-        "--progress", help="Progress on standard error: a bar in a terminal (auto), one line per item (lines), or none."
+        "--progress",
+        help="Progress on standard error: auto (a bar in a terminal, else a line per tenth), lines (one per item), or "
+        "none.",
     ),
 ]
 
@@ -44,6 +46,9 @@ Where = Annotated[
 ]
 Images = Annotated[
     list[str] | None, typer.Option("--image", help="An image for the question: a path or an http(s) URL. Repeatable.")
+]
+Explain = Annotated[
+    bool, typer.Option("--explain", help="Also show the images with their captions and votes, and the model calls.")
 ]
 TextOnly = Annotated[bool, typer.Option("--text-only", help="Answer without images.")]
 

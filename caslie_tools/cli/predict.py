@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from caslie_tools.cli.opening import open_caslie
-from caslie_tools.cli.options import AsJson, Images, ProfileName, Store, TextOnly
+from caslie_tools.cli.options import AsJson, Explain, Images, ProfileName, Store, TextOnly
 from caslie_tools.cli.render import show_response
 from caslie_tools.cli.runner import Document
 
@@ -22,6 +22,7 @@ def predict(
     ],
     image: Images = None,
     text_only: TextOnly = False,
+    explain: Explain = False,
     store: Store = None,
     profile: ProfileName = None,
     as_json: AsJson = False,
@@ -32,7 +33,7 @@ def predict(
         response = caslie.predict(task, record, images=image or (), use_images=not text_only)
     if as_json:
         return response.to_json()
-    show_response(response)
+    show_response(response, explain=explain)
     return None
 
 

@@ -17,7 +17,7 @@ class ProgressDisplay(StrEnum):
     """How a command shows its progress."""
 
     AUTO = "auto"
-    """One bar per step if standard error is a terminal."""
+    """One bar per step in a terminal. Otherwise, a line whenever a tenth of a step is done."""
     LINES = "lines"
     """One line per finished item, for logs."""
     NONE = "none"
@@ -29,9 +29,11 @@ def show_progress(display: ProgressDisplay = ProgressDisplay.AUTO) -> "Iterator[
     if display is ProgressDisplay.LINES:
         yield lambda step, item, done, total: err.print(f"{step} {done}/{total} {plain(item)}", soft_wrap=True)
         return
+    if display is ProgressDisplay.AUTO and not err.is_terminal:
+        yield _print_tenths
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    visible = display is ProgressDisplay.AUTO and err.is_terminal
-    with Progress(*columns, console=err, disable=not visible, transient=True) as bars:
+    with Progress(*columns, console=err, disable=display is ProgressDisplay.NONE, transient=True) as bars:
         tasks: dict[str, TaskID] = {}
 
         def advance(step: str, _item: str, done: int, total: int) -> None:
@@ -40,3 +42,9 @@ def show_progress(display: ProgressDisplay = ProgressDisplay.AUTO) -> "Iterator[
             bars.update(tasks[step], completed=done)
 
         yield advance
+
+
+def _print_tenths(step: str, _item: str, done: int, total: int) -> None:
+    """Prints a line if this item completes a tenth of the step."""
+    if done * 10 // total > (done - 1) * 10 // total:
+        err.print(f"{step} {done}/{total}", soft_wrap=True)

@@ -13,8 +13,26 @@ if TYPE_CHECKING:
     from caslie_tools.pipeline.response import Response
 
 
-def show_response(response: "Response") -> None:
-    """Prints the caption and the votes of each image, then the answer with its citations, then the warnings."""
+def show_response(response: "Response", *, explain: bool = False) -> None:
+    """Prints the answer, its citations and the warnings.
+
+    Args:
+        response: The response.
+        explain: Also print the caption and the votes of each image, and the model calls.
+    """
+    style = "bold" if response.prediction.valid and response.prediction.answerable is not False else "yellow"
+    out.print(f"[{style}]{plain(response.answer or 'no answer')}[/{style}]")
+    for citation in response.prediction.citations:
+        source = f"{plain(citation.product or 'the image')}, {plain(citation.field)}"
+        out.print(f"  from {source}: {plain(citation.quote)}")
+    if probabilities := response.prediction.probabilities:
+        out.print("  " + "  ".join(f"{plain(label)} {value:.2f}" for label, value in probabilities.items()))
+    if explain:
+        _explain(response)
+    show_warnings(response.warnings)
+
+
+def _explain(response: "Response") -> None:
     if (text := response.text_answer) is not None:
         looked = "no picture was looked at" if text.is_enough else "so the pictures were looked at"
         out.print(f"confidence from text alone {text.confidence:.3f}, {text.threshold:.3f} needed: {looked}")
@@ -26,19 +44,10 @@ def show_response(response: "Response") -> None:
                 for result in response.image_results
             ),
         )
-    answer = response.answer or "no answer"
-    style = "bold" if response.prediction.valid and response.prediction.answerable is not False else "yellow"
-    out.print(f"[{style}]{plain(answer)}[/{style}]")
-    for citation in response.prediction.citations:
-        source = f"{plain(citation.product or 'the image')}, {plain(citation.field)}"
-        out.print(f"  from {source}: {plain(citation.quote)}")
-    if probabilities := response.prediction.probabilities:
-        out.print("  " + "  ".join(f"{plain(label)} {value:.2f}" for label, value in probabilities.items()))
     if (usage := response.usage).calls:
         cost = "" if usage.cost is None else f", cost {usage.cost:.4g}"
         tokens = f"{usage.prompt_tokens} tokens sent, {usage.completion_tokens} received"
         out.print(f"[dim]{usage.calls} model calls, {tokens}{cost}[/dim]")
-    show_warnings(response.warnings)
 
 
 def show_timings(response: "Response") -> None:

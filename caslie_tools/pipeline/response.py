@@ -6,6 +6,7 @@ from caslie_tools.domain import FrozenModel, Prediction, Product
 from caslie_tools.pipeline.pipeline import ImageResult
 from caslie_tools.pipeline.text_first import TextAnswer
 from caslie_tools.tasks import Instance
+from caslie_tools.tasks.answers import option_label
 from caslie_tools.tasks.product_qa import catalogue_products
 
 
@@ -46,8 +47,22 @@ class Response(FrozenModel):
 
     @property
     def answer(self) -> str:
-        """The label, or the text of the answer to an open question."""
-        return self.prediction.text if self.prediction.label is None else self.prediction.label
+        """The answer in words: the option, such as ``E: very negative``, or the text of the answer to an open question.
+
+        ``prediction.label`` has the label alone.
+        """
+        label = self.prediction.label
+        if label is None:
+            return self.prediction.text
+        return next((option for option in self.instance.options if option_label(option) == label), label)
+
+    def __str__(self) -> str:
+        """Returns the answer, and one line for each of its citations."""
+        citations = [
+            f"[{citation.product or 'the image'}, {citation.field}] {citation.quote}"
+            for citation in self.prediction.citations
+        ]
+        return "\n".join([self.answer or "no answer", *citations])
 
     @property
     def products(self) -> tuple[Product, ...]:

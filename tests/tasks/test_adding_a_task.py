@@ -80,14 +80,14 @@ class TestPredict:
         self, caslie: Caslie, name: str, image: bytes, label: str
     ) -> None:
         response = caslie.predict(name, {"title": "Merino shirt"}, images=[image])
-        assert response.answer == label
+        assert response.prediction.label == label
         assert response.image_results[0].kept
         assert "information on the care label" in json.loads(response.prediction.fused)
         assert (response.products, response.warnings) == ((), ())
 
     def test_without_images_the_text_is_used_alone(self, caslie: Caslie) -> None:
         response = caslie.predict("care_label", {"title": "60 degrees shirt"}, images=[LABEL_30], use_images=False)
-        assert response.answer == "B"
+        assert response.prediction.label == "B"
 
     def test_an_input_of_another_form_is_refused(self, caslie: Caslie) -> None:
         with pytest.raises(InstanceError, match="care_label: title: Field required"):
@@ -116,7 +116,7 @@ class TestTools:
             }
         )
         assert isinstance(message, ToolMessage)
-        assert json.loads(message.text) == {"answer": "B"}
+        assert json.loads(message.text) == {"answer": "B: 60 degrees"}
 
 
 class TestData:
