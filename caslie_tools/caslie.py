@@ -223,7 +223,9 @@ class Caslie:
         return run_sync(self.asearch(text, image=image, where=where, count=count))
 
     def captions(self, product: str | None = None) -> list[dict[str, Any]]:
-        """Returns the stored captions as plain JSON values: the text, its context and its provenance.
+        """Returns the stored captions as plain JSON values: the text, its context, its provenance and its verdict.
+
+        ``kept`` is whether a jury kept the caption; ``None`` if no jury has judged it, as for a general caption.
 
         Args:
             product: Id of a product, to return only the captions of its images.
@@ -240,6 +242,7 @@ class Caslie:
                 "text": caption.text,
                 "task": caption.context.task,
                 "focus": caption.context.focus,
+                "kept": self.store.caption_verdict(caption.key),
                 "captioner": caption.captioner,
                 "prompt_version": caption.prompt_version,
                 "created_at": caption.created_at.isoformat(),

@@ -10,7 +10,7 @@ import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal, Protocol, Self
+from typing import Annotated, Final, Literal, Protocol, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_serializer, field_validator, model_validator
@@ -117,6 +117,10 @@ class Product(FrozenModel):
         return "\n".join(f"{name}: {value}" for name, value in self.fields.items())
 
 
+GENERAL_TASK: Final = "index"
+"""The task of the context of a general caption, which is made without a question when an image is indexed."""
+
+
 class QueryContext(FrozenModel):
     """The context of a caption: the task and the text that it must help with.
 
@@ -142,6 +146,11 @@ class QueryContext(FrozenModel):
     def text(self) -> str:
         """The text by which two contexts are compared: ``focus``, or ``known`` if it is empty. The store embeds it."""
         return self.focus or self.known
+
+    @property
+    def is_general(self) -> bool:
+        """Whether a caption for this context is a general one, made when its image is indexed."""
+        return self.task == GENERAL_TASK
 
     @property
     def digest(self) -> str:

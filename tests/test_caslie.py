@@ -174,6 +174,8 @@ class TestCaptions:
         assert (general["task"], asked["task"]) == ("index", "product_qa")
         assert asked["focus"] == VOLUME
         assert asked["products"] == ["mug"]
+        assert general["kept"] is None
+        assert asked["kept"] is True
         assert asked["captioner"].startswith("light-captioner")
         assert {found["kind"] for found in asked["evidence"]} == {"text", "colour"}
         assert len(caslie.captions()) == 6

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from caslie_tools._concurrency import ConcurrencyLimit, requested_by, run_together
 from caslie_tools.catalogue.reading import BadRow, read_catalogue
-from caslie_tools.domain import FrozenModel, ImageRef, Product, ProgressCallback, QueryContext
+from caslie_tools.domain import GENERAL_TASK, FrozenModel, ImageRef, Product, ProgressCallback, QueryContext
 from caslie_tools.exceptions import ImageError, ModelError, UnknownProductError
 from caslie_tools.images.loading import LoadedImage
 from caslie_tools.pipeline.captioning import NOTHING_TO_DESCRIBE
@@ -73,7 +73,7 @@ def general_context_for(known: str) -> QueryContext:
         known: The available text about the product in the image. A long text is cut.
     """
     return QueryContext(
-        task="index",
+        task=GENERAL_TASK,
         aim="telling shoppers what the product is, what its label says and how it looks",
         known=known[:_MAX_CONTEXT_CHARACTERS],
         question="Does the information from the image tell shoppers something about this product?",

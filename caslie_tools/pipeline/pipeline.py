@@ -96,6 +96,7 @@ class Pipeline:
         self.store = store
         self.loader = ImageLoader(settings.images)
         self.ec3 = EC3(models.captioners, timeout_seconds=settings.captioner_timeout_seconds)
+        store.captioners = self.ec3.identities  # a caption by a model that is not in use must not decide a search
         self.captions = CaptionProvider(store, self.ec3, self.loader, max_parallel_images=settings.max_parallel_images)
         self.cqe = CQE(
             models.judges,
@@ -287,19 +288,25 @@ class Pipeline:
         return await self.unim3.ainvoke(fused)
 
     async def save_captions(self, image_results: Sequence[ImageResult]) -> int:
-        """Stores the new captions and returns their number.
+        """Stores the new captions, and the use and the verdicts of all captions; returns the number of new captions.
 
         Raises:
+            ModelError: If the embedding model failed.
             StoreError: If the store cannot be written.
         """
-        new = {
-            result.caption.key: result.caption
+        used = {result.caption.key: result.caption for result in image_results if result.caption and result.caption.key}
+        # A stored caption may have been made for a similar question. A rejection here says nothing about that one.
+        verdicts = {
+            result.caption.key: result.kept
             for result in image_results
-            if result.caption and result.caption.source == "generated"
+            if result.caption
+            and result.decision
+            and not result.decision.jury_failed
+            and (result.kept or result.caption.source == "generated")
         }
-        if new:
-            await asyncio.to_thread(self.store.put_captions, list(new.values()))
-        return len(new)
+        if used:
+            await asyncio.to_thread(self.store.put_captions, list(used.values()), verdicts=verdicts)
+        return sum(caption.source == "generated" for caption in used.values())
 
 
 def _question_form(task: Task) -> QuestionForm:

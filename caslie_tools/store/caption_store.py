@@ -1,20 +1,20 @@
 """The caption store: products, captions by image and context, and observations of images."""
 
 import json
-import re
+import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from sqlite3 import Connection
+from typing import Any
 
 from caslie_tools.domain import Caption, QueryContext, caption_key
 from caslie_tools.exceptions import InputError
 from caslie_tools.store import caption_table, product_table
 from caslie_tools.store.async_twins import async_twin
+from caslie_tools.store.caption_table import StoredCaption
 from caslie_tools.store.product_store import ProductStore
 from caslie_tools.store.results import StoreStats
 from caslie_tools.store.schema import SCHEMA_VERSION
 from caslie_tools.store.vectors import cosine
-
-_NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
 
 
 class CaptionStore(ProductStore):
@@ -29,26 +29,45 @@ class CaptionStore(ProductStore):
     An image is identified by the SHA-256 (hex) of its bytes. The store does not hold the bytes.
     """
 
-    def put_captions(self, items: Sequence[Caption]) -> None:
-        """Stores captions in one transaction. A caption replaces one with the same key.
+    def put_captions(self, items: Sequence[Caption], *, verdicts: Mapping[str, bool] | None = None) -> None:
+        """Stores captions, or their use, in one transaction. A caption replaces one with the same key.
+
+        Searches find a caption only if it is a general one (:attr:`~caslie_tools.domain.QueryContext.is_general`) or if
+        a jury kept it. Any other caption is stored so that it is not made again, but no search returns it.
+
+        Args:
+            items: New captions, and stored captions that were used again.
+            verdicts: Whether a jury kept the caption, by its key. A caption that a jury has kept for one question stays
+                kept if it is rejected for a similar one.
 
         Raises:
             ModelError: If the embedding model failed.
             StoreBusyError: If another writer kept the store locked.
         """
+        now, verdicts = int(time.time()), verdicts or {}
         with self._database.read() as connection:
-            new = [item for item in items if not caption_table.is_stored(connection, item)]
-        if not new:
+            changed, used = _changed(connection, items, verdicts, now)
+        if not changed and not used:
             return
-        # An empty caption is stored without a vector, so no search finds it.
-        texts = list(dict.fromkeys(item.text for item in new if item.text.strip()))
+        texts = list(dict.fromkeys(item.caption.text for item in changed if item.searchable))
         vectors = dict(zip(texts, self._text.embed_documents(texts), strict=True))
-        contexts = {text: self._text.embed_query(text) for item in new if (text := item.context.text).strip()}
+        contexts = {
+            text: self._text.embed_query(text) for item in changed if (text := item.caption.context.text).strip()
+        }
         with self._database.write() as connection:
             for vector in (*vectors.values(), *contexts.values()):
                 self._text.record_model(connection, len(vector))
-            for item in new:
-                caption_table.put(connection, item, vectors.get(item.text), contexts.get(item.context.text))
+            for item in changed:
+                vector_of_text = vectors[item.caption.text] if item.searchable else None
+                caption_table.put(connection, item, vector_of_text, contexts.get(item.caption.context.text))
+            for item in used:
+                caption_table.record_use(connection, item)
+
+    def caption_verdict(self, key: str) -> bool | None:
+        """Returns whether a jury kept a caption; ``None`` if no jury has judged it, or if it is not in the store."""
+        with self._database.read() as connection:
+            stored = caption_table.find(connection, key)
+        return None if stored is None else stored.verdict
 
     def get_caption(self, key: str) -> Caption | None:
         """Returns the caption with a key (:func:`~caslie_tools.domain.caption_key`), or ``None``."""
@@ -93,7 +112,7 @@ class CaptionStore(ProductStore):
             if -distance < threshold:
                 break
             caption = self.get_caption(key)  # another process may have removed it in the meantime
-            if caption is not None and _numbers(caption.context.text) == _numbers(context.text):
+            if caption is not None and caption_table.same_numbers(caption.context.text, context.text):
                 return caption, -distance
         return None
 
@@ -165,6 +184,7 @@ class CaptionStore(ProductStore):
             )
 
     aput_captions = async_twin(put_captions)
+    acaption_verdict = async_twin(caption_verdict)
     aget_caption = async_twin(get_caption)
     afind_caption = async_twin(find_caption)
     acaptions = async_twin(captions)
@@ -173,5 +193,18 @@ class CaptionStore(ProductStore):
     astats = async_twin(stats)
 
 
-def _numbers(text: str) -> list[str]:
-    return sorted(_NUMBER.findall(text))
+def _changed(
+    connection: Connection, items: Sequence[Caption], verdicts: Mapping[str, bool], now: int
+) -> tuple[list[StoredCaption], list[StoredCaption]]:
+    """Returns the captions that must be written, and those of which only the verdict or the last use has changed."""
+    changed: dict[str, StoredCaption] = {}
+    used: dict[str, StoredCaption] = {}
+    for caption in {item.key: item for item in items}.values():
+        verdict = verdicts.get(caption.key)
+        stored = caption_table.find(connection, caption.key)
+        updated = StoredCaption(caption, verdict, now) if stored is None else stored.updated(caption, verdict, now)
+        if stored is None or updated.caption is not stored.caption or updated.searchable != stored.searchable:
+            changed[caption.key] = updated
+        elif updated != stored:
+            used[caption.key] = updated
+    return list(changed.values()), list(used.values())

@@ -17,7 +17,7 @@ from typing import Final
 
 from caslie_tools._version import __version__
 from caslie_tools.exceptions import InputError, StoreBusyError, StoreError, StoreNotFoundError, StoreVersionError
-from caslie_tools.store.schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
+from caslie_tools.store.schema import APPLICATION_ID, MIGRATIONS, SCHEMA, SCHEMA_VERSION
 
 DATABASE_NAME: Final = "store.sqlite"
 
@@ -193,9 +193,10 @@ class Database:
                 if not create:
                     raise StoreNotFoundError(_not_found(self.directory))
                 self._create(connection)
-            application, version = (
-                connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
-            )
+            application = connection.execute("PRAGMA application_id").fetchone()[0]
+            version = _version(connection)
+            if application == APPLICATION_ID and version in MIGRATIONS:
+                version = self._migrate(connection)
         if application != APPLICATION_ID:
             raise StoreError(f"{self.path} is a database of another program; choose another directory for the store")
         if version != SCHEMA_VERSION:
@@ -227,6 +228,19 @@ class Database:
         )
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _migrate(self, connection: sqlite3.Connection) -> int:
+        """Changes an older schema to the current one, in one transaction; returns the new version."""
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            while (version := _version(connection)) in MIGRATIONS:  # another process may have migrated in the meantime
+                for statement in _statements(MIGRATIONS[version]):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {version + 1}")
+            connection.execute("COMMIT")
+        finally:
+            self._roll_back(connection)
+        return version
 
     def _enter_wal(self, connection: sqlite3.Connection) -> None:
         # SQLite does not apply its timeout here if two processes create a store at the same time.
@@ -265,6 +279,11 @@ class Database:
             f"the store at {self.directory} is in use by another writer (waited {self._timeout:g} s); "
             "try again when it has finished"
         )
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
 
 
 def _not_found(directory: Path) -> str:

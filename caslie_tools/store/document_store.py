@@ -22,7 +22,8 @@ from caslie_tools.store import documents, entry_table
 from caslie_tools.store.async_twins import async_twin
 from caslie_tools.store.database import Database
 from caslie_tools.store.filters import Where, compile_filter
-from caslie_tools.store.id_sets import IdSetCache
+from caslie_tools.store.id_sets import IdSet, IdSetCache
+from caslie_tools.store.ranking import SpaceQuery, nearest_entries
 from caslie_tools.store.retriever import StoreRetriever
 from caslie_tools.store.spaces import PictureSpace, TextSpace, require_dimension
 from caslie_tools.store.vector_index import VectorIndex
@@ -46,6 +47,8 @@ class DocumentStore(VectorStore):
         self._picture = None if image_embeddings is None else PictureSpace(image_embeddings, database)
         self._indexes: dict[SpaceName, VectorIndex] = {name: VectorIndex(name, database) for name in SPACE_NAMES}
         self._id_sets = IdSetCache()
+        self.captioners: tuple[str, ...] | None = None
+        """Identities of the captioners whose captions searches return. ``None`` for all captioners."""
         self._discard: weakref.finalize[..., Any] = weakref.finalize(self, database.close)
         with database.read() as connection:
             for space in (self._text, self._picture):
@@ -343,13 +346,22 @@ class DocumentStore(VectorStore):
             allowed = (
                 None if condition is None else entry_table.allowed_entries(connection, self._id_sets, "text", condition)
             )
-            hits = self._indexes["text"].search(vector, k, allowed=allowed)
-            found = [(documents.document_of(connection, entry), score, entry) for entry, score in hits]
-            return [
-                (document, score, entry_table.get_vector(connection, entry))
-                for document, score, entry in found
-                if document is not None
+            query = SpaceQuery(
+                space="text",
+                index=self._indexes["text"],
+                vector=vector,
+                weight=1,
+                allowed=allowed,
+                hidden=self._hidden(connection),
+            )
+            found = [
+                (documents.document_of(connection, entry), score, entry_vector)
+                for entry, score, entry_vector in nearest_entries(connection, query, k)
             ]
+            return [(document, score, entry_vector) for document, score, entry_vector in found if document is not None]
+
+    def _hidden(self, connection: Connection) -> IdSet:
+        return entry_table.hidden_captions(connection, self._id_sets, self.captioners)
 
     def _diverse(
         self, embed: Callable[[], Vector], k: int, fetch_k: int, lambda_mult: float, where: Where

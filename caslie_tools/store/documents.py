@@ -17,6 +17,8 @@ from caslie_tools.store.vectors import Vector
 
 PRODUCT_PREFIX: Final = "product:"
 CAPTION_PREFIX: Final = "caption:"
+_NAMED_PRODUCTS: Final = 5
+"""How many of the products with an image the content of a caption's document names."""
 
 
 def is_reserved(document_id: str) -> bool:
@@ -77,7 +79,8 @@ def _product_document(connection: sqlite3.Connection, product_id: str) -> Docume
         return None
     images = [image for image in product_table.images_of(connection, product_id) if image is not None]
     metadata = {"kind": "product", "products": [product_id], "images": images, **_product_metadata(product)}
-    return Document(id=PRODUCT_PREFIX + product_id, page_content=product.text or product.id, metadata=metadata)
+    content = product.text if product.title else "\n".join(filter(None, (f"id: {product.id}", product.text)))
+    return Document(id=PRODUCT_PREFIX + product_id, page_content=content, metadata=metadata)
 
 
 def _caption_document(connection: sqlite3.Connection, key: str) -> Document | None:
@@ -85,9 +88,11 @@ def _caption_document(connection: sqlite3.Connection, key: str) -> Document | No
     if caption is None:
         return None
     product_ids = product_table.products_of(connection, caption.image)
-    product = product_table.get(connection, product_ids[0]) if product_ids else None
+    products = [product_table.require(connection, product) for product in product_ids[:_NAMED_PRODUCTS]]
+    product = products[0] if products else None
     metadata = {
         "kind": "caption",
+        "caption": caption.text,
         "products": product_ids,
         "image": caption.image,
         "captioner": caption.captioner,
@@ -96,7 +101,10 @@ def _caption_document(connection: sqlite3.Connection, key: str) -> Document | No
         "focus": caption.context.focus,
         **(_product_metadata(product) if product is not None else {}),
     }
-    return Document(id=CAPTION_PREFIX + key, page_content=caption.text, metadata=metadata)
+    # A chain passes only the content on to a model, which must know whose label it reads.
+    names = list(dict.fromkeys(product.title or product.id for product in products))
+    content = f"{', '.join(names)}: {caption.text}" if names else caption.text
+    return Document(id=CAPTION_PREFIX + key, page_content=content, metadata=metadata)
 
 
 def _product_metadata(product: Product) -> dict[str, Any]:

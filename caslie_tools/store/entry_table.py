@@ -14,7 +14,7 @@ from caslie_tools.exceptions import FilterError
 from caslie_tools.store.facts import PRODUCT_FIELDS, Fact
 from caslie_tools.store.filters import Condition
 from caslie_tools.store.id_sets import Ids, IdSet, IdSetCache
-from caslie_tools.store.vectors import SpaceName, Vector, from_blob, to_blob
+from caslie_tools.store.vectors import SpaceName, Vector, to_blob
 
 Kind: TypeAlias = Literal["product", "caption", "image", "document"]
 
@@ -34,6 +34,7 @@ def put(
     vector: Vector,
     *,
     image: str | None = None,
+    captioner: str | None = None,
     content: str | None = None,
     metadata: str | None = None,
     facts: Iterable[Fact] = (),
@@ -41,8 +42,9 @@ def put(
     """Writes an entry. It replaces an entry of the same kind and key."""
     remove(connection, kind, key)
     entry = connection.execute(
-        "INSERT INTO entries (space, kind, key, image, content, metadata, vector) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (SPACES[kind], kind, key, image, content, metadata, to_blob(vector)),
+        """INSERT INTO entries (space, kind, key, image, captioner, content, metadata, vector)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
+        (SPACES[kind], kind, key, image, captioner, content, metadata, to_blob(vector)),
     ).lastrowid
     connection.executemany("INSERT INTO facts VALUES (?, ?, ?, ?)", [(entry, *fact) for fact in facts])
 
@@ -55,11 +57,6 @@ def remove(connection: sqlite3.Connection, kind: Kind, key: str) -> bool:
 def exists(connection: sqlite3.Connection, kind: Kind, key: str) -> bool:
     """Returns whether an entry exists."""
     return connection.execute("SELECT 1 FROM entries WHERE kind = ? AND key = ?", (kind, key)).fetchone() is not None
-
-
-def get_vector(connection: sqlite3.Connection, entry: int) -> Vector:
-    """Returns the vector of an existing entry."""
-    return from_blob(connection.execute("SELECT vector FROM entries WHERE id = ?", (entry,)).fetchone()[0])
 
 
 def matching_entries(connection: sqlite3.Connection, cache: IdSetCache, condition: Condition) -> IdSet:
@@ -87,6 +84,35 @@ def allowed_entries(connection: sqlite3.Connection, cache: IdSetCache, space: Sp
         return IdSet(np.concatenate([matching.ids(), captions])) if len(captions) else matching
 
     return cache.get(connection, condition, space, compute)
+
+
+def hidden_captions(connection: sqlite3.Connection, cache: IdSetCache, captioners: tuple[str, ...] | None) -> IdSet:
+    """Returns the entries of the captions that other captioners made.
+
+    Args:
+        connection: A connection in a read transaction.
+        cache: The cache of the store.
+        captioners: The captioners in use; ``None`` for all, so that no caption is hidden.
+    """
+    if captioners is None:
+        return IdSet(np.zeros(0, dtype=np.int64))
+
+    def compute() -> IdSet:
+        # Each step finds the next captioner in the index. SELECT DISTINCT would read all captions.
+        rows = connection.execute(
+            """WITH RECURSIVE names (name) AS (
+                SELECT min(captioner) FROM entries WHERE captioner IS NOT NULL
+                UNION ALL
+                SELECT (SELECT min(captioner) FROM entries WHERE captioner > names.name) FROM names
+                WHERE name IS NOT NULL
+            )
+            SELECT name FROM names WHERE name IS NOT NULL"""
+        )
+        others = [name for (name,) in rows if name not in captioners]
+        found = [connection.execute("SELECT id FROM entries WHERE captioner = ?", (other,)) for other in others]
+        return IdSet(_ids(row for rows in found for row in rows))
+
+    return cache.get(connection, Condition("captions of other captioners", captioners), "hidden", compute)
 
 
 def has_product(connection: sqlite3.Connection, entries: IdSet, product: str) -> bool:

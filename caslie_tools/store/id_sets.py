@@ -14,8 +14,9 @@ from caslie_tools.store.filters import Condition
 Ids: TypeAlias = NDArray[np.int64]
 """Ids of entries, of shape (count,)."""
 
-SetName: TypeAlias = Literal["matching", "text", "picture"]
-"""The sets of one filter: the entries of matching products and documents, and the allowed entries of each space."""
+SetName: TypeAlias = Literal["matching", "text", "picture", "hidden"]
+"""The sets of one filter: the entries of matching products and documents, and the allowed entries of each space.
+``hidden`` is the set of the captions that other captioners made."""
 
 _CACHED_SETS: Final = 32 * 3
 """32 filters with three sets each."""
@@ -42,7 +43,10 @@ class IdSet:
 
     def without(self, ids: Ids) -> "IdSet":
         """Returns the set without the given ids."""
-        return IdSet(np.setdiff1d(self.ids(), ids)) if any(entry in self for entry in ids.tolist()) else self
+        inside = ids[ids // 8 < len(self.bits)]
+        if not (self.bits[inside // 8] >> (inside % 8).astype(np.uint8) & 1).any():
+            return self
+        return IdSet(np.setdiff1d(self.ids(), ids))
 
 
 class IdSetCache:

@@ -167,6 +167,7 @@ class ProductStore(DocumentStore):
                     allowed=None
                     if condition is None
                     else entry_table.allowed_entries(connection, self._id_sets, space, condition),
+                    hidden=self._hidden(connection),
                 )
                 for space, (vector, weight) in queries.items()
             ]

@@ -5,13 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from caslie_tools.store import product_table
+from caslie_tools.store import caption_table, product_table
 from caslie_tools.store.id_sets import IdSet
 from caslie_tools.store.vector_index import VectorIndex
 from caslie_tools.store.vectors import SpaceName, Vector, cosine, from_blob
 
 _FIRST_FETCH: Final = 32
 _GROWTH: Final = 4
+_SAME_MEANING: Final = 0.95
+"""Minimum cosine of two captions with the same meaning. They must also contain the same numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,13 @@ class SpaceQuery:
     weight: float
     allowed: IdSet | None
     """Search only these entries; ``None`` for all."""
+    hidden: IdSet
+    """Do not find these entries."""
+
+    def search(self, count: int) -> list[tuple[int, float]]:
+        """Returns the nearest entries: pairs of id and cosine."""
+        excluded = self.hidden.ids() if len(self.hidden) else None
+        return self.index.search(self.vector, count, allowed=self.allowed, excluded=excluded)
 
 
 @dataclass
@@ -34,6 +43,44 @@ class RankedProduct:
     product: str
     best: dict[SpaceName, tuple[int, float]] = field(default_factory=dict)
     score: float = 0.0
+
+
+def nearest_entries(connection: sqlite3.Connection, query: SpaceQuery, k: int) -> list[tuple[int, float, Vector]]:
+    """Returns the ``k`` nearest entries: id, cosine and vector. Captions of an image with the same meaning count once.
+
+    Of such captions, the nearest to the query is returned.
+    """
+    fetch = k
+    while True:
+        hits = query.search(fetch)
+        found = _distinct(connection, hits)
+        if len(found) >= k or len(hits) < fetch:
+            return found[:k]
+        fetch *= _GROWTH
+
+
+def _distinct(connection: sqlite3.Connection, hits: Sequence[tuple[int, float]]) -> list[tuple[int, float, Vector]]:
+    found: list[tuple[int, float, Vector]] = []
+    captions: dict[str, list[tuple[str, Vector]]] = {}
+    for entry, score in hits:
+        kind, key, image, blob = connection.execute(
+            "SELECT kind, key, image, vector FROM entries WHERE id = ?", (entry,)
+        ).fetchone()
+        vector = from_blob(blob)
+        if kind == "caption":
+            nearer = captions.setdefault(image, [])
+            if any(_same_meaning(connection, key, vector, *other) for other in nearer):
+                continue
+            nearer.append((key, vector))
+        found.append((entry, score, vector))
+    return found
+
+
+def _same_meaning(connection: sqlite3.Connection, key: str, vector: Vector, other_key: str, other: Vector) -> bool:
+    if cosine(vector, other) < _SAME_MEANING:
+        return False
+    one, two = caption_table.get(connection, key), caption_table.get(connection, other_key)
+    return one is not None and two is not None and caption_table.same_numbers(one.text, two.text)
 
 
 def rank_products(
@@ -58,7 +105,7 @@ def rank_products(
     while True:
         bound, exhausted = 0.0, True
         for query in queries:
-            hits = query.index.search(query.vector, fetch, allowed=query.allowed)
+            hits = query.search(fetch)
             for entry, score in hits:
                 for product in _products_of_entry(connection, entry, matches):
                     # The nearest entry comes first, and later ones do not replace it.
@@ -93,7 +140,7 @@ def _best_entry(connection: sqlite3.Connection, product: str, query: SpaceQuery)
         WHERE product_images.product = ?""",
         (query.space, product, "caption" if query.space == "text" else "image", product),
     )
-    scored = ((entry, cosine(query.vector, from_blob(blob))) for entry, blob in rows)
+    scored = ((entry, cosine(query.vector, from_blob(blob))) for entry, blob in rows if entry not in query.hidden)
     return max(scored, key=lambda pair: (pair[1], -pair[0]), default=None)
 
 

@@ -21,6 +21,7 @@ from caslie_tools.tasks import Instance, PlacedImage, get_task
 from tests.doubles import (
     FixedCaptioner,
     FunctionCaptioner,
+    FunctionJudge,
     HashEmbeddings,
     HashPictures,
     RecordingChatModel,
@@ -131,6 +132,34 @@ class TestSteps:
             assert result.caption.text == text
             await pipeline.save_captions([result])
         assert (first.calls, second.calls) == (1, 1)
+
+    async def test_only_a_kept_caption_by_a_captioner_in_use_is_found_by_searches(self, store: CaptionStore) -> None:
+        drawn = FixedCaptioner("A whale with a lantern.", name="one")
+        instance = await pipeline_with(store).retrieve(Request(question="Is it red?", products=("mug",)))
+        for judges, verdict in ((jury("no"), False), (jury("yes"), True), (jury("no"), True)):
+            models = Models(captioners=[drawn], judges=judges, predictor=light_models().predictor)
+            pipeline = Pipeline(store, models)
+            (result,) = await looks_at(pipeline, instance)
+            assert result.caption is not None
+            await pipeline.save_captions([result])
+            assert store.caption_verdict(result.caption.key) is verdict
+            found = [document.metadata["kind"] for document in store.similarity_search("A whale with a lantern.", k=1)]
+            assert (found == ["caption"]) is verdict
+        assert drawn.calls == 1  # a rejected caption is not made again
+        pipeline_with(store, captioner=FixedCaptioner("x", name="two"))
+        assert store.similarity_search("A whale with a lantern.", k=1)[0].metadata["kind"] == "product"
+
+    async def test_a_caption_is_not_judged_if_the_whole_jury_failed(self, store: CaptionStore) -> None:
+        models = Models(
+            captioners=[FixedCaptioner("Red.")],
+            judges=[FunctionJudge(raising(OSError("down")))],
+            predictor=light_models().predictor,
+        )
+        pipeline = Pipeline(store, models)
+        (result,) = await looks_at(pipeline, await pipeline.retrieve(Request(question="?", products=("mug",))))
+        await pipeline.save_captions([result])
+        assert result.caption is not None
+        assert store.caption_verdict(result.caption.key) is None
 
     async def test_a_failed_captioner_leaves_nothing_behind(self, store: CaptionStore) -> None:
         pipeline = pipeline_with(store, captioner=FunctionCaptioner(raising(OSError("down"))))

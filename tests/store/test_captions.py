@@ -2,18 +2,18 @@ from collections.abc import Callable
 
 import pytest
 
-from caslie_tools.domain import Caption, Evidence, Product, QueryContext
+from caslie_tools.domain import GENERAL_TASK, Caption, Evidence, Product, QueryContext
 from caslie_tools.exceptions import InputError
 from caslie_tools.store import CaptionStore
 from tests.doubles import HashEmbeddings
-from tests.store.items import caption, picture, shown
+from tests.store.items import caption, picture, put_kept, shown
 
 RED, BLUE = "a" * 64, "b" * 64
 
 
 def _find(store: CaptionStore, focus: str, image: str = RED, threshold: float = 0.5, **changes: str) -> object:
     options = {"captioner": "camera", "prompt_version": "1"} | changes
-    context = QueryContext(task="product_qa", focus=focus)
+    context = QueryContext(task="product_qa" if focus else GENERAL_TASK, focus=focus)
     found = store.find_caption(image, context, threshold=threshold, **options)
     return None if found is None else (found[0].text, round(found[1], 3))
 
@@ -97,14 +97,15 @@ def test_of_two_contexts_at_the_same_distance_the_lower_key_is_chosen(store: Cap
 
 
 def test_storing_again_changes_nothing_and_another_text_replaces_the_caption(filled: CaptionStore) -> None:
+    put_kept(filled, filled.captions())
     before = filled.stats().model_copy(update={"bytes": 0})
     first = caption(RED, "A red mug.", "which colour is the mug")
     filled.put_captions([first, first])
     assert filled.stats().model_copy(update={"bytes": 0}) == before
-    filled.put_captions([first.model_copy(update={"text": "A crimson mug."})])
+    put_kept(filled, [first.model_copy(update={"text": "A crimson mug."})])
+    assert filled.similarity_search("crimson", k=1)[0].page_content == "A crimson mug."
     assert filled.stats().model_copy(update={"bytes": 0}) == before
     assert _find(filled, "which colour is the mug") == ("A crimson mug.", 1.0)
-    assert filled.similarity_search("crimson", k=1)[0].page_content == "A crimson mug."
 
 
 def test_evidence_is_stored(store: CaptionStore) -> None:

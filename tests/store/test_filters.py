@@ -349,7 +349,7 @@ def test_a_filter_has_the_same_meaning_for_all_kinds_of_entries(mixed: CaptionSt
         if "category" not in str(where):
             assert {hit.id for hit in found if hit.id in DOCUMENTS} == plain
         assert {hit.metadata["products"][0] for hit in found if hit.metadata.get("kind") == "product"} == products
-        assert {hit.page_content for hit in found if hit.metadata.get("kind") == "caption"} == products
+        assert {hit.metadata["caption"] for hit in found if hit.metadata.get("kind") == "caption"} == products
         try:
             assert mixed.product_ids(where) == sorted(products)
         except FilterError:  # the value has another type than the product field

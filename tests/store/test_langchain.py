@@ -12,7 +12,7 @@ from caslie_tools.domain import Product
 from caslie_tools.exceptions import FilterError, InputError
 from caslie_tools.store import CaptionStore, StoreRetriever
 from tests.doubles import HashEmbeddings
-from tests.store.items import caption, picture, shown
+from tests.store.items import caption, picture, put_kept, shown
 
 
 class TestVectorStore(VectorStoreIntegrationTests):
@@ -174,7 +174,7 @@ def test_products_and_captions_are_documents(store: CaptionStore) -> None:
     product = Product(id="7", title="Mug", category="Kitchen", brand="Ember", price=9.5, attributes={"ml": 350})
     store.put_products([shown(product, red)])
     described = caption(red, "A mug with a cork base", "what is the base made of")
-    store.put_captions([described])
+    put_kept(store, [described])
     store.add_texts(["mug rug"], [{"kind": "note"}], ids=["note"])
     found = {str(document.id): document for document in store.similarity_search("cork mug", k=9)}
     assert set(found) == {"product:7", f"caption:{described.key}", "note"}
@@ -192,7 +192,9 @@ def test_products_and_captions_are_documents(store: CaptionStore) -> None:
         **product_metadata,
     }
     assert found["product:7"].page_content == product.text
+    assert found[f"caption:{described.key}"].page_content == "Mug: A mug with a cork base"
     metadata = found[f"caption:{described.key}"].metadata
+    assert metadata["caption"] == described.text
     assert metadata["kind"] == "caption"
     assert metadata["products"] == ["7"]
     assert metadata["image"] == red.sha256

@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from caslie_tools.exceptions import (
     StoreVersionError,
 )
 from caslie_tools.store import CaptionStore
+from caslie_tools.store.schema import SCHEMA, SCHEMA_VERSION
 from tests.doubles import HashEmbeddings, HashPictures
-from tests.store.items import caption, picture, shown
+from tests.store.items import caption, picture, put_kept, shown
 from tests.time_limits import HANG_SECONDS
 
 Reopen = Callable[..., CaptionStore]
@@ -28,7 +30,7 @@ def test_a_new_store_is_empty(store: CaptionStore, path: Path) -> None:
     stats = store.stats()
     assert (stats.products, stats.images, stats.captions, stats.documents, stats.text_vectors) == (0, 0, 0, 0, 0)
     assert (stats.text_model, stats.picture_model) == (None, None)
-    assert stats.schema_version == 1
+    assert stats.schema_version == SCHEMA_VERSION
 
 
 def test_a_store_takes_no_space_before_its_first_write(store: CaptionStore, path: Path) -> None:
@@ -118,15 +120,48 @@ def test_a_database_of_another_program(path: Path, reopen: Reopen) -> None:
     assert {file.name for file in path.iterdir()} == {"store.sqlite"}
 
 
-@pytest.mark.parametrize("version", [0, 2])
+@pytest.mark.parametrize("version", [0, SCHEMA_VERSION + 1])
 def test_a_store_of_another_version(path: Path, reopen: Reopen, version: int) -> None:
     with reopen() as store:
         store.add_texts(["a"])
     with sqlite3.connect(path / "store.sqlite") as connection:
         connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
-    with pytest.raises(StoreVersionError, match=f"has format {version}, .* reads format 1"):
+    with pytest.raises(StoreVersionError, match=f"has format {version}, .* reads format {SCHEMA_VERSION}"):
         reopen()
+
+
+def test_a_store_in_format_1_is_migrated(path: Path) -> None:
+    path.mkdir()
+    with closing(sqlite3.connect(path / "store.sqlite")) as connection:
+        connection.executescript((Path(__file__).parent / "format_1.sql").read_text(encoding="utf-8"))
+    for _ in range(2):
+        with CaptionStore.open(path, HashEmbeddings(8), create=False) as store:
+            assert store.stats().schema_version == SCHEMA_VERSION
+            assert [hit.product.id for hit in store.search_products("mug", where="price < 10")] == ["mug"]
+            general, asked = sorted(store.captions("mug"), key=lambda found: found.text)
+            assert (general.text, asked.text) == ("a red mug", "a whale")
+            found = {document.id for document in store.similarity_search("whale", k=9)}
+            assert found == {"product:mug", f"caption:{general.key}", "note"}  # nobody knows whether a jury kept it
+    with CaptionStore.open(path, HashEmbeddings(8)) as store:
+        put_kept(store, [asked])
+        assert f"caption:{asked.key}" in {document.id for document in store.similarity_search("whale", k=9)}
+        store.captioners = ("another",)
+        found = {document.id for document in store.similarity_search("whale", k=9)}
+        assert found == {"product:mug", "note"}
+    with closing(sqlite3.connect(path / "store.sqlite")) as migrated, closing(sqlite3.connect(":memory:")) as new:
+        new.executescript(SCHEMA)
+        assert _columns(migrated) == _columns(new)
+
+
+def _columns(connection: sqlite3.Connection) -> dict[str, list[str]]:
+    """Returns the names of the tables and indexes with their columns, in no particular order."""
+    names = connection.execute("SELECT type, name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'").fetchall()
+    return {
+        name: sorted(row[1 if kind == "table" else 2] for row in connection.execute(f"PRAGMA {kind}_info({name})"))
+        for kind, name in names
+        if kind in ("table", "index")
+    }
 
 
 def test_a_closed_store_cannot_be_used(store: CaptionStore) -> None:

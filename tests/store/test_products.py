@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from caslie_tools.domain import ImageRef, Product
-from caslie_tools.exceptions import InputError, UnknownProductError
+from caslie_tools.exceptions import FilterError, InputError, UnknownProductError
 from caslie_tools.store import CaptionStore, digest_product
 from tests.doubles import HashEmbeddings, HashPictures, draw_picture
 from tests.store.items import caption, picture, shown
@@ -56,7 +56,8 @@ def test_an_update_replaces_the_product(store: CaptionStore) -> None:
     assert store.get_product("mug").title == "Kelp bottle"
     assert store.images_of("mug") == [blue.sha256]
     assert store.product_ids("price > 0") == []
-    assert store.product_ids("ml = 350") == []
+    with pytest.raises(FilterError, match="attribute 'ml'"):
+        store.product_ids("ml = 350")
     assert [found.text for found in store.captions()] == ["caption of blue"]
     (hit,) = store.search_products("kelp bottle")
     assert hit.score > 0.5

@@ -12,7 +12,7 @@ from caslie_tools.images.loading import LoadedImage
 from caslie_tools.store import CaptionStore
 from caslie_tools.store.results import ProductHit
 from tests.doubles import COLOURS, HashEmbeddings, HashPictures
-from tests.store.items import caption, picture, shown
+from tests.store.items import caption, picture, put_kept, shown
 
 PICTURES = {colour: picture(colour) for colour in COLOURS}
 
@@ -27,7 +27,7 @@ def mugs(store: CaptionStore) -> CaptionStore:
             shown(Product(id="both", title="bowl", price=50), PICTURES["green"], PICTURES["red"]),
         ]
     )
-    store.put_captions([caption(PICTURES["blue"], "a whale on the side", "what is drawn on it")])
+    put_kept(store, [caption(PICTURES["blue"], "a whale on the side", "what is drawn on it")])
     return store
 
 
@@ -84,7 +84,7 @@ def test_a_search_by_both_is_exact_if_neither_part_alone_finds_the_best_product(
 
 def test_k_counts_products_and_not_captions(store: CaptionStore) -> None:
     store.put_products([shown(Product(id="loud"), PICTURES["red"]), shown(Product(id="calm", title="kettle"))])
-    store.put_captions([caption(PICTURES["red"], f"kettle {n}", f"question {n}") for n in range(300)])
+    put_kept(store, [caption(PICTURES["red"], f"kettle {n}", f"question {n}") for n in range(300)])
     assert set(_ids(store.search_products("kettle", k=2))) == {"loud", "calm"}
 
 
