@@ -102,6 +102,9 @@ class _PipelineTool(BaseTool):
     def _run(self, *args: Any, **kwargs: Any) -> Any:
         return run_sync(self._arun(*args, **kwargs))
 
+    def _context(self, question: str, product: Product) -> QueryContext:
+        return self.pipeline.contexts(product_question(question, [product]))[0].context
+
 
 class SearchProducts(_PipelineTool):
     """Finds products by words and filters. Artifact: ``list[ProductHit]``."""
@@ -147,7 +150,7 @@ class CaptionProductImage(_PipelineTool):
         image = PlacedImage(
             ref=product.images[image_number - 1], place=0, product=product.id, sha256=hashes[image_number - 1]
         )
-        caption = await self.pipeline.caption(image, _context(question, product))
+        caption = await self.pipeline.caption(image, self._context(question, product))
         with suppress(StoreError, ModelError):  # the caption is returned even if it cannot be stored
             await self.pipeline.save_captions([ImageResult(index=0, image=image, caption=caption)])
         return caption
@@ -168,7 +171,7 @@ class JudgeCaption(_PipelineTool):
 
     async def _judge(self, text: str, question: str, product_id: str | None) -> GateDecision:
         product = await self.pipeline.store.aget_product(product_id) if product_id else Product(id="unknown")
-        context = _context(question, product)
+        context = self._context(question, product)
         caption = Caption.given(text, context)
         return await self.pipeline.gate(caption, context)
 
@@ -268,11 +271,6 @@ async def _with_tool_errors(work: Coroutine[Any, Any, T]) -> T:
         return await work
     except CaslieError as error:
         raise ToolException(str(error)) from error
-
-
-def _context(question: str, product: Product) -> QueryContext:
-    instance = product_question(question, [product])
-    return get_task(instance.task).places(instance)[0].context
 
 
 def _record_tasks() -> list[Task]:

@@ -20,7 +20,7 @@ from caslie_tools.pipeline.captioning import NOTHING_TO_DESCRIBE
 from caslie_tools.pipeline.failed_votes import failed_jury_warnings
 from caslie_tools.pipeline.pipeline import ImageResult, Pipeline, Request
 from caslie_tools.pipeline.response import Timing
-from caslie_tools.tasks import get_task
+from caslie_tools.tasks import Instance
 
 StateT = TypeVar("StateT")
 Update: TypeAlias = dict[str, Any]
@@ -138,15 +138,14 @@ class Nodes:
         if not state["options"].use_images or (text_answer is not None and text_answer.is_enough):
             return "predict"
         instance = state["instance"]
-        places = get_task(instance.task).places(instance)
-        contexts = [places[image.place].context for image in instance.images]
+        contexts = self.pipeline.contexts(instance)
         sends = [
             Send(
                 "image",
                 ImageState(
                     index=index,
                     image=instance.images[index],
-                    context=contexts[index],
+                    context=contexts[instance.images[index].place].context,
                     ask_person=state["options"].ask_person,
                     instance=instance.with_image(index),
                     text_answer=text_answer,
@@ -205,11 +204,18 @@ class Nodes:
         """Fuses the kept captions and predicts the answer. Without captions, it predicts from text and warns."""
         image_results = sorted(state.get("image_results", []), key=lambda result: result.index)
         prediction = await self.pipeline.predict(state["instance"], image_results, text_answer=state.get("text_answer"))
-        warnings = [f"{result.image.ref}: {result.error}" for result in image_results if result.error]
+        warnings = self._notes(state["instance"], image_results)
+        warnings += [f"{result.image.ref}: {result.error}" for result in image_results if result.error]
         if image_results and all(result.error for result in image_results):
             warnings.append("no image could be captioned; the answer is based on text only")
         warnings += failed_jury_warnings([result.decision for result in image_results if result.decision])
         return {"prediction": prediction, "image_results": Overwrite(image_results), "warnings": warnings}
+
+    def _notes(self, instance: Instance, image_results: Sequence[ImageResult]) -> list[str]:
+        """Returns what was cut from the contexts of the images."""
+        contexts = self.pipeline.contexts(instance)
+        notes = dict.fromkeys(contexts[result.image.place].note for result in image_results)
+        return [note for note in notes if note]
 
     async def save_captions(self, state: State) -> Update:
         """Stores the new captions. If that fails, the answer is still returned, with a warning."""

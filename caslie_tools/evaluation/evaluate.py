@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Collection, Generator, Iterable, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -133,16 +133,13 @@ async def evaluate(
     evaluation = _Evaluation(runner, log, run.instances, progress or (lambda *_: None))
     with requested_by(id(evaluation)):
         await evaluation.run(selection.records())
-    notes = []
-    for treatment, count in evaluation.lacking.items():
-        notes.append(f"{count} records {_LACKING[treatment]}, so they lack the treatment {treatment!r}")
     return RunReport(
         folder=out,
         instances=run.instances,
         resumed=resumed,
         bad=bad,
         unavailable=tuple(sorted(evaluation.unavailable)),
-        notes=tuple(notes),
+        notes=tuple(f"{count} records {remark}" for remark, count in evaluation.remarks.items()),
         seconds=round(time.monotonic() - started, 3),
     )
 
@@ -161,8 +158,8 @@ class _Evaluation:
     def __init__(self, runner: TreatmentRunner, log: OutcomeLog, total: int, progress: ProgressCallback) -> None:
         self.unavailable: list[int] = []
         """Indexes of records for which a model could not be reached."""
-        self.lacking: Counter[Treatment] = Counter()
-        """Number of records that lack a treatment, because they have no captions or votes."""
+        self.remarks: Counter[str] = Counter()
+        """What is special about records, and the number of such records."""
         self._runner = runner
         self._log = log
         self._total = total
@@ -188,7 +185,7 @@ class _Evaluation:
                     if record is None:
                         return
                     if isinstance(record, Record):
-                        self.lacking.update(self._runner.lacking(record))
+                        self.remarks.update(self._remarks(record))
                         if record.key not in self._log.done:
                             await self._evaluate(record)
 
@@ -204,6 +201,12 @@ class _Evaluation:
         await self._write(self._unanswered)
         if self._consecutive_unavailable and not self._log.done:
             raise self._unreachable(self._consecutive_unavailable[-1])
+
+    def _remarks(self, record: Record) -> Iterator[str]:
+        for treatment in self._runner.lacking(record):
+            yield f"{_LACKING[treatment]}, so they lack the treatment {treatment!r}"
+        if record.instance.images and any(each.note for each in self._runner.pipeline.contexts(record.instance)):
+            yield "have texts that were cut for captioners and judges, to fit into the context length of their models"
 
     async def _evaluate(self, record: Record) -> None:
         try:

@@ -75,8 +75,8 @@ class CaptionSelector:
             StoreError: If the store cannot be written.
         """
         images = record.instance.images
-        places = get_task(record.task).places(record.instance)
-        contexts = [places[image.place].context for image in images]
+        bounded = self.pipeline.contexts(record.instance)
+        contexts = [bounded[image.place].context for image in images]
         found: dict[Treatment, list[SelectedCaption]] = {
             "none": [SelectedCaption(outcome=CaptionOutcome(image=index)) for index in range(len(images))]
         }

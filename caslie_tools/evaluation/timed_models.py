@@ -34,6 +34,7 @@ def timed_pipeline(pipeline: Pipeline) -> Pipeline:
         captioners=[_Timed(captioner) for captioner in pipeline.ec3.captioners],
         judges=[_Timed(judge) for judge in pipeline.cqe.judges],
         predictor=_Timed(pipeline.unim3.predictor),
+        text_tokens=pipeline.text_tokens,
         decider=pipeline.cqe.decider,
         vision_predictor=None if pipeline.vision_predictor is None else _Timed(pipeline.vision_predictor),
     )

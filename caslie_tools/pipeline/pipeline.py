@@ -14,6 +14,7 @@ from caslie_tools.domain import Caption, FrozenModel, GateDecision, ImageRef, Pr
 from caslie_tools.exceptions import InputError
 from caslie_tools.images.lazy import LazyImage
 from caslie_tools.images.loading import ImageLoader
+from caslie_tools.pipeline.bounded_contexts import BoundedContext, bounded_contexts
 from caslie_tools.pipeline.captioning import CaptionProvider
 from caslie_tools.pipeline.cqe import CQE
 from caslie_tools.pipeline.ec3 import EC3
@@ -80,6 +81,7 @@ class Pipeline:
         cqe: Judges captions.
         unim3: Predicts answers.
         text_first: Decides whether an answer from text alone is enough. ``None``: pictures are always looked at.
+        text_tokens: Most tokens of text that captioners and judges take. ``None`` for any number.
         vision_predictor: Answers from the images themselves, as a baseline of evaluations. ``None`` if there is none.
 
     Raises:
@@ -112,6 +114,7 @@ class Pipeline:
         if self.text_first is not None:
             self.text_first.require_predictor(models.predictor.get_name())
         self.vision_predictor = models.vision_predictor
+        self.text_tokens = models.text_tokens
         # At 1 contexts must be equal: two different contexts with the same text have a cosine of 1 as well.
         self._reuse_threshold = None if settings.reuse_threshold == 1 else settings.reuse_threshold
 
@@ -201,6 +204,13 @@ class Pipeline:
             sha256 = None if image.product is None else next(hashes[image.product], None)
             hashed.append(image.model_copy(update={"sha256": sha256}))
         return tuple(hashed)
+
+    def contexts(self, instance: Instance) -> list[BoundedContext]:
+        """Returns the contexts of an instance's places: what captions of their images must help with.
+
+        Texts that are too long for the models are cut.
+        """
+        return bounded_contexts(instance, wire=self.settings.wire_format, text_tokens=self.text_tokens)
 
     async def caption(self, image: PlacedImage, context: QueryContext) -> Caption | None:
         """Returns a stored caption for the context or a similar one, else makes a caption (EC3).

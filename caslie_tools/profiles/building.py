@@ -1,6 +1,7 @@
 """Builds a profile from its settings: every role on its endpoint, or on a model in this process."""
 
 from functools import partial
+from typing import Final
 
 from langchain_core.embeddings import Embeddings
 
@@ -28,6 +29,9 @@ from caslie_tools.roles.predictor import ModelPredictor
 from caslie_tools.roles.vision_predictor import ModelVisionPredictor
 from caslie_tools.store import CaptionStore
 
+_IMAGE_TOKEN_SIDE: Final = 28
+"""Vision-language models need about one token for each square of this many pixels."""
+
 
 def build_profile(settings: ProfileSettings) -> Profile:
     """Builds a profile. No server is called and no model is loaded yet.
@@ -42,6 +46,7 @@ def build_profile(settings: ProfileSettings) -> Profile:
         captioners=[build_captioner(captioner) for captioner in settings.captioners],
         judges=[build_judge(judge) for judge in settings.judges],
         predictor=build_predictor(settings.predictor),
+        text_tokens=_text_tokens(settings),
         vision_predictor=build_vision_predictor(vision) if (vision := settings.vision_predictor) else None,
     )
 
@@ -66,6 +71,16 @@ def build_profile(settings: ProfileSettings) -> Profile:
         text_first=settings.text_first,
         notes=settings.notes,
     )
+
+
+def _text_tokens(settings: ProfileSettings) -> int:
+    """Returns how many tokens of text every captioner and judge takes beside the image and the response."""
+    room = [
+        captioner.context_length - captioner.max_tokens - (captioner.max_side // _IMAGE_TOKEN_SIDE) ** 2
+        for captioner in settings.captioners
+    ]
+    room += [judge.context_length for judge in settings.judges if not judge.sees_image]
+    return min(room)
 
 
 def build_captioner(settings: AnyCaptionerSettings) -> ModelCaptioner:

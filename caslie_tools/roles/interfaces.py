@@ -94,6 +94,9 @@ class Models:
     judges: Sequence[Judge]
     """The jury, in the order in which the judges are asked."""
     predictor: Predictor
+    text_tokens: int | None = None
+    """Most tokens of text that every captioner and judge takes in one prompt. Longer texts are cut, and a response says
+    so. ``None``: nothing is cut."""
     decider: str | None = None
     """The name of the first judge, if that judge decides alone wherever it does not abstain: for example a
     :class:`~caslie_tools.roles.utility.UtilityJudge`. The rest of the jury decides where it abstains."""

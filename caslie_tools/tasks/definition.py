@@ -15,7 +15,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from caslie_tools.domain import ImageRef, Product
 from caslie_tools.exceptions import InstanceError, TaskDefinitionError
 from caslie_tools.tasks.answers import option_label, parse_label, parse_yes_no
-from caslie_tools.tasks.instances import FusedInstance, Instance, PlacedImage, parse_json
+from caslie_tools.tasks.instances import FusedInstance, Instance, PlacedImage, WireFormat, parse_json
 from caslie_tools.tasks.places import ImageSlot, Place
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
@@ -143,13 +143,17 @@ class Task:
                 )
         return checked
 
-    def places(self, instance: Instance) -> list[Place]:
+    def places(self, instance: Instance, wire: WireFormat = "corrected") -> list[Place]:
         """Returns the places of an instance's images, in the dataset's order of images.
+
+        Args:
+            instance: The instance.
+            wire: The wire format. It decides what captioner and judges are told in one task.
 
         Raises:
             InstanceError: If an image slot names a field that the input does not have.
         """
-        return [place for slot in self.image_slots for place in slot.places(self.name, instance)]
+        return [place for slot in self.image_slots for place in slot.places(self.name, instance, wire)]
 
     def read(self, record: Mapping[str, Any], images: Sequence[ImageRef | None] = ()) -> Instance:
         """Reads an instance from the dataset's own form.

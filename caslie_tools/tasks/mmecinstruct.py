@@ -69,6 +69,7 @@ MMECINSTRUCT: tuple[Task, ...] = (
                 name="product",
                 focus="{question}",
                 known="{document}",
+                known_in_paper="",
                 aim="telling whether a question about the product can be answered",
                 question="Does the information from the image help to tell whether the question can be answered?",
                 key=CAPTION_KEY,

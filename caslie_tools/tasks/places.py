@@ -12,7 +12,7 @@ from typing import Any, Literal
 from caslie_tools.domain import QueryContext
 from caslie_tools.exceptions import InstanceError
 from caslie_tools.tasks.answers import option_label
-from caslie_tools.tasks.instances import Instance
+from caslie_tools.tasks.instances import Instance, WireFormat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,8 @@ class ImageSlot:
     focus: str = ""
     """The text that a caption must help with: the question, the search query, the review. Empty for a task about the
     product as a whole: a title says what is known, and asks nothing."""
+    known_in_paper: str | None = None
+    """``known`` in the wire format ``paper``, where the reference implementation passes less. ``None``: the same."""
     compared_with: str = ""
     """The text of another product that the pictured one is compared with."""
     aim: str
@@ -62,7 +64,7 @@ class ImageSlot:
     """The list whose items have a place each: ``input``, ``options``, or the name of a list field of the input. Empty
     for a single place."""
 
-    def places(self, task: str, instance: Instance) -> list[Place]:
+    def places(self, task: str, instance: Instance, wire: WireFormat) -> list[Place]:
         """Returns the slot's places in one instance.
 
         Raises:
@@ -74,13 +76,14 @@ class ImageSlot:
             else {}
         )
         if not self.each:
-            return [self._place(task, fields, Target(part="input", path=(self.key,)))]
+            return [self._place(task, fields, Target(part="input", path=(self.key,)), wire)]
         items, part, above = self._items(instance)
         return [
             self._place(
                 task,
                 fields | {"item": field_text(item), "number": str(index + 1), "label": option_label(str(item)) or ""},
                 Target(part=part, path=(*above, index, *([self.key] if self.key else [])), append=not self.key),
+                wire,
             )
             for index, item in enumerate(items)
         ]
@@ -93,10 +96,11 @@ class ImageSlot:
         items = instance.input.get(self.each)
         return (items if isinstance(items, list) else []), "input", (self.each,)
 
-    def _place(self, task: str, fields: Mapping[str, str], target: Target) -> Place:
+    def _place(self, task: str, fields: Mapping[str, str], target: Target, wire: WireFormat) -> Place:
+        known = self.known_in_paper if wire == "paper" and self.known_in_paper is not None else self.known
         try:
             name, known, focus, compared_with = (
-                text.format_map(fields) for text in (self.name, self.known, self.focus, self.compared_with)
+                text.format_map(fields) for text in (self.name, known, self.focus, self.compared_with)
             )
         except KeyError as error:
             raise InstanceError(

@@ -98,6 +98,7 @@ def opened(
     judges: Sequence[Judge] = (),
     predictor: Predictor | None = None,
     vision_predictor: VisionPredictor | None = None,
+    text_tokens: int | None = None,
     **settings: Any,
 ) -> Iterator[Caslie]:
     """Opens a store in a folder, with the light models. Given models replace them."""
@@ -109,6 +110,7 @@ def opened(
             judges=judges or light.judges,
             predictor=predictor or light.predictor,
             vision_predictor=vision_predictor,
+            text_tokens=text_tokens,
         )
 
     profile = Profile(name="light", embeddings=HashEmbeddings(), image_embeddings=HashPictures(), models=models)

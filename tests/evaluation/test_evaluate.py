@@ -85,6 +85,17 @@ class TestPredictors:
         assert score_answers(get_task(MPC), given, self.GOLD).accuracy == 0
 
 
+async def test_a_run_says_how_many_texts_were_cut_for_captioners_and_judges(tmp_path: Path) -> None:
+    reviews = ["It came apart. " * 1000, "Fine."]
+    records = [raw("sentiment_analysis", {"review": review}, "A", "mug-1.png") for review in reviews]
+    report = await run(
+        tmp_path, write_data(tmp_path, records), options={"treatments": ["none", "gated"]}, text_tokens=2048
+    )
+    assert report.notes == (
+        "1 records have texts that were cut for captioners and judges, to fit into the context length of their models",
+    )
+
+
 async def test_a_run_writes_its_description_and_every_outcome(tmp_path: Path) -> None:
     data = write_data(tmp_path, many(6))
     steps: list[tuple[str, int, int]] = []

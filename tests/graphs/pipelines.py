@@ -31,6 +31,7 @@ def pipeline_with(
     captioners: Sequence[Captioner] | None = None,
     judges: Sequence[Judge] | None = None,
     predictor: Predictor | None = None,
+    text_tokens: int | None = None,
     **settings: Any,
 ) -> Pipeline:
     """A pipeline with the light models, but for those given."""
@@ -39,5 +40,6 @@ def pipeline_with(
         captioners=captioners or light.captioners,
         judges=judges or light.judges,
         predictor=predictor or light.predictor,
+        text_tokens=text_tokens,
     )
     return Pipeline(store, models, Settings(**settings))

@@ -177,6 +177,23 @@ class TestTasks:
         assert [result.index for result in state["image_results"]] == [1]
         assert set(json.loads(state["prediction"].fused)) == {*record, "product 2 information extracted from image"}
 
+    async def test_a_text_too_long_for_the_models_is_cut_for_them_alone_and_it_is_said(
+        self, store: CaptionStore
+    ) -> None:
+        review = "The seam came apart after a week. " * 600
+        captioner, judges = FunctionCaptioner(lambda request: "A torn seam."), jury("yes")
+        graph = build_graph(pipeline_with(store, captioners=[captioner], judges=judges, text_tokens=2048))
+        images = [ImageRef(data=draw_picture("ONE")), ImageRef(data=draw_picture("TWO"))]
+        state = await graph.ainvoke({"task": "sa", "record": {"review": review}, "images": images})
+        contexts = [request.context for request in captioner.requests]
+        contexts += [request.context for request in judges[0].requests]
+        assert len(contexts) == 4
+        assert max(len(context.focus) for context in contexts) < 2 * 2048
+        assert [warning for warning in state["warnings"] if "of 20400 characters of text" in warning] == [
+            state["warnings"][0]
+        ]
+        assert review in json.loads(state["prediction"].fused)["review"]
+
 
 class TestReuse:
     async def test_the_same_question_makes_no_caption_again(self, store: CaptionStore) -> None:

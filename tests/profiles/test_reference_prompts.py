@@ -17,6 +17,7 @@ from caslie_tools.backends.endpoints.settings import EndpointEmbeddingsSettings,
 from caslie_tools.caslie import Caslie
 from caslie_tools.domain import ImageRef
 from caslie_tools.exceptions import InstanceError
+from caslie_tools.pipeline.response import Response
 from caslie_tools.profiles.building import build_profile
 from caslie_tools.profiles.settings import ProfileSettings
 from caslie_tools.profiles.toml import load_profile_settings, shipped_profiles
@@ -49,12 +50,15 @@ class PublishedModels(FaultyServer):
         self.rejected = rejected
         self.prompts: list[str] = []
         """The raw prompts that the predictor got."""
+        self.conditioned: list[str] = []
+        """The texts that captioner and judges got."""
 
     def _write(self, body: Mapping[str, Any]) -> str:
         if "prompt" in body:
             self.prompts.append(body["prompt"])
             return "A"
-        image, _ = body["messages"][-1]["content"]
+        image, text = body["messages"][-1]["content"]
+        self.conditioned.append(text["text"])
         return self.captions[image["image_url"]["url"]]
 
     def _choose_answer(self, body: Mapping[str, Any], choices: Sequence[str]) -> str:
@@ -63,6 +67,7 @@ class PublishedModels(FaultyServer):
             return choices[0]
         content = body["messages"][-1]["content"]
         text = content if isinstance(content, str) else content[-1]["text"]
+        self.conditioned.append(text)
         return "No" if any(json.dumps(caption, ensure_ascii=False) in text for caption in self.rejected) else "Yes"
 
 
@@ -83,8 +88,10 @@ def on(server: str, settings: ProfileSettings) -> ProfileSettings:
     )
 
 
-async def prompt_of(name: str, case: Mapping[str, Any], folder: Path, **settings: Any) -> str:
-    """Runs a case through a profile, and returns the prompt that the predictor gets."""
+async def run_case(
+    name: str, case: Mapping[str, Any], folder: Path, **settings: Any
+) -> tuple[PublishedModels, Response]:
+    """Runs a case through a profile."""
     pictures = [draw_picture(str(number)) for number, _ in enumerate(case["votes"])]
     urls = [load_picture(picture).data_url(max_side=1024) for picture in pictures]
     captions = {url: text for url, text in zip(urls, case["captions"], strict=True) if text is not None}
@@ -99,6 +106,12 @@ async def prompt_of(name: str, case: Mapping[str, Any], folder: Path, **settings
             response = await caslie.apredict(case["task"], record, images=images)
     assert [result.error for result in response.image_results] == ["" for vote in case["votes"] if vote]
     assert [result.kept for result in response.image_results] == [vote == "yes" for vote in case["votes"] if vote]
+    return server, response
+
+
+async def prompt_of(name: str, case: Mapping[str, Any], folder: Path, **settings: Any) -> str:
+    """Runs a case through a profile, and returns the prompt that the predictor gets."""
+    server, _ = await run_case(name, case, folder, **settings)
     (prompt,) = server.prompts
     return prompt
 
@@ -110,6 +123,30 @@ async def test_the_predictor_gets_the_reference_s_prompt_character_for_character
 ) -> None:
     layout = load_profile_settings(name).predictor.layout
     assert await prompt_of(name, case, tmp_path) == case["prompts"][layout]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+async def test_captioner_and_judges_of_answerability_get_the_question_without_the_document(
+    name: str, tmp_path: Path
+) -> None:
+    (case,) = (case for case in CASES if case["task"] == "answerability_prediction" and case["votes"] == ["yes"])
+    server, _ = await run_case(name, case, tmp_path)
+    given = case["input"]
+    reading = [text for text in server.conditioned if "Is everything that this caption says" not in text]
+    assert len(reading) > 1
+    for text in reading:
+        assert given["question"] in text
+        assert not any(review in text for review in given["document"])
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+async def test_a_long_review_fits_the_judges_and_reaches_the_predictor_whole(name: str, tmp_path: Path) -> None:
+    (case,) = (case for case in CASES if case["task"] == "sentiment_analysis" and case["votes"] == ["yes"])
+    review = "The seam came apart after a week. " * 600
+    server, response = await run_case(name, {**case, "input": {"review": review}}, tmp_path)
+    assert max(len(text) for text in server.conditioned) < 2 * 2048
+    assert review in server.prompts[0]
+    assert [warning for warning in response.warnings if "of 20400 characters of text" in warning]
 
 
 def test_all_published_models_have_a_profile() -> None:

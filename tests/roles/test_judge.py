@@ -2,13 +2,18 @@ import pytest
 from langchain_core.language_models import FakeListLLM, FakeMessagesListChatModel
 from langchain_core.messages import AIMessage
 
+from caslie_tools.backends.endpoints.endpoint import Endpoint
+from caslie_tools.backends.endpoints.language_model import EndpointLanguageModel
+from caslie_tools.backends.endpoints.settings import EndpointJudgeSettings
 from caslie_tools.domain import ImageRef, QueryContext, Verdict
 from caslie_tools.images.lazy import LazyImage
 from caslie_tools.images.loading import ImageLoader
 from caslie_tools.pipeline.cqe import CQE
 from caslie_tools.roles.interfaces import JudgeRequest
 from caslie_tools.roles.judge import ModelJudge
-from tests.doubles import RecordingChatModel, RecordingLLM, draw_picture, judge_request
+from caslie_tools.testing import FaultyServer
+from caslie_tools.testing.faulty_server import Fault
+from tests.doubles import FixedJudge, RecordingChatModel, RecordingLLM, draw_picture, judge_request
 from tests.roles.prompt_data import data_of
 
 
@@ -68,6 +73,17 @@ async def test_a_system_message_comes_before_the_prompt() -> None:
     system, prompt = chat.seen[0]
     assert (system.type, system.text) == ("system", "You are a judge.")
     assert llm.prompts == [f"You are a judge.\n\n{prompt.text}"]
+
+
+async def test_a_judge_whose_server_refuses_a_prompt_for_its_length_abstains() -> None:
+    async with FaultyServer() as server:
+        server.faults = [Fault.HTTP_400]
+        settings = EndpointJudgeSettings(urls=(server.url,), model="model")
+        refusing = ModelJudge(EndpointLanguageModel(Endpoint(settings)), name="refusing")
+        decision = await CQE([refusing, FixedJudge("yes", name="other")]).ainvoke(judge_request())
+    vote, _ = decision.votes
+    assert (vote.verdict, vote.failure) == ("abstain", "refused")
+    assert (decision.kept, decision.abstentions) == (True, 1)
 
 
 async def test_five_chat_models_make_a_jury() -> None:

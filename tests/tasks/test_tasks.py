@@ -106,6 +106,12 @@ class TestContexts:
         assert contexts("ap")["product"].known == "Sturdy lid.\nFits well."
         assert contexts("cc")["product"].known == "Kettle"
 
+    def test_in_paper_answerability_tells_captioner_and_judges_the_question_alone(self) -> None:
+        (place,) = get_task("ap").places(instance("ap"), "paper")
+        assert (place.context.focus, place.context.known) == ("Does the lid fit?", "")
+        for short in RECORDS.keys() - {"ap"}:
+            assert get_task(short).places(instance(short), "paper") == get_task(short).places(instance(short))
+
     def test_sr_has_different_contexts_for_purchases_and_candidates(self) -> None:
         found = contexts("sr")
         assert list(found) == ["purchase 1", "purchase 2", "candidate A", "candidate B", "candidate C"]

@@ -14,7 +14,7 @@ from caslie_tools.exceptions import ImageError, ModelError
 from caslie_tools.pipeline.captioning import NOTHING_TO_DESCRIBE
 from caslie_tools.pipeline.pipeline import Pipeline
 from caslie_tools.roles.availability import raise_if_judge_unavailable, raise_if_unavailable
-from caslie_tools.tasks import Instance, get_task
+from caslie_tools.tasks import Instance
 
 _BATCH_RECORDS = 256
 
@@ -58,10 +58,10 @@ async def caption_records(
 
 
 async def _caption_record(record: Record, pipeline: Pipeline) -> tuple[CaptionedImage, ...]:
-    places = get_task(record.task).places(record.instance)
+    contexts = pipeline.contexts(record.instance)
     return tuple(
         await run_together(
-            _caption_image(record.instance.with_image(index), places[image.place].context, pipeline)
+            _caption_image(record.instance.with_image(index), contexts[image.place].context, pipeline)
             for index, image in enumerate(record.instance.images)
         )
     )
