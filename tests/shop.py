@@ -105,7 +105,7 @@ _CONTENT = {
     "products": "SELECT id, digest, json FROM products",
     "product_images": "SELECT * FROM product_images",
     "images": "SELECT * FROM images",
-    "captions": "SELECT * FROM captions",
+    "captions": "SELECT key, image, captioner, prompt_version, context_vector, general, verdict, json FROM captions",
     "entries": "SELECT space, kind, key, image, content, metadata, vector FROM entries",
     "facts": "SELECT e.kind, e.key, f.name, f.type, f.value FROM facts f JOIN entries e ON e.id = f.entry",
     "observations": "SELECT * FROM observations",

@@ -303,6 +303,7 @@ async def test_no_more_pictures_are_captioned_at_once_than_set(shop: Shop, store
 
 
 async def test_a_store_in_use_ends_the_run_and_the_next_one_goes_on(shop: Shop, pipeline: Pipeline) -> None:
+    pipeline.store.add_texts(["a"])  # creates the database
     path = pipeline.store.path
     with (
         CaptionStore.open(
