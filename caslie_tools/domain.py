@@ -251,6 +251,16 @@ class Vote(FrozenModel):
         return self
 
 
+class CheckedClaim(FrozenModel):
+    """One claim of a caption, checked against the image."""
+
+    text: str
+    kept: bool
+    """Whether the claim stays in the caption. A claim that could not be checked does."""
+    vote: Vote
+    """Whether the claim is true. An abstention says why it could not be checked."""
+
+
 class EffectEstimate(FrozenModel):
     """The estimated probability of each effect of a caption on the answer. They sum to 1."""
 
@@ -285,6 +295,8 @@ class GateDecision(FrozenModel):
     ``None`` if the votes were counted."""
     signals: dict[str, FiniteFloat] = Field(default_factory=dict)
     """Numbers about the caption itself, by name: see :func:`caslie_tools.pipeline.learned_gate.caption_signals`."""
+    claims: tuple[CheckedClaim, ...] = ()
+    """The claims of the caption, if they were checked. The decision is about those that were kept."""
     estimate: EffectEstimate | None = None
     """The estimate of a learned gate, if one decided."""
 

@@ -24,6 +24,7 @@ from typer.main import get_command
 
 from caslie_tools.backends.endpoints.settings import (
     EndpointCaptionerSettings,
+    EndpointClaimCheckerSettings,
     EndpointEmbeddingsSettings,
     EndpointJudgeSettings,
     EndpointPredictorSettings,
@@ -32,6 +33,7 @@ from caslie_tools.backends.endpoints.settings import (
 )
 from caslie_tools.backends.transformers.settings import (
     TransformersCaptionerSettings,
+    TransformersClaimCheckerSettings,
     TransformersEmbeddingsSettings,
     TransformersJudgeSettings,
     TransformersPredictorSettings,
@@ -43,6 +45,7 @@ from caslie_tools.profiles.chat import ChatSettings
 from caslie_tools.profiles.settings import ProfileSettings
 from caslie_tools.roles.settings import (
     CaptionerSettings,
+    ClaimCheckerSettings,
     EmbeddingsSettings,
     JudgeSettings,
     PredictorSettings,
@@ -103,7 +106,7 @@ The environment overrides the file. `CASLIE_PREDICTOR__MODEL` sets `model` of th
 sets `urls` of the first judge, and `CASLIE_DEFAULTS__MAX_CONCURRENCY` sets a shared value. `CASLIE_API_KEY` sets the
 key of every role that has no key of its own. `{host}` in a URL stands for `CASLIE_HOST`, by default `127.0.0.1`.
 """
-_ROLES: Final = ("captioners", "judges", "predictor", "vision_predictor", "embeddings")
+_ROLES: Final = ("captioners", "judges", "predictor", "claim_checker", "vision_predictor", "embeddings")
 
 
 def profiles_page() -> str:
@@ -112,6 +115,7 @@ def profiles_page() -> str:
         "captioner": EndpointCaptionerSettings,
         "judges": EndpointJudgeSettings,
         "predictor": EndpointPredictorSettings,
+        "claim checker": EndpointClaimCheckerSettings,
         "vision predictor": EndpointVisionPredictorSettings,
         "embeddings": EndpointEmbeddingsSettings,
     }
@@ -119,6 +123,7 @@ def profiles_page() -> str:
         "captioner": TransformersCaptionerSettings,
         "judges": TransformersJudgeSettings,
         "predictor": TransformersPredictorSettings,
+        "claim checker": TransformersClaimCheckerSettings,
         "vision predictor": TransformersVisionPredictorSettings,
         "embeddings": TransformersEmbeddingsSettings,
     }
@@ -140,6 +145,8 @@ def profiles_page() -> str:
         _table("field", _fields(JudgeSettings, leave_out=("model",))),
         "## Predictor\n",
         _table("field", _fields(PredictorSettings, leave_out=("model",))),
+        "## Claim checker\n",
+        _table("field", _fields(ClaimCheckerSettings, leave_out=("model", "sees_image"))),
         "## Vision predictor\n",
         _table("field", _fields(VisionPredictorSettings, leave_out=("model",))),
         "## Embeddings\n",

@@ -78,7 +78,11 @@ def _image(result: "ImageResult") -> str:
 
 
 def _caption(result: "ImageResult") -> str:
-    return result.caption.text if result.caption else result.error
+    if result.caption is None:
+        return result.error
+    claims = result.decision.claims if result.decision else ()
+    removed = [f"removed as false: {claim.text}" for claim in claims if not claim.kept]
+    return "\n".join([result.caption.text, *removed])
 
 
 def _votes(result: "ImageResult") -> str:

@@ -56,13 +56,13 @@ def judged_captions(outcome: Outcome) -> Iterator[JudgedCaption]:
     """Yields the captions of an instance that the gate decided on, each with its own effect.
 
     A caption whose effect is unknown is left out: if there are several captions and leaving it out was not evaluated,
-    or if the predictor failed then.
+    or if the predictor failed then. So is a caption that lost claims: the effect of what is left was not evaluated.
     """
     if not is_judged(outcome):
         return
     every, gated = outcome.treatments["every"], outcome.treatments["gated"]
     for made, decided in zip(every.captions, gated.captions, strict=False):
-        if made.text:
+        if made.text and not decided.removed:
             without = outcome.treatments["none"].right if every.fused == 1 else made.right_without
             if without is not None:
                 use = usefulness(with_caption=every.right, without=without)

@@ -57,6 +57,8 @@ class CaptionOutcome(FrozenModel):
     """Whether the jury keeps the caption. Only under a treatment that judges captions."""
     votes: tuple[Vote, ...] = ()
     """The votes of the whole jury, for calibration. Only under ``gated`` and ``given_gated``."""
+    removed: tuple[str, ...] = ()
+    """The claims that were removed from the caption, because they are false."""
     signals: dict[str, FiniteFloat] = Field(default_factory=dict)
     """Numbers about the caption itself, where there are votes. Outcomes of older versions have none."""
     error: str = ""

@@ -155,6 +155,7 @@ def _model_hashes(pipeline: Pipeline) -> dict[str, str]:
         f"captioner {number}": role for number, role in enumerate(pipeline.ec3.captioners, start=1)
     }
     roles |= {f"judge {number}": role for number, role in enumerate(pipeline.cqe.judges, start=1)}
+    roles |= {"claim checker": None if pipeline.claims is None else pipeline.claims.judge}
     roles |= {"predictor": pipeline.unim3.predictor, "vision predictor": pipeline.vision_predictor}
     models = {name: getattr(role, "model", None) for name, role in roles.items()}
     return {

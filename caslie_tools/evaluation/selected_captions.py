@@ -16,6 +16,7 @@ from caslie_tools.evaluation.products import ImageResolver
 from caslie_tools.evaluation.timed_models import track_usage_by_name
 from caslie_tools.exceptions import ImageError, ModelError
 from caslie_tools.pipeline.captioning import NOTHING_TO_DESCRIBE, CaptionProvider
+from caslie_tools.pipeline.claims import without_false_claims
 from caslie_tools.pipeline.ec3 import EC3
 from caslie_tools.pipeline.pipeline import Pipeline
 from caslie_tools.roles.availability import raise_if_judge_unavailable, raise_if_unavailable
@@ -176,14 +177,28 @@ class CaptionSelector:
             with track_usage() as usage:
                 decision = await self.pipeline.gate(caption, context, image=ref, instance=instance)
             # The votes of the remaining judges are needed only for calibration, so they do not count as a cost.
-            cost = add_costs((selected.cost, cost_of(usage, judge_calls=len(decision.votes))))
+            calls = len(decision.votes) + len(decision.claims)
+            cost = add_costs((selected.cost, cost_of(usage, judge_calls=calls)))
             decision = await self.pipeline.gate(
-                caption, context, image=ref, instance=instance, ask_all=True, previous_votes=decision.votes
+                caption,
+                context,
+                image=ref,
+                instance=instance,
+                ask_all=True,
+                previous_votes=decision.votes,
+                previous_claims=decision.claims,
             )
-        raise_if_judge_unavailable(decision.votes)
+        raise_if_judge_unavailable((*decision.votes, *(claim.vote for claim in decision.claims)))
+        caption = without_false_claims(caption, decision.claims)
         return SelectedCaption(
             outcome=selected.outcome.model_copy(
-                update={"kept": decision.kept, "votes": decision.votes, "signals": decision.signals}
+                update={
+                    "text": caption.text or selected.outcome.text,
+                    "kept": decision.kept,
+                    "votes": decision.votes,
+                    "signals": decision.signals,
+                    "removed": tuple(claim.text for claim in decision.claims if not claim.kept),
+                }
             ),
             caption=caption if decision.kept else None,
             cost=cost,

@@ -36,6 +36,8 @@ def timed_pipeline(pipeline: Pipeline) -> Pipeline:
         predictor=_Timed(pipeline.unim3.predictor),
         text_tokens=pipeline.text_tokens,
         decider=pipeline.cqe.decider,
+        claim_judge=None if pipeline.claims is None else _Timed(pipeline.claims.judge),
+        claim_threshold=0.5 if pipeline.claims is None else pipeline.claims.threshold,
         vision_predictor=None if pipeline.vision_predictor is None else _Timed(pipeline.vision_predictor),
     )
     settings = pipeline.settings.model_copy(update={"early_stop": True})

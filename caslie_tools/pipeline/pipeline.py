@@ -6,16 +6,27 @@ answer from text comes before the images. The state machine in ``graphs/`` and t
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import Field, JsonValue
 
-from caslie_tools.domain import Caption, FrozenModel, GateDecision, ImageRef, Prediction, QueryContext, Vote
+from caslie_tools.domain import (
+    Caption,
+    CheckedClaim,
+    FrozenModel,
+    GateDecision,
+    ImageRef,
+    Prediction,
+    QueryContext,
+    Vote,
+)
 from caslie_tools.exceptions import InputError
 from caslie_tools.images.lazy import LazyImage
 from caslie_tools.images.loading import ImageLoader
 from caslie_tools.pipeline.bounded_contexts import BoundedContext, bounded_contexts
 from caslie_tools.pipeline.captioning import CaptionProvider
+from caslie_tools.pipeline.claims import ClaimChecker, without_false_claims
 from caslie_tools.pipeline.cqe import CQE
 from caslie_tools.pipeline.ec3 import EC3
 from caslie_tools.pipeline.text_first import TextAnswer, TextFirst
@@ -65,6 +76,14 @@ class ImageResult(FrozenModel):
         """Whether the caption is fused into the predictor's input."""
         return self.caption is not None and self.decision is not None and self.decision.kept
 
+    @property
+    def fused_caption(self) -> Caption | None:
+        """What is fused: the caption without its false claims. ``None`` if it is rejected, or if nothing is left."""
+        if self.caption is None or self.decision is None or not self.decision.kept:
+            return None
+        caption = without_false_claims(self.caption, self.decision.claims)
+        return caption if caption.text else None
+
 
 class Pipeline:
     """The steps that answer a request.
@@ -82,6 +101,7 @@ class Pipeline:
         unim3: Predicts answers.
         text_first: Decides whether an answer from text alone is enough. ``None``: pictures are always looked at.
         text_tokens: Most tokens of text that captioners and judges take. ``None`` for any number.
+        claims: Checks the claims of captions. ``None`` if they are not checked.
         vision_predictor: Answers from the images themselves, as a baseline of evaluations. ``None`` if there is none.
 
     Raises:
@@ -115,6 +135,14 @@ class Pipeline:
             self.text_first.require_predictor(models.predictor.get_name())
         self.vision_predictor = models.vision_predictor
         self.text_tokens = models.text_tokens
+        self.claims = None
+        if models.claim_judge is not None:
+            self.claims = ClaimChecker(
+                models.claim_judge,
+                threshold=models.claim_threshold,
+                max_concurrency=settings.max_parallel_votes,
+                timeout_seconds=settings.judge_timeout_seconds,
+            )
         # At 1 contexts must be equal: two different contexts with the same text have a cosine of 1 as well.
         self._reuse_threshold = None if settings.reuse_threshold == 1 else settings.reuse_threshold
 
@@ -236,8 +264,9 @@ class Pipeline:
         text_answer: TextAnswer | None = None,
         ask_all: bool = False,
         previous_votes: Sequence[Vote] = (),
+        previous_claims: Sequence[CheckedClaim] = (),
     ) -> GateDecision:
-        """Lets the jury (CQE) vote on a caption.
+        """Removes false claims from a caption, if claims are checked, and lets the jury (CQE) vote on the rest.
 
         Args:
             caption: The caption.
@@ -248,7 +277,8 @@ class Pipeline:
             text_answer: The answer from text alone, if it is known. A judge that compares answers does not ask again.
             ask_all: Ask all judges, even if the decision is settled. Without all votes, nobody can tell whether the
                 decision is close.
-            previous_votes: Votes of the first judges on the same caption and context. These judges are not asked again.
+            previous_votes: Votes of some judges on the same caption and context. These judges are not asked again.
+            previous_claims: The claims of the same caption, if they were checked before.
         """
         lazy = None if image is None else LazyImage(image, self.loader)
         known = None
@@ -262,7 +292,23 @@ class Pipeline:
             image=lazy,
             known_answer=known,
         )
-        return await self.cqe.ainvoke(request, ask_all=ask_all, previous_votes=previous_votes)
+        claims = tuple(previous_claims)
+        if self.claims is not None and not claims:
+            claims = await self.claims.check(request)
+        left = without_false_claims(caption, claims)
+        if claims and not left.text:
+            reason = "no claim of the caption is true to the image"
+            return GateDecision(
+                kept=False,
+                quorum=self.cqe.quorum,
+                reason=reason,
+                decided_by="judge",
+                one_vote_decides=False,
+                claims=claims,
+            )
+        request = replace(request, caption=left.text, evidence=left.evidence)
+        decision = await self.cqe.ainvoke(request, ask_all=ask_all, previous_votes=previous_votes)
+        return decision.model_copy(update={"claims": claims})
 
     async def answer_from_text(self, instance: Instance) -> TextAnswer | None:
         """Answers from text alone, before any image is looked at, and says whether that is enough.
@@ -290,7 +336,7 @@ class Pipeline:
         Raises:
             ModelError: If the predictor failed.
         """
-        kept = {result.index: result.caption for result in image_results if result.kept}
+        kept = {result.index: caption for result in image_results if (caption := result.fused_caption) is not None}
         if text_answer is not None and not kept:
             return text_answer.prediction
         captions = [kept.get(index) for index in range(len(instance.images))]

@@ -108,5 +108,6 @@ def _caption(result: ImageResult) -> dict[str, Any]:
         "margin": decision.margin if decision else None,
         "votes": [vote.model_dump(mode="json") for vote in decision.votes] if decision else [],
         "skipped_judges": decision.skipped_judges if decision else 0,
+        "claims": [claim.model_dump(mode="json") for claim in decision.claims] if decision else [],
         "error": result.error or None,
     }

@@ -47,6 +47,8 @@ def build_profile(settings: ProfileSettings) -> Profile:
         judges=[build_judge(judge) for judge in settings.judges],
         predictor=build_predictor(settings.predictor),
         text_tokens=_text_tokens(settings),
+        claim_judge=build_judge(settings.claim_checker) if settings.claim_checker else None,
+        claim_threshold=settings.claim_checker.threshold if settings.claim_checker else 0.5,
         vision_predictor=build_vision_predictor(vision) if (vision := settings.vision_predictor) else None,
     )
 

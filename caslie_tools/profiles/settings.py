@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
 from caslie_tools.backends.endpoints.settings import (
     EndpointCaptionerSettings,
+    EndpointClaimCheckerSettings,
     EndpointEmbeddingsSettings,
     EndpointJudgeSettings,
     EndpointPredictorSettings,
@@ -19,6 +20,7 @@ from caslie_tools.backends.endpoints.settings import (
 )
 from caslie_tools.backends.transformers.settings import (
     TransformersCaptionerSettings,
+    TransformersClaimCheckerSettings,
     TransformersEmbeddingsSettings,
     TransformersJudgeSettings,
     TransformersPredictorSettings,
@@ -69,6 +71,10 @@ AnyPredictorSettings: TypeAlias = Annotated[
     Annotated[EndpointPredictorSettings, Tag(SERVED)] | Annotated[TransformersPredictorSettings, Tag(IN_PROCESS)],
     _ByBackend,
 ]
+AnyClaimCheckerSettings: TypeAlias = Annotated[
+    Annotated[EndpointClaimCheckerSettings, Tag(SERVED)] | Annotated[TransformersClaimCheckerSettings, Tag(IN_PROCESS)],
+    _ByBackend,
+]
 AnyVisionPredictorSettings: TypeAlias = Annotated[
     Annotated[EndpointVisionPredictorSettings, Tag(SERVED)]
     | Annotated[TransformersVisionPredictorSettings, Tag(IN_PROCESS)],
@@ -106,6 +112,8 @@ class ProfileSettings(FrozenModel):
     ]
     """The jury, in the order in which the judges are asked."""
     predictor: AnyPredictorSettings
+    claim_checker: AnyClaimCheckerSettings | None = None
+    """Checks each claim of a caption against the image, and removes false claims. ``None``: claims are not checked."""
     vision_predictor: AnyVisionPredictorSettings | None = None
     """The baseline of an evaluation that answers from the images themselves (treatment ``pixels``)."""
     embeddings: AnyEmbeddingsSettings = "embedded"
@@ -133,6 +141,7 @@ class ProfileSettings(FrozenModel):
 
     def _roles(self, kind: type[_SettingsT]) -> dict[str, _SettingsT]:
         roles: dict[str, object] = _by_name("captioner", self.captioners) | _by_name("judge", self.judges)
+        roles |= {"claim checker": self.claim_checker}
         roles |= {"predictor": self.predictor, "vision predictor": self.vision_predictor, "embeddings": self.embeddings}
         return {name: settings for name, settings in roles.items() if isinstance(settings, kind)}
 

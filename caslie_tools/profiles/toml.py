@@ -1,10 +1,10 @@
 """Reads a profile of self-hosted models from a TOML file and from the environment, which overrides the file.
 
 A file has one table per role: ``[captioner]`` (or several ``[[captioners]]``), ``[[judges]]``, ``[predictor]``,
-optionally ``[embeddings]``, instead of the small embedded model, and optionally ``[vision_predictor]``, a baseline of
-evaluations. ``[defaults]`` has the values that all roles share. ``[pipeline]`` has settings of the pipeline that suit
-the models: ``wire_format``, ``quorum``, ``reuse_threshold``. ``backend = "transformers"`` runs a role in this process;
-without it the role is on a server.
+optionally ``[embeddings]``, instead of the small embedded model, ``[claim_checker]``, which removes false claims from
+captions, and ``[vision_predictor]``, a baseline of evaluations. ``[defaults]`` has the values that all roles share.
+``[pipeline]`` has settings of the pipeline that suit the models: ``wire_format``, ``quorum``, ``reuse_threshold``.
+``backend = "transformers"`` runs a role in this process; without it the role is on a server.
 
 In the environment, ``CASLIE_PREDICTOR__MODEL`` sets ``model`` of the predictor, ``CASLIE_JUDGES__0__URLS`` the URLs of
 the first judge, ``CASLIE_DEFAULTS__TIMEOUT_SECONDS`` a value that all roles share, and ``CASLIE_API_KEY`` the key of
@@ -105,6 +105,7 @@ class _RawProfile(BaseSettings):
     captioners: dict[str, dict[str, Any]] = Field(default_factory=dict)
     judges: dict[str, dict[str, Any]] = Field(default_factory=dict)
     predictor: dict[str, Any] = Field(default_factory=dict)
+    claim_checker: dict[str, Any] = Field(default_factory=dict)
     vision_predictor: dict[str, Any] = Field(default_factory=dict)
     embeddings: dict[str, Any] | Literal["embedded"] = "embedded"
 
@@ -176,6 +177,8 @@ def _with_shared_values(raw: _RawProfile, name: str) -> dict[str, Any]:
     values["judges"] = {number: role(entry) for number, entry in raw.judges.items()}
     if "predictor" in raw.model_fields_set:
         values["predictor"] = role(raw.predictor)
+    if "claim_checker" in raw.model_fields_set:
+        values["claim_checker"] = role(raw.claim_checker)
     if "vision_predictor" in raw.model_fields_set:
         values["vision_predictor"] = role(raw.vision_predictor)
     if isinstance(raw.embeddings, dict):

@@ -100,5 +100,10 @@ class Models:
     decider: str | None = None
     """The name of the first judge, if that judge decides alone wherever it does not abstain: for example a
     :class:`~caslie_tools.roles.utility.UtilityJudge`. The rest of the jury decides where it abstains."""
+    claim_judge: Judge | None = None
+    """A judge that sees the image and checks each claim of a caption: false claims are removed before the jury votes.
+    ``None``: claims are not checked."""
+    claim_threshold: float = 0.5
+    """The minimum probability of a claim that is kept."""
     vision_predictor: VisionPredictor | None = None
     """The baseline of an evaluation that answers from the images themselves. ``None`` if there is none."""

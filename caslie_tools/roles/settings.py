@@ -54,6 +54,15 @@ class JudgeSettings(ModelSettings):
     """Longest side, in pixels, of the image that the model gets. Smaller images are not enlarged."""
 
 
+class ClaimCheckerSettings(JudgeSettings):
+    """A vision-language model that checks each claim of a caption. False claims are removed before the jury votes."""
+
+    sees_image: Literal[True] = True
+    """It always gets the image."""
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    """The minimum probability of a claim that is kept."""
+
+
 class PredictorSettings(ModelSettings):
     """A model that answers (uniM3).
 

@@ -99,6 +99,7 @@ def opened(
     predictor: Predictor | None = None,
     vision_predictor: VisionPredictor | None = None,
     text_tokens: int | None = None,
+    claim_judge: Judge | None = None,
     **settings: Any,
 ) -> Iterator[Caslie]:
     """Opens a store in a folder, with the light models. Given models replace them."""
@@ -111,6 +112,7 @@ def opened(
             predictor=predictor or light.predictor,
             vision_predictor=vision_predictor,
             text_tokens=text_tokens,
+            claim_judge=claim_judge,
         )
 
     profile = Profile(name="light", embeddings=HashEmbeddings(), image_embeddings=HashPictures(), models=models)

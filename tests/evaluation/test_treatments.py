@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from caslie_tools.caslie import Caslie
 from caslie_tools.domain import Answer, ImageRef, Verdict
+from caslie_tools.evaluation.caption_effects import judged_captions
 from caslie_tools.evaluation.outcomes import DEFAULT_TREATMENTS, Cost, Outcome
 from caslie_tools.evaluation.treatments import TreatmentRunner
 from caslie_tools.exceptions import EndpointUnavailableError, InputError, MissingExtraError, ModelError
@@ -78,6 +79,34 @@ async def test_gated_fuses_the_captions_of_every_if_the_jury_keeps_them(
     (caption,) = gated.captions
     assert (caption.text, caption.kept) == (EVERY, kept)
     assert [vote.verdict for vote in caption.votes] == [*verdicts]
+
+
+async def test_gated_fuses_what_the_claim_checker_leaves_of_a_caption(tmp_path: Path) -> None:
+    checker = FunctionJudge(lambda request: "no" if request.caption.startswith("Label") else "yes", name="checker")
+    predictor = predicting(lambda instance: "A")
+    outcome = await run(
+        tmp_path, MUG, ["none", "every", "gated"], predictor=predictor, judges=jury("yes", "yes"), claim_judge=checker
+    )
+    assert texts(predictor) == [None, EVERY, "Colour: red. (for: mug red)"]
+    (caption,) = outcome.treatments["gated"].captions
+    assert (caption.text, caption.kept) == ("Colour: red. (for: mug red)", True)
+    assert caption.removed == ("Label: 350 ML.",)
+    assert outcome.treatments["gated"].cost.judge_calls == 2 + checker.calls
+    # What is left of the caption was not evaluated alone, so it has no effect that a gate could be learned from.
+    assert list(judged_captions(outcome)) == []
+
+
+async def test_a_claim_checker_that_cannot_be_reached_gives_no_outcome(tmp_path: Path) -> None:
+    checker = FunctionJudge(raising(EndpointUnavailableError("down")), name="checker")
+    with pytest.raises(EndpointUnavailableError, match="the judge checker cannot be reached"):
+        await run(tmp_path, MUG, ["gated"], claim_judge=checker)
+
+
+async def test_the_numbers_about_a_judged_caption_are_recorded(tmp_path: Path) -> None:
+    outcome = await run(tmp_path, MUG, ["every", "gated"], judges=jury("yes"))
+    assert outcome.treatments["every"].captions[0].signals == {}
+    signals = outcome.treatments["gated"].captions[0].signals
+    assert set(signals) == {"known_words", "text", "tag", "resembles", "colour"}
 
 
 async def test_judges_receive_the_task_the_query_and_the_image(tmp_path: Path) -> None:

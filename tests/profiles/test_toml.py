@@ -99,6 +99,20 @@ class TestLoading:
         assert (settings.vision_predictor.model, settings.vision_predictor.max_images) == ("some/vlm", 8)
         assert list(settings.served_roles)[-1] == "vision predictor"
 
+    def test_a_claim_checker_is_optional_always_sees_the_image_and_has_a_threshold(
+        self, minimal: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert load_profile_settings(minimal).claim_checker is None
+        monkeypatch.setenv("CASLIE_CLAIM_CHECKER__MODEL", "some/vlm")
+        monkeypatch.setenv("CASLIE_CLAIM_CHECKER__THRESHOLD", "0.4")
+        settings = load_profile_settings(minimal)
+        assert settings.claim_checker is not None
+        assert (settings.claim_checker.sees_image, settings.claim_checker.threshold) == (True, 0.4)
+        assert settings.served_roles["claim checker"].model == "some/vlm"
+        monkeypatch.setenv("CASLIE_CLAIM_CHECKER__THRESHOLD", "1.4")
+        with pytest.raises(SettingsError, match=r"claim_checker\.threshold: "):
+            load_profile_settings(minimal)
+
     def test_more_than_ten_judges_keep_their_order(self, minimal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for number in range(12):
             monkeypatch.setenv(f"CASLIE_JUDGES__{number}__NAME", f"judge {number}")

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from caslie_tools.roles.settings import (
     NAME_PATTERN,
     CaptionerSettings,
+    ClaimCheckerSettings,
     EmbeddingsSettings,
     JudgeSettings,
     ModelSettings,
@@ -108,6 +109,10 @@ class EndpointJudgeSettings(JudgeSettings, EndpointSettings):
     context_length: int = Field(default=2048, ge=1)
     timeout_seconds: float = Field(default=25.0, gt=0, allow_inf_nan=False)
     """Deadline of one vote, shorter than ``CASLIE_JUDGE_TIMEOUT_SECONDS``."""
+
+
+class EndpointClaimCheckerSettings(ClaimCheckerSettings, EndpointJudgeSettings):
+    """A claim checker on a server."""
 
 
 class EndpointPredictorSettings(PredictorSettings, EndpointSettings):

@@ -7,6 +7,7 @@ from pydantic import Field
 from caslie_tools.roles.settings import (
     NAME_PATTERN,
     CaptionerSettings,
+    ClaimCheckerSettings,
     EmbeddingsSettings,
     JudgeSettings,
     ModelSettings,
@@ -49,6 +50,10 @@ class TransformersJudgeSettings(JudgeSettings, TransformersSettings):
     """A judge in this process."""
 
     context_length: int = Field(default=2048, ge=1)
+
+
+class TransformersClaimCheckerSettings(ClaimCheckerSettings, TransformersJudgeSettings):
+    """A claim checker in this process."""
 
 
 class TransformersPredictorSettings(PredictorSettings, TransformersSettings):

@@ -12,6 +12,7 @@ from caslie_tools.data.records import Record
 from caslie_tools.domain import FrozenModel, GateDecision, ProgressCallback, QueryContext
 from caslie_tools.exceptions import ImageError, ModelError
 from caslie_tools.pipeline.captioning import NOTHING_TO_DESCRIBE
+from caslie_tools.pipeline.claims import without_false_claims
 from caslie_tools.pipeline.pipeline import Pipeline
 from caslie_tools.roles.availability import raise_if_judge_unavailable, raise_if_unavailable
 from caslie_tools.tasks import Instance
@@ -81,7 +82,8 @@ async def _caption_image(instance: Instance, context: QueryContext, pipeline: Pi
     if caption is None:
         return CaptionedImage(error=NOTHING_TO_DESCRIBE)
     decision = await pipeline.gate(caption, context, image=image.ref, instance=instance)
-    return CaptionedImage(caption=caption.text, kept=_verdict(decision, pipeline.cqe.quorum))
+    text = without_false_claims(caption, decision.claims).text
+    return CaptionedImage(caption=text or caption.text, kept=_verdict(decision, pipeline.cqe.quorum))
 
 
 def _verdict(decision: GateDecision, quorum: int) -> bool | None:
