@@ -1,11 +1,12 @@
 """The list of commands, the global options, and the entry point."""
 
+import gc
 import importlib
 import io
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -23,6 +24,9 @@ from caslie_tools.cli.predict import predict
 from caslie_tools.cli.runner import run
 from caslie_tools.cli.search import search
 from caslie_tools.cli.tune import tune
+
+_GARBAGE_THRESHOLD: Final = 50_000
+"""Number of new objects after which Python searches for garbage."""
 
 app = typer.Typer(
     name="caslie",
@@ -85,6 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: The command-line arguments, by default those of the process.
     """
+    # With Python's own threshold, searching for garbage takes a tenth of the time in which packages are imported.
+    gc.set_threshold(_GARBAGE_THRESHOLD)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # escape characters that the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
