@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SMALL := $(VENV)/.small
 INSTALLED := $(VENV)/.installed
 
 # The processor build of PyTorch has an index of its own. Where pip is already told where to look, it is left alone.
@@ -14,7 +15,7 @@ export TOKENIZERS_PARALLELISM := false
 
 .PHONY: demo test test-vllm format lint layers types tests reference site docs benchmark clean
 
-demo: $(INSTALLED)
+demo: $(SMALL)
 	$(BIN)/caslie demo
 
 test: lint layers types tests site
@@ -57,9 +58,14 @@ benchmark: $(INSTALLED)
 	$(BIN)/python benchmarks/main_job.py
 	$(BIN)/python benchmarks/judging.py --simulated
 
-$(INSTALLED): pyproject.toml constraints.txt
+# What a user installs: no PyTorch.
+$(SMALL): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embedded]'
+	touch $@
+
+$(INSTALLED): $(SMALL)
 	$(BIN)/python -m pip install --quiet $(TORCH) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[agents,embedded,endpoints,transformers,data,evaluation,tuning]' --group dev
 	touch $@

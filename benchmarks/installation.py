@@ -65,7 +65,7 @@ def install(folder: Path) -> Path:
     environment = {name: value for name, value in os.environ.items() if name not in {"PIP_CONSTRAINT", "PYTHONPATH"}}
     subprocess.run([sys.executable, "-m", "venv", folder / "env"], check=True)  # noqa: S603
     python = folder / "env" / "bin" / "python"
-    pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    pip: list[str | Path] = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run(  # noqa: S603
         [*pip, "wheel", "--no-deps", "--wheel-dir", folder / "wheel", ROOT], check=True, env=environment
     )
