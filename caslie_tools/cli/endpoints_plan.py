@@ -19,7 +19,14 @@ ServedProfile = Annotated[
         metavar="PROFILE", help="Name of a profile (caslie-m, caslie-s-24gb or paper), or path of a .toml file."
     ),
 ]
-GpuMemory = Annotated[float, typer.Option("--gpu-memory", min=1, help="Memory of each GPU, in GiB.")]
+GpuMemory = Annotated[
+    float,
+    typer.Option(
+        "--gpu-memory",
+        min=1,
+        help="Memory of each GPU: what the card is sold with (24), or what it reports in GiB (22.5).",
+    ),
+]
 Gpus = Annotated[int, typer.Option("--gpus", min=1, max=64, help="Number of GPUs.")]
 
 
@@ -59,7 +66,11 @@ def plan(
 def _show(planned: "Plan") -> None:
     from caslie_tools.serving.servers import GIB
 
-    out.print(f"Memory of the servers in GiB, on {planned.gpus} x {planned.gpu_memory_gib:g} GiB:")
+    out.print(
+        f"Memory of the servers in GiB, on {planned.gpus} x {planned.gpu_memory_gib:g} GiB. Each server reserves the "
+        "share of its GPU in brackets: its weights, the cache for all its requests at full length, and an estimate for "
+        "the rest."
+    )
     show_table(
         ("server", "GPU", "weights", "KV cache", "other", "total"),
         (

@@ -4,7 +4,7 @@ import math
 import shlex
 from collections.abc import Sequence
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -19,7 +19,10 @@ USABLE_SHARE = 0.95
 """Share of the memory of a GPU that servers may use together. The driver and the desktop use the rest."""
 TESTED_VLLM = Version("0.32.0")
 """The version of vLLM that the tests of this package run against."""
-_COMMON_GPU_GIB = (16, 24, 32, 40, 48, 80, 96, 141, 180)
+_CARDS: Final = {16: 15.0, 24: 22.5, 32: 30.0, 40: 39.0, 48: 45.0, 80: 79.0, 96: 94.0, 141: 139.0, 180: 178.0}
+"""From the memory that a card is sold with, in GB, to the least that such a card reports, in GiB.
+
+Cards with GDDR memory keep a sixteenth for error correction, such as the L4 (22.5 GiB) and the L40S (45 GiB)."""
 _MAX_GPUS = 8
 
 
@@ -76,12 +79,21 @@ class Plan(FrozenModel):
         )
 
 
+def usable_gib(gpu_memory: float) -> float:
+    """Returns the memory that a GPU reports, in GiB.
+
+    Args:
+        gpu_memory: The memory that the card is sold with, such as 24. Any other number is taken as the reported memory.
+    """
+    return _CARDS.get(int(gpu_memory), gpu_memory) if gpu_memory == int(gpu_memory) else gpu_memory
+
+
 def plan_servers(settings: ProfileSettings, *, gpu_memory: float = 24.0, gpus: int = 1) -> Plan:
     """Plans the servers of a profile. Roles with the same URL share a server; each replica is a separate server.
 
     Args:
         settings: The profile.
-        gpu_memory: Memory of each GPU, in GiB.
+        gpu_memory: Memory of each GPU: what the card is sold with, such as 24, or what it reports in GiB, such as 22.5.
         gpus: Number of GPUs.
 
     Returns:
@@ -94,6 +106,7 @@ def plan_servers(settings: ProfileSettings, *, gpu_memory: float = 24.0, gpus: i
         raise SettingsError(
             f"cannot plan for {gpus} GPUs of {gpu_memory:g} GiB; a plan needs at least one GPU with more than 0 GiB"
         )
+    gpu_memory = usable_gib(gpu_memory)
     version = _choose_version(settings.vllm)
     servers = derive_servers(settings)
     placed = _place(servers, gpu_memory, gpus)
@@ -186,10 +199,10 @@ def _suggestion(servers: Sequence[Server]) -> str:
     """Returns the smallest number of GPUs of each common size that the servers fit on."""
     options: list[str] = []
     fewest = _MAX_GPUS + 1
-    for size in _COMMON_GPU_GIB:
+    for size, usable in _CARDS.items():
         for number in range(1, fewest):
-            if all(server.gpu is not None for server in _place(servers, size, number)):
-                options.append(f"{number} x {size} GiB")
+            if all(server.gpu is not None for server in _place(servers, usable, number)):
+                options.append(f"{number} x {size} GB")
                 fewest = number
                 break
     return f"They fit on {', or '.join(options)}." if options else f"They do not fit on {_MAX_GPUS} GPUs of any size."

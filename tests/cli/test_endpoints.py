@@ -39,7 +39,7 @@ def test_a_plan_as_json(caslie: Command) -> None:
 def test_a_plan_that_does_not_fit_is_an_error(caslie: Command, tmp_path: Path) -> None:
     result = caslie("endpoints", "plan", "caslie-s-24gb", "--gpu-memory", "16", "--compose", tmp_path / "compose.yaml")
     assert result.code == 1
-    assert "error: the profile 'caslie-s-24gb': the servers do not fit on 1 x 16 GiB: caslie-s-8002 needs" in result.err
+    assert "error: the profile 'caslie-s-24gb': the servers do not fit on 1 x 15 GiB: caslie-s-8002 needs" in result.err
     assert "vllm serve" not in result.out
     assert not (tmp_path / "compose.yaml").exists()
     refused = caslie("endpoints", "plan", "caslie-s-24gb", "--gpu-memory", "16", "--json")

@@ -67,8 +67,8 @@ class TestCommand:
 
     def test_a_tilde_in_the_model_path_is_expanded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOME", str(tmp_path))
-        server = plan_servers(settings()).servers[1].model_copy(update={"model": "~/models/mine"})
-        plan = plan_servers(settings()).model_copy(update={"servers": (server,)})
+        server = plan_servers(settings(), gpu_memory=80).servers[1].model_copy(update={"model": "~/models/mine"})
+        plan = plan_servers(settings(), gpu_memory=80).model_copy(update={"servers": (server,)})
         (only,) = build_launches(plan, settings(), vllm=sys.executable, environment={})
         assert only.command[1] == str(tmp_path / "models" / "mine")
 

@@ -69,22 +69,26 @@ class TestPlacement:
         for gpu in range(gpus):
             placed = [server for server in plan.servers if server.gpu == gpu]
             assert sum(server.gpu_memory_utilization for server in placed) <= 0.95 + 1e-9
-            assert sum(server.needed_bytes for server in placed) <= 0.95 * memory * GIB
+            assert sum(server.needed_bytes for server in placed) <= 0.95 * plan.gpu_memory_gib * GIB
             for server in placed:
-                assert server.gpu_memory_utilization * memory * GIB >= server.needed_bytes
+                assert server.gpu_memory_utilization * plan.gpu_memory_gib * GIB >= server.needed_bytes
 
     def test_shares_are_rounded_up(self) -> None:
-        vision, text = plan_servers(profile(), gpu_memory=24).servers
-        assert text.gpu_memory_utilization == 0.36  # 8.446 of 24 GiB
-        assert vision.gpu_memory_utilization == 0.48  # 8.266 + 1.125 + 2 of 24 GiB
+        vision, text = plan_servers(profile(), gpu_memory=23.9).servers
+        assert text.gpu_memory_utilization == 0.36  # 8.446 of 23.9 GiB
+        assert vision.gpu_memory_utilization == 0.48  # 8.266 + 1.125 + 2 of 23.9 GiB
+
+    @pytest.mark.parametrize(("card", "reported"), [(24, 22.5), (80, 79.0), (22.5, 22.5), (23, 23.0), (5.0, 5.0)])
+    def test_a_card_reports_less_memory_than_it_is_sold_with(self, card: float, reported: float) -> None:
+        assert plan_servers(profile(), gpu_memory=card).gpu_memory_gib == reported
 
     def test_a_plan_that_does_not_fit_names_the_servers_and_machines_that_fit(self) -> None:
         plan = plan_servers(profile(), gpu_memory=16)
         assert [server.gpu for server in plan.servers] == [0, None]
-        # The first server takes 11.39 of 16 GiB, 72%. Of the usable 95%, 23% are left: 3.68 GiB.
-        assert "llama-3-2-3b-instruct-8002 needs 8.4 GiB, 4.8 GiB more than is free" in plan.problem
+        # The first server takes 11.39 of 15 GiB, 76%. Of the usable 95%, 19% are left: 2.85 GiB.
+        assert "llama-3-2-3b-instruct-8002 needs 8.4 GiB, 5.6 GiB more than is free" in plan.problem
         assert "All servers together need 19.8 GiB" in plan.problem
-        assert "They fit on 2 x 16 GiB, or 1 x 24 GiB." in plan.problem
+        assert "They fit on 2 x 16 GB, or 1 x 24 GB." in plan.problem
         assert not plan_servers(profile(), gpu_memory=16, gpus=2).problem
         assert not plan_servers(profile(), gpu_memory=24).problem
 
@@ -99,7 +103,7 @@ class TestCommands:
         expected = f"vllm serve {VISION_MODEL} --served-model-name {VISION_MODEL} --host 127.0.0.1 --port 8001 "
         assert vision.startswith(expected)
         assert option(vision, "--max-model-len") == "4096"
-        assert option(vision, "--gpu-memory-utilization") == "0.48"
+        assert option(vision, "--gpu-memory-utilization") == "0.51"
         assert json.loads(option(vision, "--limit-mm-per-prompt")) == {"image": 1, "video": 0}
         assert option(vision, "--allowed-media-domains").endswith(".invalid")
         assert option(vision, "--api-key") == "${CASLIE_API_KEY:?}"

@@ -22,7 +22,7 @@ def run_profile(
     fake_servers: FakeServers, profile: Path, *, gpus: int = 1, **options: Any
 ) -> AbstractAsyncContextManager[Supervisor]:
     settings = load_profile_settings(profile)
-    plan = plan_servers(settings, gpu_memory=24 if gpus == 1 else 3, gpus=gpus)
+    plan = plan_servers(settings, gpu_memory=23.9 if gpus == 1 else 3, gpus=gpus)
     return run_servers(plan, settings, vllm=fake_servers.vllm, log_folder=fake_servers.folder / "logs", **options)
 
 
