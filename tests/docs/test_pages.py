@@ -93,7 +93,7 @@ def light_shop(folder: Path, light_store: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_the_code_of_the_readme_runs(shop: Path) -> None:
     names = run_page(ROOT / "README.md", {**users_models(), "my_tools": []}).namespace
-    assert names["response"].answer == 'Trail headlamp: It reads "WATERPROOF IP67".'
+    assert names["response"].answer == 'Yes. Trail headlamp: "WATERPROOF IP67".'
     (called,) = (message for message in names["state"]["messages"] if isinstance(message, ToolMessage))
     assert called.status == "success"
     assert "kelp-bottle" in called.content

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 from caslie_tools.backends.embedded.quantities import UNIT_DIMENSIONS, quantities
+from caslie_tools.backends.embedded.questions.understanding import understand
 from caslie_tools.backends.embedded.words import colour_words
 
 _CODES: Final = {
@@ -53,6 +54,14 @@ _EXPECTED_KINDS: Final[tuple[tuple[str, frozenset[str]], ...]] = (
 )  # fmt: skip
 """From a pattern of a question to the kinds of answers that it expects."""
 
+_KINDS_OF_ATTRIBUTES: Final = {
+    "brand": frozenset({"text"}),
+    "name": frozenset({"text"}),
+    "colour": frozenset({"colour"}),
+    "origin": frozenset({"origin"}),
+}
+"""The kinds of attributes that are not measured."""
+
 _QUESTION_START: Final = re.compile(
     r"^\W*(?:what|which|who|how|when|where|why|is|are|does|do|did|can|could|will|would|has|have|should|may)\b",
     re.IGNORECASE,
@@ -66,6 +75,11 @@ def expected_kinds(question: str) -> frozenset[str]:
     for pattern, expected in _EXPECTED_KINDS:
         if re.search(pattern, question, re.IGNORECASE):
             kinds |= expected
+    asked = understand(question)
+    if asked.attribute is not None:
+        kinds |= asked.attribute.dimensions | _KINDS_OF_ATTRIBUTES.get(asked.attribute.name, frozenset())
+    if asked.form == "printed":
+        kinds.add("text")
     return frozenset(kinds)
 
 

@@ -1,234 +1,213 @@
-"""Extractive question answering: quotes and cites the passages that answer a question, or answers that none does.
+"""Answers open questions from what is stated of the products, or says that nothing states the answer.
 
-An answer consists of a product's title and of passages from its fields and kept captions. It contains no generated
-text, and instructions inside a product's text have no effect. Passages are chosen by the words of the question, by the
-kind of answer that it expects and by sentence embeddings. Quantities must match exactly.
+Each answer is short: a fact, or the names of products. It contains no generated text, and instructions inside a
+product's text have no effect. The citations contain the facts in full. The steps are in
+:mod:`~caslie_tools.backends.embedded.questions`: understand the question, collect the facts, choose or compute.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
-from caslie_tools.backends.embedded.answer_kinds import expected_kinds, kinds_in
-from caslie_tools.backends.embedded.quantities import contradicts, quantities
+from caslie_tools.backends.embedded.passage_support import support
+from caslie_tools.backends.embedded.questions.aspects import Aspects, covers
+from caslie_tools.backends.embedded.questions.attribute_answers import AttributeAnswers
+from caslie_tools.backends.embedded.questions.claim_answers import answer_choice, answer_claim, protection_class
+from caslie_tools.backends.embedded.questions.claims import contains_stem
+from caslie_tools.backends.embedded.questions.facts import Fact, Found, ProductFacts, is_guess, product_facts
+from caslie_tools.backends.embedded.questions.languages import WHOLE, no, subject_words, yes
+from caslie_tools.backends.embedded.questions.selection import Match, asks_for_products, select
+from caslie_tools.backends.embedded.questions.understanding import Question, understand
 from caslie_tools.backends.embedded.sentence_embeddings import MiniLMEmbeddings
-from caslie_tools.backends.embedded.words import colour_words, content_words, coverage
+from caslie_tools.backends.embedded.words import content_words
 from caslie_tools.domain import Answer, Citation
 from caslie_tools.tasks import FusedInstance
 from caslie_tools.tasks.evidence import evidence
+from caslie_tools.tasks.product_qa import SHOPPERS_IMAGE
 
 NOT_ANSWERED: Final = "The products' texts and images do not answer this."
-"""The answer if no passage answers the question."""
+"""The answer if nothing states it."""
 
-_SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])")
-_WHICH_PRODUCT: Final = re.compile(
-    r"^\W*(?:which|what)\b(?!\s+(?:is|are|does|do|colou?r|size)\b)|\bwhich (?:one|product)", re.I
-)
-_AMBIGUOUS_KINDS: Final = frozenset({"time", "text"})
-_AMBIGUOUS_LENGTH: Final = re.compile(r"\b(?:how (?:long|big|large)|size)\b", re.IGNORECASE)
-_MAX_QUOTES: Final = 2
-_MAX_PRODUCTS: Final = 3
-_MAX_QUOTE_LENGTH: Final = 300
-
-# Set on the labelled questions about the sample catalogue in benchmarks/calibrate_judges.py.
-_MIN_COVERAGE: Final = 0.5
-_MIN_COSINE_WITH_KIND: Final = 0.45
-_MIN_COSINE_ALONE: Final = 0.6
-
-
-@dataclass(frozen=True, kw_only=True)
-class Passage:
-    """A sentence of a field or a caption."""
-
-    product: int
-    """Index of the product."""
-    citation: Citation
-
-    @property
-    def text(self) -> str:
-        """The quote, preceded by the field name if the name adds information."""
-        label = self.citation.field
-        plain = label in ("title", "description", "caption")
-        return self.citation.quote if plain else f"{label.replace('_', ' ')}: {self.citation.quote}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Support:
-    """How well a passage answers a question."""
-
-    score: float
-    answers: bool
-    """Whether the passage alone answers the question."""
+_PICTURED: Final = re.compile(r"\b(?:picture|image|photo|shown?|see|bild\w*|foto\w*|imagen)\b", re.IGNORECASE)
+_MAX_PRODUCTS: Final = 5
+"""Number of products that an answer names."""
+_MAX_NAMED: Final = 2
+"""Number of products that a question about one product may mean, each with its own answer."""
+_MAX_LINES: Final = 5
+"""Number of printed lines that an answer quotes."""
 
 
 class QuestionAnswerer:
-    """Answers open questions with quotes.
+    """Answers open questions from facts.
 
     Args:
-        embeddings: Compares questions with passages.
+        embeddings: Compares words with names of products and columns.
     """
 
     def __init__(self, embeddings: MiniLMEmbeddings) -> None:
         self.embeddings = embeddings
+        self.aspects = Aspects(embeddings)
+        self.attributes = AttributeAnswers(self.aspects)
 
     def answer(self, instance: FusedInstance) -> Answer:
         """Answers a question about products with citations, or with ``answerable=False``."""
         data = instance.input if isinstance(instance.input, Mapping) else {}
-        question = str(data.get("question", "")) or instance.instruction
-        # An input without products is treated as one product.
-        records = [record for record in _list(data.get("products", [data])) if isinstance(record, Mapping)]
-        passages = _passages(evidence(instance), [str(record.get("id", "")) for record in records])
-        titles = [str(record.get("title") or record.get("id") or "the product") for record in records]
-        if not passages or not question.strip():
-            return Answer(text=NOT_ANSWERED, answerable=False)
-        chosen = self._choose(question, passages, titles)
-        if not chosen:
-            return Answer(text=NOT_ANSWERED, answerable=False)
-        sentences, citations = [], []
-        for product, cited in chosen:
-            # The title is already part of the sentence, so it is cited but not quoted.
-            quoted = [passage for passage in cited if passage.citation.field != "title"]
-            quotes = " ".join(_with_full_stop(passage.text) for passage in quoted)
-            sentences.append(f"{titles[product]}: {quotes}" if quotes else _with_full_stop(titles[product]))
-            citations += [passage.citation for passage in cited]
-        return Answer(text=" ".join(" ".join(sentences).split()), citations=tuple(citations), answerable=True)
+        text = str(data.get("question", "")) or instance.instruction
+        products = _collect(instance)
+        if not text.strip() or not any(product.facts for product in products):
+            return _REFUSED
+        question = understand(text)
+        if question.selects and len(products) > 1 and asks_for_products(question, products):
+            return _selected(question, select(question, products))
+        if question.form == "exists":
+            return _selected(question, select(question, products))
+        answers = [self._about(question, product) for product in _meant(question, products)]
+        given = [answer for answer in answers if answer.answerable]
+        return _joined(given) if given else _REFUSED
 
     def support(self, question: str, text: str) -> float:
         """Returns how well a text answers a question. The range is about 0 to 1."""
-        passages = _passages([Citation(product="", field="caption", quote=text)], [""])
-        scores = self._score(question, passages, content_words(question))
-        return max((support.score for support in scores), default=0.0)
+        return support(self.embeddings, question, text)
 
-    def _choose(
-        self, question: str, passages: Sequence[Passage], titles: Sequence[str]
-    ) -> list[tuple[int, list[Passage]]]:
-        """Returns the products that answer, each with the passages to cite."""
-        words = content_words(question)
-        candidates = _named(question, titles)
-        if not candidates and _WHICH_PRODUCT.search(question) and len(titles) > 1:
-            return self._select_products(question, passages, words)
-        if not candidates:
-            shares = [coverage(words, title) for title in titles]
-            candidates = [index for index, share in enumerate(shares) if share == max(shares)]
-        best: list[tuple[float, int, list[Passage]]] = []
-        for product in candidates:
-            own = [passage for passage in passages if passage.product == product]
-            aspect = frozenset(word for word in words if not coverage([word], titles[product]))
-            supports = self._score(question, own, aspect)
-            ranked = sorted(range(len(own)), key=lambda index: -supports[index].score)
-            answering = [index for index in ranked if supports[index].answers]
-            if answering:
-                top = supports[answering[0]].score
-                quotes = [own[index] for index in answering[:_MAX_QUOTES] if supports[index].score > 0.75 * top]
-                best.append((top, product, quotes))
-        best.sort(key=lambda item: (-item[0], item[1]))
-        return [(product, quotes) for _, product, quotes in best[:1]]
+    def _about(self, question: Question, product: ProductFacts) -> Answer:
+        """Answers a question about one product."""
+        if question.form == "reason":  # a fact is no reason
+            return _REFUSED
+        if question.form == "claim":
+            return self._claim(question, product)
+        if question.form == "choice":
+            fact = answer_choice(question, product)
+            return _stating(product, [] if fact is None else [Found(fact=fact, value=fact.value)])
+        if question.form == "printed":
+            return self._printed(question, product)
+        if question.form == "picture":
+            return _picture(question, product)
+        if question.form == "amount":
+            return _stating(product, self.attributes.amount(question, product)[:1])
+        found = self.attributes.attribute(question, product) if question.attributes else []
+        if not found and question.amount_of:
+            found = self.attributes.amount(question, product)
+        if not found and not question.attributes:
+            found = self.attributes.other(question, product)
+        return _stating(product, found[:1])
 
-    def _select_products(
-        self, question: str, passages: Sequence[Passage], words: frozenset[str]
-    ) -> list[tuple[int, list[Passage]]]:
-        """Answers "which ...": returns the products whose passages together contain everything in the question."""
-        wanted, colours = quantities(question), colour_words(question)
-        found: list[tuple[float, int, list[Passage]]] = []
-        for product in dict.fromkeys(passage.product for passage in passages):
-            own = [passage for passage in passages if passage.product == product]
-            whole = "\n".join(passage.text for passage in own)
-            stated = quantities(whole)
-            if not all(any(asked.same(other) for other in stated) for asked in wanted):
-                continue
-            if not colours <= colour_words(whole):
-                continue
-            covered = coverage(words, whole)
-            # A matching quantity or colour is stronger evidence than a missing word, such as a verb.
-            if covered < (0.3 if wanted or colours else 0.6):
-                continue
-            supports = self._score(question, own, words)
-            exact = [
-                bool(wanted) and any(asked.same(other) for asked in wanted for other in quantities(passage.text))
-                for passage in own
-            ]
-            ranked = sorted(range(len(own)), key=lambda index: (-exact[index], -supports[index].score))
-            quotes = [own[ranked[0]]]
-            # Further passages are cited only for uncovered words. The title comes first: the answer names it anyway.
-            for index in sorted(ranked[1:], key=lambda index: own[index].citation.field != "title"):
-                quoted = " ".join(passage.text for passage in quotes)
-                adds_words = coverage(words, f"{quoted} {own[index].text}") > coverage(words, quoted)
-                if len(quotes) < _MAX_QUOTES and adds_words:
-                    quotes.append(own[index])
-            found.append((covered + supports[ranked[0]].score, product, quotes))
-        found.sort(key=lambda item: (-item[0], item[1]))
-        return [(product, quotes) for score, product, quotes in found[:_MAX_PRODUCTS] if score > 0.8 * found[0][0]]
+    def _claim(self, question: Question, product: ProductFacts) -> Answer:
+        verdict, fact = answer_claim(question, product)
+        if fact is None:
+            fact = protection_class(question, product)
+        if fact is None:
+            return _REFUSED
+        word = {"yes": yes(question.language), "no": no(question.language)}.get(verdict, "")
+        return _stating(product, [Found(fact=fact, value=fact.value)], prefix=word)
 
-    def _score(self, question: str, passages: Sequence[Passage], aspect: frozenset[str]) -> list[_Support]:
-        """Scores each passage.
-
-        Args:
-            question: The question.
-            passages: The passages of one product.
-            aspect: Stems of the words in the question that a passage should contain.
-        """
-        if not passages:
-            return []
-        expected = expected_kinds(question)
-        # These kinds are too ambiguous to answer alone: "how long" may ask for a length or a duration.
-        ambiguous = _AMBIGUOUS_KINDS | (
-            frozenset({"length", "volume"}) if _AMBIGUOUS_LENGTH.search(question) else frozenset()
-        )
-        vectors = self.embeddings.encode([passage.text for passage in passages])
-        cosines = vectors @ self.embeddings.encode([question])[0]
-        supports = []
-        for passage, cosine in zip(passages, cosines.astype(np.float64), strict=True):
-            kinds = expected & kinds_in(passage.citation.quote, passage.citation.field)
-            covered = coverage(aspect, passage.text)
-            lacks_colour = bool(colour_words(question)) and "colour" not in kinds_in(passage.citation.quote)
-            wrong = contradicts(question, passage.citation.quote) or (bool(quantities(question)) and not kinds)
-            answers = not wrong and (
-                (covered >= _MIN_COVERAGE and not lacks_colour)
-                or bool(kinds - ambiguous)
-                or (bool(kinds) and (covered > 0 or cosine >= _MIN_COSINE_WITH_KIND))
-                or (not expected and cosine >= _MIN_COSINE_ALONE)
-            )
-            # The title names the product, which is rarely the information that the question asks for.
-            title_penalty = 0.5 if passage.citation.field == "title" else 0.0
-            kind_bonus = 0.5 if kinds - ambiguous else 0.3 if kinds else 0.0
-            similarity = 0.4 * max(0.0, float(cosine))
-            score = 0.45 * covered + kind_bonus + similarity - title_penalty - (1.0 if wrong else 0.0)
-            supports.append(_Support(score=score, answers=answers and (not title_penalty or "kind" in expected)))
-        return supports
+    def _printed(self, question: Question, product: ProductFacts) -> Answer:
+        labels = product.of("label")
+        words = self.aspects.of(question, product)
+        if words:  # a place on the product is no word of the print, so all lines answer unless one has the words
+            labels = [fact for fact in labels if covers(fact, words)] or labels
+        lines = list({fact.citation.quote.casefold(): fact for fact in labels}.values())[:_MAX_LINES]
+        if not lines:
+            return _REFUSED
+        found = Found(fact=lines[0], value=", ".join(fact.value for fact in lines))
+        return _stating(product, [found], others=lines[1:])
 
 
-def _named(question: str, titles: Sequence[str]) -> list[int]:
-    """Returns the products whose whole title, of at least two words, is in the question; of these, the longest."""
-    sizes = {
-        index: len(words)
-        for index, title in enumerate(titles)
-        if len(words := content_words(title)) > 1 and words <= content_words(question)
-    }
-    return [index for index, size in sizes.items() if size == max(sizes.values())]
+_REFUSED: Final = Answer(text=NOT_ANSWERED, answerable=False)
 
 
-def _passages(sources: Sequence[Citation], products: Sequence[str]) -> list[Passage]:
-    order = {product: index for index, product in reversed(list(enumerate(products)))}
-    only = 0 if len(products) == 1 else None
+def _collect(instance: FusedInstance) -> list[ProductFacts]:
+    """Returns the facts of each product. An input without products is treated as one product."""
+    data = instance.input if isinstance(instance.input, Mapping) else {}
+    listed = data.get("products", [data])
+    records = [record for record in (listed if isinstance(listed, list) else []) if isinstance(record, Mapping)]
+    sources = evidence(instance)
+    ids = [str(record.get("id", "")) for record in records]
+    owned: list[list[Citation]] = [[] for _ in records]
+    for source in sources:
+        if (source.product or "") in ids:
+            owned[ids.index(source.product or "")].append(source)
+        elif len(records) == 1:
+            owned[0].append(source)
     return [
-        Passage(product=product, citation=source.model_copy(update={"quote": sentence}))
-        for source in sources
-        if (product := order.get(source.product or "", only)) is not None
-        for sentence in _sentences(source.quote)
+        product_facts(index, {name: value for name, value in record.items() if name != "question"}, own)
+        for index, (record, own) in enumerate(zip(records, owned, strict=True))
     ]
 
 
-def _sentences(text: str) -> list[str]:
-    flat = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    return [sentence[:_MAX_QUOTE_LENGTH] for sentence in _SENTENCE_END.split(flat) if sentence]
+def _meant(question: Question, products: Sequence[ProductFacts]) -> list[ProductFacts]:
+    """Returns the products that a question is about, none if that is unclear."""
+    if len(products) == 1:
+        return list(products)
+    asked = content_words(question.text)
+    whole = {
+        product.index: len(words)
+        for product in products
+        if len(words := content_words(product.title)) > 1 and words <= asked
+    }
+    if whole:
+        return [products[index] for index, size in whole.items() if size == max(whole.values())][:_MAX_NAMED]
+    subjects = [word for word in subject_words(question.text) if word not in WHOLE]
+    counts = [sum(any(contains_stem(word, own) for own in product.words) for word in subjects) for product in products]
+    named = [product for product, count in zip(products, counts, strict=True) if count == max(counts) and count > 0]
+    if not named:  # the shopper's own picture is what a question without a name is about
+        return [product for product in products if product.id == SHOPPERS_IMAGE]
+    return named if len(named) <= _MAX_NAMED else []
+
+
+def _picture(question: Question, product: ProductFacts) -> Answer:
+    """Says what a product is, or what its picture shows."""
+    shown = bool(_PICTURED.search(question.text))
+    name = next((fact for fact in product.facts if fact.citation.quote == product.title), None)
+    kind = next((fact for fact in product.facts if fact.kind == "field" and fact.field == "category"), None)
+    wanted = kind if re.search(r"\b(?:kind|sort|type)\b", question.text, re.IGNORECASE) else name
+    if not shown and (fact := wanted or name):
+        return _stating(product, [Found(fact=fact, value=fact.citation.quote)])
+    seen = [fact for fact in product.of("seen") if not fact.citation.quote.startswith("It may show")]
+    sure = [fact for fact in seen if not is_guess(fact)]
+    # The print says better than the colours what a thing is.
+    facts = ((sure + product.of("label") if shown else product.of("label")) or seen)[:_MAX_NAMED]
+    if not facts:
+        return _REFUSED
+    value = " ".join(dict.fromkeys(_with_full_stop(fact.value) for fact in facts))
+    return _stating(product, [Found(fact=facts[0], value=value)], others=facts[1:])
+
+
+def _stating(product: ProductFacts, found: Sequence[Found], *, prefix: str = "", others: Sequence[Fact] = ()) -> Answer:
+    """Phrases facts about one product: its name and the facts."""
+    if not found:
+        return _REFUSED
+    values = " ".join(dict.fromkeys(_with_full_stop(item.value) for item in found))
+    # A title that is the fact itself is said once.
+    text = values if found[0].value == product.name else f"{product.name}: {values}"
+    citations = [item.fact.citation for item in found] + [fact.citation for fact in others]
+    return Answer(text=f"{prefix}. {text}" if prefix else text, citations=tuple(citations), answerable=True)
+
+
+def _selected(question: Question, matches: Sequence[Match]) -> Answer:
+    """Phrases the products that fit a question: one with the fact that shows it, several by their names."""
+    if not matches:
+        return _REFUSED
+    shown = matches[:_MAX_PRODUCTS]
+    prefix = f"{yes(question.language)}. " if question.form == "exists" else ""
+    citations = []
+    for match in shown:
+        title = [fact for fact in match.product.facts if fact.citation.quote == match.product.title]
+        citations += [fact.citation for fact in (*match.facts, *title[:1])]
+    names = [match.product.name for match in shown]
+    deciding = [fact for fact in shown[0].facts if fact.field != "title"]
+    if len(shown) == 1 and deciding:
+        return _answer(f"{prefix}{names[0]}: {_with_full_stop(deciding[0].value)}", citations)
+    return _answer(prefix + _with_full_stop(", ".join(names)), citations)
+
+
+def _answer(text: str, citations: Sequence[Citation]) -> Answer:
+    return Answer(text=" ".join(text.split()), citations=tuple(citations), answerable=True)
+
+
+def _joined(answers: Sequence[Answer]) -> Answer:
+    text = " ".join(dict.fromkeys(answer.text for answer in answers))
+    return _answer(text, [citation for answer in answers for citation in answer.citations])
 
 
 def _with_full_stop(sentence: str) -> str:
-    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
-
-
-def _list(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
+    return sentence if sentence.endswith((".", "!", "?", '."', '!"', '?"')) else f"{sentence}."

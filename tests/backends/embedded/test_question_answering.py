@@ -46,7 +46,7 @@ async def test_a_product_is_found_by_the_volume_in_its_image(predictor: Embedded
     answer = await ask(predictor, "Which bottle holds 750 ml?", BOTTLES, **captions)
 
     assert answer.answerable
-    assert answer.text == 'Kelp drinking bottle: It reads "KELP 750 ml".'
+    assert answer.text == 'Kelp drinking bottle: "KELP 750 ml".'
     assert answer.citations[0].product == "kelp"
     assert answer.citations[0].field == "caption"
     assert answer.citations[0].image == sha("kelp")
