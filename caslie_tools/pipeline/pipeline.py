@@ -18,12 +18,13 @@ from caslie_tools.domain import (
     GateDecision,
     ImageRef,
     Prediction,
+    Product,
     QueryContext,
     Vote,
 )
 from caslie_tools.exceptions import InputError
 from caslie_tools.images.lazy import LazyImage
-from caslie_tools.images.loading import ImageLoader
+from caslie_tools.images.loading import ImageLoader, LoadedImage
 from caslie_tools.pipeline.bounded_contexts import BoundedContext, bounded_contexts
 from caslie_tools.pipeline.captioning import CaptionProvider
 from caslie_tools.pipeline.claims import ClaimChecker, without_false_claims
@@ -129,6 +130,7 @@ class Pipeline:
             max_concurrency=settings.max_parallel_votes,
             timeout_seconds=settings.judge_timeout_seconds,
         )
+        self.finder = models.finder
         self.unim3 = UniM3(models.predictor, timeout_seconds=settings.predictor_timeout_seconds)
         self.text_first = None if settings.text_first is None else TextFirst.load(settings.text_first)
         if self.text_first is not None:
@@ -211,16 +213,25 @@ class Pipeline:
         if request.products:
             products = await asyncio.to_thread(self.store.get_products, request.products)
         else:
-            hits = await asyncio.to_thread(
-                self.store.search_products,
-                request.question,
-                picture=shopper_images[0] if shopper_images and self.store.has_pictures else None,
-                k=request.max_products or self.settings.products_per_question,
-                where=request.where,
-            )
-            products = [hit.product for hit in hits]
+            products = await self._find_products(request, shopper_images)
         instance = from_question(request.question.strip(), products, refs)
         return task.check(instance.model_copy(update={"images": await self._with_hashes(instance.images)}))
+
+    async def _find_products(self, request: Request, shopper_images: Sequence[LoadedImage]) -> list[Product]:
+        """Returns the products that the question selects by their fields, then those that a search finds."""
+        limit = request.max_products or self.settings.products_per_question
+        selected: list[str] = []
+        if self.finder is not None:
+            selected = await asyncio.to_thread(self.finder.find, request.question, request.where, limit)
+        hits = await asyncio.to_thread(
+            self.store.search_products,
+            request.question,
+            picture=shopper_images[0] if shopper_images and self.store.has_pictures else None,
+            k=limit,
+            where=request.where,
+        )
+        products = await asyncio.to_thread(self.store.get_products, selected)
+        return [*products, *(hit.product for hit in hits if hit.product.id not in selected)][:limit]
 
     async def _with_hashes(self, images: Iterable[PlacedImage]) -> tuple[PlacedImage, ...]:
         """Adds the hashes of the products' images, which the store holds in the order of each product's images."""

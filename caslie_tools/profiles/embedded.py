@@ -11,6 +11,7 @@ from caslie_tools.backends.embedded import (
     TextReader,
     embedded_jury,
 )
+from caslie_tools.backends.embedded.questions.finder import ComparingFinder
 from caslie_tools.exceptions import MissingExtraError
 from caslie_tools.profiles.profile import Profile
 from caslie_tools.roles.interfaces import Models
@@ -40,6 +41,7 @@ def embedded_profile() -> Profile:
             captioners=(EmbeddedCaptioner(analyser, embeddings, store),),
             judges=(utility, *embedded_jury(embeddings)),
             predictor=predictor,
+            finder=ComparingFinder(store),
             decider=utility.name,  # it abstains on open questions: there the rest of the jury decides
         )
 
@@ -52,7 +54,7 @@ def embedded_profile() -> Profile:
             "Sentiment is read from the review alone. Captions do not change it, so none is kept.",
             "Tags cover only the 1000 classes of ImageNet. Most products belong to none of these classes.",
             "Plainly printed text is recognised well. Stylised, curved or tiny text is recognised badly.",
-            "Answers are quotes. The models do not infer, translate or calculate.",
+            "Answers are stated facts. The models compare numbers, but they do not infer or translate.",
             "This profile is for trying out, tests and a cheap first pass. Vision-language models recognise far more.",
         ),
     )

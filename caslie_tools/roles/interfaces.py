@@ -6,9 +6,9 @@ on any language model; :mod:`caslie_tools.backends.embedded` has small models th
 different captions need different names.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from langchain_core.runnables import Runnable
 
@@ -85,6 +85,17 @@ VisionPredictor: TypeAlias = Runnable[VisionRequest, Answer]
 ``max_images``, the most images that it accepts."""
 
 
+class ProductFinder(Protocol):
+    """Finds the products that a question selects by their fields, which a search by similarity cannot do."""
+
+    def find(self, question: str, where: Mapping[str, Any] | str | None, limit: int) -> list[str]:
+        """Returns the ids of products that match the filter and fit the question, the best first.
+
+        The result is empty if the question does not select products by their fields.
+        """
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Models:
     """The models of all roles: of the modules EC3, CQE and uniM3."""
@@ -107,3 +118,6 @@ class Models:
     """The minimum probability of a claim that is kept."""
     vision_predictor: VisionPredictor | None = None
     """The baseline of an evaluation that answers from the images themselves. ``None`` if there is none."""
+    finder: ProductFinder | None = None
+    """Finds products for questions such as "which jacket is the cheapest?". They come before those of the search by
+    similarity. ``None``: the search alone finds products."""

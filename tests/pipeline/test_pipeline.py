@@ -18,6 +18,7 @@ from caslie_tools.roles.predictor import ModelPredictor
 from caslie_tools.settings import Settings
 from caslie_tools.store import CaptionStore
 from caslie_tools.tasks import Instance, PlacedImage, get_task
+from caslie_tools.tasks.product_qa import catalogue_products
 from tests.doubles import (
     FixedCaptioner,
     FunctionCaptioner,
@@ -98,6 +99,21 @@ class TestSteps:
         known = [*store.images_of("jacket"), *store.images_of("mug")]
         assert [image.sha256 for image in instance.images] == known
         assert len(set(known)) == 3
+
+    async def test_products_that_the_finder_selects_come_before_those_of_the_search(self, store: CaptionStore) -> None:
+        class Finder:
+            def find(self, question: str, where: object, limit: int) -> list[str]:
+                return ["mug"][:limit] if where is None else []
+
+        light = light_models()
+        models = Models(captioners=light.captioners, judges=light.judges, predictor=light.predictor, finder=Finder())
+        pipeline = Pipeline(store, models, Settings())
+        every = set(store.product_ids())
+        for question in ("A jacket with a hood", "A mug"):
+            found = catalogue_products(await pipeline.retrieve(Request(question=question, max_products=len(every))))
+            assert found[0].id == "mug"
+            assert {product.id for product in found} == every
+        assert len(catalogue_products(await pipeline.retrieve(Request(question="A jacket", max_products=1)))) == 1
 
     async def test_a_product_asked_for_twice_keeps_its_images_apart(self, store: CaptionStore) -> None:
         instance = await pipeline_with(store).retrieve(Request(question="Hood?", products=("jacket", "jacket")))
