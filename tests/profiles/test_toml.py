@@ -217,7 +217,7 @@ class TestShipped:
         assert all(role.api_key is None for role in settings.served_roles.values())
 
     def test_every_profile_can_be_loaded_by_name(self) -> None:
-        assert set(PROFILES) == {"embedded", *shipped_profiles()}
+        assert set(PROFILES) == {"embedded", "chat", *shipped_profiles()}
 
     def test_a_tuned_model_has_its_own_layout(self) -> None:
         predictors = {name: load_profile_settings(name).predictor for name in shipped_profiles()}
