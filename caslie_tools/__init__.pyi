@@ -2,6 +2,7 @@
 
 from ._version import __version__ as __version__
 from .caslie import Caslie as Caslie
+from .catalogue.format import ReadingOptions as ReadingOptions
 from .catalogue.indexing import IndexReport as IndexReport
 from .domain import Answer as Answer
 from .domain import Caption as Caption

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
+    from caslie_tools.catalogue.format import ReadingOptions
     from caslie_tools.catalogue.indexing import IndexReport
     from caslie_tools.graphs.run import CaslieGraph
 
@@ -108,23 +109,36 @@ class Caslie:
             raise
 
     async def aindex(
-        self, catalogue: Path | str | Sequence[Product], *, progress: ProgressCallback | None = None
+        self,
+        catalogue: Path | str | Sequence[Product],
+        *,
+        reading: "ReadingOptions | None" = None,
+        progress: ProgressCallback | None = None,
     ) -> "IndexReport":
         """Indexes a catalogue file or a list of products.
 
         See :func:`~caslie_tools.catalogue.indexing.index_catalogue`.
+
+        Args:
+            catalogue: The file or the products.
+            reading: What is known about the file, such as the columns of the fields.
+            progress: Called for every finished product of each pass.
         """
         from caslie_tools.catalogue.indexing import index_catalogue, index_products
 
         if isinstance(catalogue, Path | str):
-            return await index_catalogue(Path(catalogue), self.pipeline, progress=progress)
+            return await index_catalogue(Path(catalogue), self.pipeline, reading=reading, progress=progress)
         return await index_products(catalogue, self.pipeline, progress=progress)
 
     def index(
-        self, catalogue: Path | str | Sequence[Product], *, progress: ProgressCallback | None = None
+        self,
+        catalogue: Path | str | Sequence[Product],
+        *,
+        reading: "ReadingOptions | None" = None,
+        progress: ProgressCallback | None = None,
     ) -> "IndexReport":
         """Synchronous version of :meth:`aindex`."""
-        return run_sync(self.aindex(catalogue, progress=progress))
+        return run_sync(self.aindex(catalogue, reading=reading, progress=progress))
 
     async def aask(
         self,

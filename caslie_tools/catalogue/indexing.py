@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from caslie_tools._concurrency import ConcurrencyLimit, requested_by, run_together
-from caslie_tools.catalogue.reading import BadRow, read_catalogue
+from caslie_tools.catalogue.format import CatalogueFormat, ReadingOptions, inspect_catalogue
+from caslie_tools.catalogue.reading import read_catalogue
 from caslie_tools.domain import GENERAL_TASK, FrozenModel, ImageRef, Product, ProgressCallback, QueryContext
 from caslie_tools.exceptions import ImageError, ModelError, UnknownProductError
 from caslie_tools.images.loading import LoadedImage
@@ -31,7 +32,7 @@ _MAX_CONTEXT_CHARACTERS = 2000
 
 
 class FailedItem(FrozenModel):
-    """A row or an image that could not be indexed."""
+    """A row, a value or an image that could not be indexed."""
 
     item: str
     """The id of a product, the line of a row, or ``product: image``."""
@@ -51,7 +52,10 @@ class IndexReport(FrozenModel):
     skipped: int
     """Products that were already stored and have not changed."""
     failed: tuple[FailedItem, ...]
-    """Invalid rows first, then images in the order of the catalogue. The next run tries them again."""
+    """Rows and values that could not be read first, then images in the order of the catalogue. The next run tries them
+    again."""
+    format: CatalogueFormat | None = None
+    """How the file was read: its encoding, its columns and its numbers. ``None`` for a list of products."""
     seconds: float
 
 
@@ -80,7 +84,13 @@ def general_context_for(known: str) -> QueryContext:
     )
 
 
-async def index_catalogue(path: Path, pipeline: Pipeline, *, progress: ProgressCallback | None = None) -> IndexReport:
+async def index_catalogue(
+    path: Path,
+    pipeline: Pipeline,
+    *,
+    reading: ReadingOptions | None = None,
+    progress: ProgressCallback | None = None,
+) -> IndexReport:
     """Indexes a catalogue file in the store of a pipeline.
 
     An image that was stored by a previous run and cannot be read now is reported, and its stored version is kept. An
@@ -89,17 +99,20 @@ async def index_catalogue(path: Path, pipeline: Pipeline, *, progress: ProgressC
     Args:
         path: The catalogue; see :func:`~caslie_tools.catalogue.reading.read_catalogue`.
         pipeline: Store, captioners and limits.
+        reading: What is known about the file.
         progress: Called for every finished product of each pass.
 
     Raises:
-        CatalogueError: If the file cannot be read.
+        CatalogueError: If the file cannot be read, or has no product.
         ModelError: If an embedding model failed. Products that are already stored are kept.
         StoreError: If the store cannot be written. Products that are already stored are kept.
     """
-    rows = await asyncio.to_thread(lambda: list(read_catalogue(path)))
+    written = await asyncio.to_thread(inspect_catalogue, path, reading)
+    rows = await asyncio.to_thread(lambda: list(read_catalogue(path, written)))
     products = [row for row in rows if isinstance(row, Product)]
-    failed = [FailedItem(item=row.item, reason=row.reason) for row in rows if isinstance(row, BadRow)]
-    return await index_products(products, pipeline, failed=failed, progress=progress)
+    failed = [FailedItem(item=row.item, reason=row.reason) for row in rows if not isinstance(row, Product)]
+    report = await index_products(products, pipeline, failed=failed, progress=progress)
+    return report.model_copy(update={"format": written})
 
 
 async def index_products(

@@ -11,6 +11,7 @@ from caslie_tools.cli.console import first_lines, out, plain, show_table, show_w
 from caslie_tools.cli.opening import open_caslie
 from caslie_tools.cli.options import AsJson, Catalogue, ProfileName, ShowProgress, Store, Tasks
 from caslie_tools.cli.progress import ProgressDisplay, show_progress
+from caslie_tools.cli.reading import Columns, DecimalMark, Delimiter, Encoding, reading_options
 from caslie_tools.cli.runner import Document, report_failures
 
 if TYPE_CHECKING:
@@ -65,6 +66,10 @@ def build(
             "--events", help="Columns: user, product, time, event? (purchase or view), basket?.", rich_help_panel=_LOGS
         ),
     ] = None,
+    columns: Columns = None,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    decimal: DecimalMark = None,
     tasks: Tasks = None,
     seed: Annotated[
         int, typer.Option("--seed", help="Seed of all random choices, splits included.", rich_help_panel=_DATA)
@@ -135,6 +140,7 @@ def build(
     from caslie_tools.settings import Settings
 
     logs = {"searches": searches, "reviews": reviews, "questions": questions, "events": events}
+    reading = reading_options(columns, encoding, delimiter, decimal)
     build_options = _build_options(
         tasks=tasks or (),
         seed=seed,
@@ -151,6 +157,7 @@ def build(
             out_folder,
             logs={kind: path for kind, path in logs.items() if path is not None},
             options=build_options,
+            reading=reading,
             strict=strict,
             pipeline=caslie.pipeline if caslie else None,
             profile=caslie.profile.name if caslie else "",

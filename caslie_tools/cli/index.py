@@ -3,6 +3,7 @@
 from caslie_tools.cli.opening import open_caslie
 from caslie_tools.cli.options import AsJson, Catalogue, ProfileName, ShowProgress, Store
 from caslie_tools.cli.progress import ProgressDisplay, show_progress
+from caslie_tools.cli.reading import Columns, DecimalMark, Delimiter, Encoding, reading_options
 from caslie_tools.cli.render import show_index_report
 from caslie_tools.cli.runner import Document, report_failures
 
@@ -11,6 +12,10 @@ def index(
     catalogue: Catalogue,
     store: Store = None,
     profile: ProfileName = None,
+    columns: Columns = None,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    decimal: DecimalMark = None,
     progress: ShowProgress = ProgressDisplay.AUTO,
     as_json: AsJson = False,
 ) -> tuple[Document | None, int]:
@@ -19,8 +24,9 @@ def index(
     Run the command again to resume an interrupted run or to update the store. Unchanged products are skipped. The exit
     code is 1 if a row, a value or an image failed; everything else is indexed.
     """
+    reading = reading_options(columns, encoding, delimiter, decimal)
     with open_caslie(store, profile) as caslie, show_progress(progress) as advance:
-        report = caslie.index(catalogue, progress=advance)
+        report = caslie.index(catalogue, reading=reading, progress=advance)
     if not as_json:
         show_index_report(report)
     return report.model_dump(mode="json") if as_json else None, report_failures(len(report.failed))

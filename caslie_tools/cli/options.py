@@ -38,7 +38,8 @@ ShowProgress = Annotated[
 Catalogue = Annotated[
     Path,
     typer.Argument(
-        metavar="CATALOGUE", help="A .csv or .jsonl file of products. It names images by path or http(s) URL."
+        metavar="CATALOGUE",
+        help="A .csv, .tsv, .txt or .jsonl file of products. It names images by path or http(s) URL.",
     ),
 ]
 Where = Annotated[

@@ -63,6 +63,8 @@ def show_index_report(report: "IndexReport") -> None:
         f"{report.captions_made} captions generated, {report.captions_reused} reused, "
         f"{report.skipped} products unchanged, {len(report.failed)} failed"
     )
+    if report.format is not None and (facts := "; ".join(report.format.describe())):
+        out.print(f"  read {plain(facts)}", soft_wrap=True)
     for line in first_lines(f"[yellow]{plain(item.item)}[/yellow]: {plain(item.reason)}" for item in report.failed):
         out.print(f"  {line}")
 

@@ -188,14 +188,14 @@ async def test_what_is_no_picture_is_reported_beside_what_is(shop: Shop, pipelin
         assert report.images == 4
 
 
-async def test_rows_that_are_no_products_come_first_in_the_report(shop: Shop, pipeline: Pipeline) -> None:
+async def test_rows_and_values_that_cannot_be_read_come_first_in_the_report(shop: Shop, pipeline: Pipeline) -> None:
     with shop.path.open("a") as file:
         file.write("e,E,cheap,\nf,F,1,gone.png\na,A,1,\n")
     report = await index_catalogue(shop.path, pipeline)
-    assert report.products == 4
+    assert report.products == 5
     assert [failure.item for failure in report.failed] == ["e", "a", "f: gone.png"]
     assert "line 5: price" in report.failed[0].reason
-    assert "already used by an earlier row" in report.failed[1].reason
+    assert "already used on line 2" in report.failed[1].reason
 
 
 async def test_a_catalogue_that_cannot_be_read_is_an_error(tmp_path: Path, pipeline: Pipeline) -> None:

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from caslie_tools.catalogue.reading import BadRow, read_catalogue
+from caslie_tools.catalogue.format import ReadingOptions, inspect_catalogue
+from caslie_tools.catalogue.reading import BadRow, BadValue, read_catalogue
 from caslie_tools.domain import ImageRef, Product
 from caslie_tools.exceptions import CatalogueError
 from tests.doubles import light_products, write_catalogue
@@ -22,9 +23,12 @@ def jsonl_file(folder: Path, *rows: Any) -> Path:
     return csv_file(folder, "\n".join(lines) + "\n", "catalogue.jsonl")
 
 
-def read(path: Path) -> tuple[list[Product], list[BadRow]]:
-    found = list(read_catalogue(path))
-    return [item for item in found if isinstance(item, Product)], [item for item in found if isinstance(item, BadRow)]
+def read(path: Path, **options: Any) -> tuple[list[Product], list[BadRow | BadValue]]:
+    """Returns the products, and what could not be read."""
+    written = inspect_catalogue(path, ReadingOptions(**options))
+    found = list(read_catalogue(path, written))
+    products = [item for item in found if isinstance(item, Product)]
+    return products, [item for item in found if not isinstance(item, Product)]
 
 
 class TestCsv:
@@ -71,31 +75,55 @@ class TestCsv:
         [
             (b"m1,Mug", "line 3", "2 cells, but the header has 3"),
             (b"m1,Mug,1,2", "line 3", "4 cells, but the header has 3"),
-            (b"m1,Mug,cheap", "m1", "line 3: price: Input should be a valid number"),
-            (b"m1,Mug,-1", "m1", "line 3: price: Input should be greater than or equal to 0"),
-            (b"m1,Mug,inf", "m1", "line 3: price: Input should be a finite number"),
-            (b",Mug,1", "line 3", "line 3: id: String should have at least 1 character"),
-            (b"  ,Mug,1", "line 3", "line 3: id: String should have at least 1 character"),
-            (b"m1,M\xfcg,1", "m1", "line 3: not UTF-8 text"),
-            (b"m\xfc,Mug,1", "m?", "line 3: not UTF-8 text"),
-            (b"m0,Mug,1", "m0", "line 3: the id is already used by an earlier row"),
+            (b",Mug,1", "line 3", "line 3: the id is empty"),
+            (b"  ,Mug,1", "line 3", "line 3: the id is empty"),
+            (b"x" * 513 + b",Mug,1", "line 3", "line 3: the id is longer than 512 characters"),
+            (b"m\xfc,Mug,1", "line 3", "line 3: the id is damaged"),
+            (b"m0,Mug,1", "m0", "line 3: the id is already used on line 2"),
             (b"m1," + b"x" * 1_000_001 + b",1", "line 3", "not a CSV row: field larger than field limit"),
         ],
         ids=lambda value: str(value)[:20],
     )
-    def test_a_bad_row_is_reported_and_the_rest_goes_on(
+    def test_a_row_without_a_usable_id_is_lost_and_the_rest_goes_on(
         self, tmp_path: Path, row: bytes, item: str, reason: str
     ) -> None:
-        products, (bad,) = read(csv_file(tmp_path, b"id,title,price\nm0,First,1\n" + row + b"\nm2,Last,2\n"))
+        text = "id,title,price\nm0,Größe für Köche,1\n".encode() + row + b"\nm2,Last,2\n"
+        products, (bad,) = read(csv_file(tmp_path, text))
         assert [product.id for product in products] == ["m0", "m2"]
+        assert isinstance(bad, BadRow)
         assert bad.item == item
         assert bad.reason.startswith(reason)
 
-    def test_rows_come_in_the_files_order(self, tmp_path: Path) -> None:
-        found = list(read_catalogue(csv_file(tmp_path, "id\na\n,\nb\n")))
-        assert [type(item) for item in found] == [Product, BadRow, Product]
+    @pytest.mark.parametrize(
+        ("cells", "product", "reason"),
+        [
+            (b"Mug,cheap,a.png,1", {"price": None}, "price: 'cheap' is not a price"),
+            (b"Mug,-1,a.png,1", {"price": None}, "price: '-1' is negative"),
+            (b"Mug,12-15,a.png,1", {"price": None}, "price: '12-15' is not a price"),
+            (b"M\xfcg,9,a.png,1", {"title": ""}, "title: 'M?g' is damaged"),
+            (b"Mug,9,a.png|https://[|b.png,1", {}, "image: 'https://['"),
+            (b"Mug,9,a.png,\xfc", {"attributes": {}}, "code: '?' is damaged"),
+        ],
+        ids=lambda value: str(value)[:20],
+    )
+    def test_a_value_that_cannot_be_read_costs_only_its_field(
+        self, tmp_path: Path, cells: bytes, product: dict[str, Any], reason: str
+    ) -> None:
+        text = "id,title,price,image,code\nm0,Größe für Köche,1,,\nm1,".encode() + cells + b"\n"
+        (_, found), bad = read(csv_file(tmp_path, text))
+        whole = {"title": "Mug", "price": 9, "attributes": {"code": 1}} | product
+        assert {name: getattr(found, name) for name in whole} == whole
+        if "[" not in reason:
+            (value,) = bad
+            assert isinstance(value, BadValue)
+            assert value.item == "m1"
+            assert value.reason.startswith(f"line 3: {reason}")
 
-    @pytest.mark.parametrize("text", ["", "\n", "title,price\nMug,1\n", "ID;title\n1;Mug\n", "x" * 1_000_001])
+    def test_rows_come_in_the_files_order(self, tmp_path: Path) -> None:
+        found = list(read_catalogue(csv_file(tmp_path, "id,price\na,x\n,1\nb,1\n")))
+        assert [type(item) for item in found] == [BadValue, Product, BadRow, Product]
+
+    @pytest.mark.parametrize("text", ["", "\n", "title,price\nMug,1\n", "sku;title\n1;Mug\n", "x" * 1_000_001])
     def test_without_an_id_column_it_cannot_be_read_at_all(self, tmp_path: Path, text: str) -> None:
         with pytest.raises(CatalogueError, match=r"catalogue\.csv: the first line"):
             list(read_catalogue(csv_file(tmp_path, text)))
@@ -126,25 +154,42 @@ class TestJsonLines:
             ("{nope", "line 2", "not JSON"),
             ("[" * 100_000, "line 2", "not JSON"),
             ("[1]", "line 2", "not a JSON object"),
-            ('{"title": "Mug"}', "line 2", "line 2: id:"),
-            ('{"id": "m1", "price": NaN}', "m1", "line 2: price:"),
-            ('{"id": "m1", "weight": Infinity}', "m1", "line 2: attributes weight"),
-            ('{"id": "m1", "size": {"w": 1}}', "m1", "line 2: the attribute 'size' must be a text"),
-            ('{"id": "m1", "title": "\\ud800"}', "m1", "line 2: not UTF-8 text"),
-            ('{"id": "m1", "image": "ftp:// x|https:"}', "m1", "line 2: "),
+            ('{"title": "Mug"}', "line 2", "line 2: the id is empty"),
         ],
         ids=lambda value: str(value)[:20],
     )
     def test_a_bad_row_is_reported_and_the_rest_goes_on(self, tmp_path: Path, row: str, item: str, reason: str) -> None:
         products, (bad,) = read(jsonl_file(tmp_path, {"id": "m0"}, row, "", {"id": "m2"}))
         assert [product.id for product in products] == ["m0", "m2"]
+        assert isinstance(bad, BadRow)
         assert bad.item == item
         assert bad.reason.startswith(reason)
+
+    @pytest.mark.parametrize(
+        ("field", "reason"),
+        [
+            ('"price": NaN', "price: 'nan' is not a finite number"),
+            ('"price": -1', "price: '-1' is negative"),
+            ('"price": true', "price: 'True' is not a price"),
+            ('"price": {"amount": 1}', "price: "),
+            (f'"price": 1{"0" * 400}', "price: "),
+            ('"weight": Infinity', "weight: 'inf' is not a finite number"),
+            ('"size": {"w": 1}', "size: \"{'w': 1}\" is not a text, a number or a list of them"),
+            ('"title": "\\ud800"', "title: '?' is damaged"),
+            ('"attributes": {"w": [[]]}', "w: "),
+        ],
+        ids=lambda value: str(value)[:20],
+    )
+    def test_a_value_that_cannot_be_read_costs_only_its_field(self, tmp_path: Path, field: str, reason: str) -> None:
+        products, (bad,) = read(jsonl_file(tmp_path, {"id": "m0"}, f'{{"id": "m1", "brand": "Ember", {field}}}'))
+        assert products[1] == Product(id="m1", brand="Ember")
+        assert isinstance(bad, BadValue)
+        assert bad.reason.startswith(f"line 2: {reason}")
 
 
 @pytest.mark.parametrize("name", ["catalogue.xlsx", "catalogue", "catalogue.json"])
 def test_another_kind_of_file_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(CatalogueError, match=r"a catalogue must be a \.csv, \.jsonl or \.ndjson file"):
+    with pytest.raises(CatalogueError, match=r"a catalogue must be a \.csv, \.tsv, \.txt, \.jsonl or \.ndjson"):
         list(read_catalogue(tmp_path / name))
 
 

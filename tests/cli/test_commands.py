@@ -22,6 +22,7 @@ class TestIndex:
         assert result.err == ""
         document = result.document
         assert document.pop("seconds") > 0
+        assert document.pop("format")["written"] == {"encoding": "utf-8", "encoding_guessed": False, "delimiter": ","}
         assert document == {
             "products": 4,
             "images": 5,
@@ -37,7 +38,7 @@ class TestIndex:
         result = caslie("index", shop, "--progress", "none")
         assert result.code == 1
         assert result.err == "error: 2 items failed; everything else is complete\n"
-        assert "5 products with 5 images" in result.out
+        assert "6 products with 5 images" in result.out
         assert "0 captions generated, 5 reused, 4 products unchanged, 2 failed" in result.out
         assert "vase: gone.png: image 'gone.png' does not exist" in result.out
         assert re.search(r"bad: line \d+: price", result.out)
@@ -45,6 +46,36 @@ class TestIndex:
             "vase: gone.png",
             "bad",
         }
+
+    def test_the_report_says_how_the_file_was_read(self, caslie: Command, tmp_path: Path) -> None:
+        catalogue = tmp_path / "export.csv"
+        catalogue.write_bytes("SKU;Name;Preis;Farbe\na;Schüssel;12,90 €;rot\n".encode("cp1252"))
+        columns = (
+            "--column",
+            "id=SKU",
+            "--column",
+            "title=name",
+            "--column",
+            "price=Preis",
+            "--column",
+            "colour=Farbe",
+        )
+        result = caslie("index", catalogue, *columns)
+        assert result.code == 0, result
+        assert (
+            "read as cp1252 (a guess: check the texts, or set the encoding); columns separated by semicolon; "
+            "id from 'SKU'; title from 'Name'; price from 'Preis'; colour from 'Farbe'; decimal comma in Preis; "
+            "prices in EUR"
+        ) in result.out
+        options = ("--delimiter", "semicolon", "--encoding", "cp1252", "--decimal", "comma")
+        document = caslie("index", catalogue, *columns, *options, "--json").document
+        assert document["skipped"] == 1
+        assert document["format"]["columns"] == {"SKU": "id", "Name": "title", "Preis": "price", "Farbe": "colour"}
+        assert document["format"]["written"] == {"encoding": "cp1252", "encoding_guessed": False, "delimiter": ";"}
+        (hit,) = caslie("search", "Schüssel", "--where", "price = 12.9 and colour = 'rot'", "--json").document[
+            "products"
+        ]
+        assert hit["product"]["title"] == "Schüssel"
 
     def test_only_the_first_failures_are_printed(self, caslie: Command, tmp_path: Path) -> None:
         catalogue = tmp_path / "many.csv"

@@ -36,9 +36,15 @@ INVALID_INPUT = {
     "an incomplete filter": (("search", "x", "--where", "price <"), "the filter 'price <'"),
     "SQL in a filter": (("ask", "x", "--where", "1; DROP TABLE products"), "the filter"),
     "a missing catalogue": (("index", "none.csv"), "none.csv: cannot be read: No such file"),
-    "a catalogue with another file type": (("index", "store"), "a catalogue must be a .csv, .jsonl or .ndjson file"),
+    "a catalogue with another file type": (("index", "store"), "a catalogue must be a .csv, .tsv, .txt, .jsonl or"),
     "a catalogue without ids": (("index", "no-ids.csv"), "id is missing"),
-    "a catalogue with a column twice": (("index", "twice.csv"), "contains the column 'image' twice"),
+    "a catalogue with a price twice": (("index", "twice.csv"), "'price' and 'price (2)' can both be the price"),
+    "an empty catalogue": (("index", "empty.csv"), "there is no product in the file"),
+    "an unknown column": (("index", "no-ids.csv", "--column", "id=titel"), "no column 'titel'; did you mean 'title'?"),
+    "a column without a field": (("index", "no-ids.csv", "--column", "title"), "not of the form FIELD=COLUMN"),
+    "two columns for a field": (("index", "x.csv", "--column", "id=a", "--column", "id=b"), "two columns for 'id'"),
+    "an unknown encoding": (("index", "no-ids.csv", "--encoding", "latin-99"), "there is no encoding 'latin-99'"),
+    "a long separator": (("index", "no-ids.csv", "--delimiter", "::"), "--delimiter '::' is not one character"),
     "an unknown task": (("predict", "xx", INSTANCE), "there is no task 'xx'; choose one of: answerability"),
     "a missing instance": (("predict", "cc", "none.json"), "none.json: cannot be read: No such file"),
     "an instance that is a folder": (("predict", "cc", "store"), "store: cannot be read: Is a directory"),
@@ -66,7 +72,8 @@ UNUSABLE_IMAGES = {
 def files(tmp_path: Path, shop: Path) -> Path:
     """One file of each unusable kind, and an indexed store."""
     (tmp_path / "no-ids.csv").write_text("title,price\nMug,3\n")
-    (tmp_path / "twice.csv").write_text("id,image,image\nmug,a.png,b.png\n")
+    (tmp_path / "twice.csv").write_text("id,price,price\nmug,1,2\n")
+    (tmp_path / "empty.csv").write_text("id,title\n")
     (tmp_path / "broken.json").write_text('{"input": ')
     (tmp_path / "deep.json").write_text("[" * 100_000)
     (tmp_path / "null.json").write_text("null")

@@ -41,6 +41,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     catalogue = catalogue_path().read_text(encoding="utf-8").replace("images/", f"{pictures}/")
     (tmp_path / "products.csv").write_text(catalogue, encoding="utf-8")
     shutil.copytree(catalogue_path().with_name("images"), tmp_path / "images")
+    export = "SKU;Name;Cost;Farbe\nbowl;Schüssel;12,90 €;rot\n"
+    (tmp_path / "export.csv").write_text(export, encoding="cp1252")
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     return tmp_path
 
@@ -50,7 +52,7 @@ def broken_folder(light_shop: Path) -> Path:
     """The user's folder with the faulty files of the page on troubleshooting."""
     files = {
         "sku.csv": "sku,title\n1,Mug\n",
-        "rows.csv": 'id,title,price\nm1,Mug,9.50\nm2,Cup,"9,50"\nm1,Mug,1\nm3,Red, round,1\n',
+        "rows.csv": "id,title,price\nm1,Mug,9.50\nm2,Cup,on request\nm1,Mug,1\nm3,Red, round,1\n",
         "pictures.csv": "id,image\na,images/gone.png\nb,images/text.png\nc,images/cut.png\nd,images/large.png\n"
         "e,http://127.0.0.1/a.png\n",
         "images/text.png": "not an image",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from caslie_tools._concurrency import run_sync
+from caslie_tools.catalogue.format import ReadingOptions
 from caslie_tools.data.atomic_write import atomic_write
 from caslie_tools.data.building.captions import CaptionedImage, caption_records
 from caslie_tools.data.building.data_card import render_data_card
@@ -40,6 +41,7 @@ async def abuild_dataset(
     *,
     logs: Mapping[str, Path] | None = None,
     options: BuildOptions | None = None,
+    reading: ReadingOptions | None = None,
     strict: bool = False,
     pipeline: Pipeline | None = None,
     profile: str = "",
@@ -56,6 +58,7 @@ async def abuild_dataset(
         logs: Files by kind of log: ``searches``, ``reviews``, ``questions``, ``events``. See
             :mod:`caslie_tools.data.building.logs`.
         options: The options of the build.
+        reading: What is known about the catalogue file.
         strict: Stop at the first row or picture that cannot be used. Otherwise the report lists it.
         pipeline: Makes the captions and votes. Without a pipeline, the dataset has none.
         profile: The name of the pipeline's profile, for the card.
@@ -76,7 +79,7 @@ async def abuild_dataset(
     await asyncio.to_thread(out.mkdir, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".pictures-", dir=out) as folder:
         staging = PictureStaging(loader or ImageLoader(), Path(folder))
-        shop, sources, faults = await read_shop_data(catalogue, logs, options, staging, strict=strict)
+        shop, sources, faults = await read_shop_data(catalogue, logs, options, staging, strict=strict, reading=reading)
         splits = Splitter(shop, options)
         _check_held_out(options, shop, splits)
         placed, left_out = place_drafts(tasks, shop, splits, options)

@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from caslie_tools.catalogue.rows import read_rows, utf8_text
+from caslie_tools.catalogue.rows import read_rows, valid_text
 from caslie_tools.domain import FrozenModel, ImageRef
 from caslie_tools.exceptions import DataError
 
@@ -159,7 +159,7 @@ class _Cells:
 
     def text(self, column: str, *, needed: bool = False) -> str:
         try:
-            text = " ".join(utf8_text(self._row.get(column)).split())
+            text = " ".join(valid_text(self._row.get(column)).split())
         except ValueError as error:
             raise _RowError(f"{column} is not UTF-8 text") from error
         if needed and not text:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from caslie_tools.catalogue.reading import BadRow, read_catalogue
+from caslie_tools.catalogue.format import ReadingOptions, inspect_catalogue
+from caslie_tools.catalogue.reading import BadValue, read_catalogue
 from caslie_tools.data.building.logs import (
     LogRow,
     SourceFault,
@@ -35,7 +36,13 @@ Read = TypeVar("Read")
 
 
 async def read_shop_data(
-    catalogue: Path, logs: Mapping[str, Path], options: BuildOptions, staging: PictureStaging, *, strict: bool
+    catalogue: Path,
+    logs: Mapping[str, Path],
+    options: BuildOptions,
+    staging: PictureStaging,
+    *,
+    strict: bool,
+    reading: ReadingOptions | None = None,
 ) -> tuple[ShopData, list[Source], list[SourceFault]]:
     """Reads a shop's sources and stages the pictures.
 
@@ -44,7 +51,8 @@ async def read_shop_data(
         logs: Files by kind of log, see :data:`LOGS`.
         options: The options of the build, for the definition of a placeholder.
         staging: Receives the pictures.
-        strict: Stop at the first row or picture that cannot be used.
+        strict: Stop at the first row, value or picture that cannot be used.
+        reading: What is known about the catalogue file.
 
     Returns:
         The shop's data, the files they were read from, and the rows and pictures that cannot be used.
@@ -66,7 +74,7 @@ async def read_shop_data(
                 faults.append(item)
         return good
 
-    rows = await asyncio.to_thread(lambda: usable(_products(catalogue)))
+    rows = await asyncio.to_thread(lambda: usable(_products(catalogue, reading)))
     products = {product.id: product for product in sorted(rows, key=lambda product: product.id)}
     sources = [_source("catalogue", catalogue, len(products))]
     read: dict[str, list[Any]] = {}
@@ -122,14 +130,13 @@ async def read_shop_data(
     return shop, sources, faults
 
 
-def _products(catalogue: Path) -> Iterator[Product | SourceFault]:
-    for row in read_catalogue(catalogue):
-        if isinstance(row, BadRow):
-            yield SourceFault(
-                source=catalogue.name, item=row.item, reason="the row is not a valid product", detail=row.reason
-            )
-        else:
+def _products(catalogue: Path, reading: ReadingOptions | None) -> Iterator[Product | SourceFault]:
+    for row in read_catalogue(catalogue, inspect_catalogue(catalogue, reading)):
+        if isinstance(row, Product):
             yield row
+            continue
+        reason = "a value cannot be read" if isinstance(row, BadValue) else "the row is not a valid product"
+        yield SourceFault(source=catalogue.name, item=row.item, reason=reason, detail=row.reason)
 
 
 def _unreadable(source: Path, item: str, error: ImageError) -> SourceFault:

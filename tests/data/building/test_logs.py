@@ -138,8 +138,8 @@ def test_a_compact_date_is_not_read_as_seconds(tmp_path: Path, text: str, time: 
 
 def test_bytes_that_are_not_utf8_make_one_row_unusable(tmp_path: Path) -> None:
     path = tmp_path / "q.csv"
-    path.write_bytes(b"product,question,answer\nmug,Big?,\xff\nmug,Big?,yes\n")
-    fault, good = read_questions(path, PRODUCTS)
+    path.write_bytes("product,question,answer\nmug,Für große Köche?,ja\nmug,Big?,".encode() + b"\xff\nmug,Big?,yes\n")
+    _, fault, good = read_questions(path, PRODUCTS)
     assert isinstance(fault, SourceFault)
     assert fault.reason == "answer is not UTF-8 text"
     assert not isinstance(good, SourceFault)
@@ -149,7 +149,7 @@ def test_a_log_that_cannot_be_read_at_all_is_refused(tmp_path: Path) -> None:
     (tmp_path / "q.csv").write_text("product,answer\n", encoding="utf-8")
     with pytest.raises(DataError, match="question is missing"):
         list(read_questions(tmp_path / "q.csv", PRODUCTS))
-    with pytest.raises(DataError, match=r"a log must be a \.csv, \.jsonl or \.ndjson file"):
+    with pytest.raises(DataError, match=r"a log must be a \.csv, \.tsv, \.txt, \.jsonl or \.ndjson file"):
         list(read_questions(tmp_path / "q.xlsx", PRODUCTS))
     with pytest.raises(DataError, match="No such file"):
         list(read_questions(tmp_path / "none.csv", PRODUCTS))
