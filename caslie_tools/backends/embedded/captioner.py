@@ -28,7 +28,7 @@ MAX_WORDS: Final = 50
 NO_TEXT: Final = "No text seen."
 """The sentence if a question asks for printed text and the image has no text."""
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 _CERTAIN_TAG: Final = 0.25
 _POSSIBLE_TAG: Final = 0.05
 _MIN_RESEMBLANCE: Final = 0.05

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 _NEIGHBOURS: Final = 40
 _SHARPNESS: Final = 0.02
 """Temperature of the vote, in units of cosine."""
+_FLOOR: Final = 0.48
+"""Cosine below which two images are not alike. Nine of ten shelf photos of groceries are farther from every image of a
+catalogue without groceries. Nearer neighbours of shelf photos in their own catalogue are mostly right."""
 _MIDPOINT: Final = 0.59
 _SLOPE: Final = 6.2
 """Midpoint and slope of a logistic function from the best cosine to the probability that the nearest image shows a
@@ -35,7 +38,7 @@ class Resemblance(FrozenModel):
 def find_resemblances(
     image: LoadedImage, store: "CaptionStore", *, product: str | None = None, limit: int = 8
 ) -> tuple[Resemblance, ...]:
-    """Returns the categories that an image resembles, the best first.
+    """Returns the categories that an image resembles, the best first. The result is empty if no image is alike.
 
     Args:
         image: The image. If the catalogue contains it, it does not count as its own neighbour.
@@ -48,7 +51,7 @@ def find_resemblances(
     hits = store.nearest_pictures(
         image, k=_NEIGHBOURS, exclude_images=(image.sha256,), exclude_products=() if product is None else (product,)
     )
-    return vote(hits, limit=limit)
+    return vote([hit for hit in hits if hit.score >= _FLOOR], limit=limit)
 
 
 def vote(hits: "Sequence[PictureHit]", *, limit: int = 8) -> tuple[Resemblance, ...]:

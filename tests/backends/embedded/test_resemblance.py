@@ -1,9 +1,10 @@
 import pytest
+from PIL import Image
 
 from caslie_tools.backends.embedded.resemblance import find_resemblances, vote
 from caslie_tools.domain import Product
 from caslie_tools.store import CaptionStore, PictureHit
-from tests.backends.embedded.images import put, sample_image, sha
+from tests.backends.embedded.images import loaded, put, sample_image, sha
 
 
 def hit(score: float, category: str, title: str = "a product") -> PictureHit:
@@ -55,3 +56,10 @@ def test_the_vote_does_not_depend_on_the_order_of_equal_neighbours(order: tuple[
     hits = [hit(0.8, "A", "one"), hit(0.8, "B", "two")]
 
     assert [item.category for item in vote([hits[index] for index in order])] == ["A", "B"]
+
+
+def test_a_picture_of_another_kind_resembles_nothing(store: CaptionStore) -> None:
+    noise = Image.effect_noise((200, 200), 90).convert("RGB")
+    put(store, "shears", sample_image("fern-shears"), category="Tools")
+
+    assert find_resemblances(loaded(noise), store) == ()
