@@ -183,3 +183,20 @@ async def test_a_column_that_no_table_lists_is_found_by_its_name(predictor: Embe
     tent = product("tent", title="Dune tent", sleeping_places=3, hydrostatic_head_mm=4000)
 
     assert await said(predictor, "What is its hydrostatic head?", tent) == "Dune tent: hydrostatic head mm 4000 mm."
+
+
+@pytest.mark.parametrize("question", ["What colour is the plug?", "Welche Farbe hat der Anschluss?"])
+async def test_the_colour_of_a_picture_is_not_that_of_a_part(predictor: EmbeddedPredictor, question: str) -> None:
+    fan = product("fan", title="Desk fan", category="Home > Fans")
+
+    assert await said(predictor, question, fan, fan="It is mostly white.") == ""
+    assert await said(predictor, "What colour is the fan?", fan, fan="It is mostly white.") == (
+        "Desk fan: It is mostly white."
+    )
+
+
+@pytest.mark.parametrize("question", ["What is the fat percentage?", "What is the level of fat?"])
+async def test_a_share_may_be_asked_for_as_a_percentage(predictor: EmbeddedPredictor, question: str) -> None:
+    cheese = product("gouda", title="Gouda")
+
+    assert await said(predictor, question, cheese, gouda='It reads "FAT 48%".') == 'Gouda: "FAT 48%".'

@@ -22,34 +22,33 @@ def _words(text: str) -> frozenset[str]:
 
 _FUNCTION_WORDS: Final[dict[Language, frozenset[str]]] = {
     "en": _words(
-        """a about all also am an and any are as at be been but by can could did do does each few for from get gets
-        had has have he her here his how i if in into is it it's its just like made make makes many may me more
-        most much must my need no not of off on one ones only or other our out over please she should show shows
-        so some such tell than that the their them then there these they thing things this those to too us use
-        used very want was we were what what's when where which who whose why will with without would you your
-        under below above less least least between up yes often soon easily well old late far early"""
+        """a about all also am an and any are as at be been but by can could did do does each few for from get gets had
+        has have he her here his how i if in into is it it's its just like made make makes many may me more most
+        much must my need no not of off on one ones only or other our out over please she should show shows so some
+        such tell than that the their them then there these they thing things this those to too us use used very
+        want was we were what what's when where which who whose why will with without would you your under below
+        above less least least between up yes often soon easily well old late far early"""
     ),
     "de": _words(
-        """aber als am an auf aus bei bis das dem den der des die dieser diese dieses du ein eine einem einen einer
-        er es für gibt habt haben hat hast ich ihr ihre im in ist kann können man mein mich mit nach nicht noch
-        oder sein sich sie sind so um und unter über von vor war was welche welcher welches welchem welchen wer
-        werden wie wird wo woher womit woraus wozu viel viele vieles mal zu zum zur euch wir"""
+        """aber als am an auf aus bei bis das dem den der des die dieser diese dieses du ein eine einem einen einer er
+        es für gibt habt haben hat hast ich ihr ihre im in ist kann können man mein mich mit nach nicht noch oder
+        sein sich sie sind so um und unter über von vor war was welche welcher welches welchem welchen wer werden
+        wie wird wo woher womit woraus wozu viel viele vieles mal zu zum zur euch wir"""
     ),
     "fr": _words(
-        """à au aux avec avez ce ces cet cette combien comment dans de des du elle elles en est est-ce et il ils je
-        la le les leur lui ma mais mes moi mon ne nous où ou par pas pour qu que quel quelle quelles quels qui
-        quoi sa se ses son sont sur ta te tu beaucoup un une vient vos votre vous y a d'où s'il y-a-t c'est d'un
-        d'une l'eau"""
+        """à au aux avec avez ce ces cet cette combien comment dans de des du elle elles en est est-ce et il ils je la
+        le les leur lui ma mais mes moi mon ne nous où ou par pas pour qu que quel quelle quelles quels qui quoi sa
+        se ses son sont sur ta te tu beaucoup un une vient vos votre vous y a d'où s'il y-a-t c'est d'un d'une l'eau"""
     ),
     "es": _words(
         """a al como cómo con cuál cuáles cuándo cuánta cuántas cuánto cuántos de del dónde el ella en es esta este
-        esto está están hay la las lo los me mi o para por qué que quién se son su sus tiene tienen tenéis un
-        una unas unos y mucho mucha"""
+        esto está están hay la las lo los me mi o para por qué que quién se son su sus tiene tienen tenéis un una
+        unas unos y mucho mucha"""
     ),
     "sv": _words(
-        """att av den denna har kan innehåller det detta de dem den där då en ett finns från för har hur hos i inte
-        ja jag kan man med men mig mycket ni nu när och om på som till under ur var vad varifrån vem vilka
-        vilken vilket är över många"""
+        """att av den denna har kan innehåller det detta de dem den där då en ett finns från för har hur hos i inte ja
+        jag kan man med men mig mycket ni nu när och om på som till under ur var vad varifrån vem vilka vilken
+        vilket är över många"""
     ),
 }
 
@@ -57,14 +56,14 @@ _LIGHT_WORDS: Final = frozenset(
     map(
         stem,
         _words(
-            """arrive be become belong bought buy call carry come contain content contents cost deliver do exactly
-            fit give go good hold included keep kind know last look manufactured measure mean means name need
-            offer own piece please possess produce produced product products item items article goods provide
-            put require run said say sell sold sort state stated stock suit suitable support take type thing
-            version want weigh work works got does still today currently maximum minimum approximately around
-            roughly really actually once kostet kosten produkt produkte artikel passt enthält besteht steht
-            produit produits article articles coûte contient producto productos cuesta contiene produkten
-            produkter kostar innehåller"""
+            """amount arrive be become belong bought buy call carry come contain content contents cost deliver do
+            exactly fit give go good hold included keep kind know last look manufactured measure mean means name
+            need level number percent percentage quantity rate total value offer own piece please possess produce
+            produced product products item items article goods provide put require run said say sell sold sort state
+            stated stock suit suitable support take type thing version want weigh work works got does still today
+            currently maximum minimum approximately around roughly really actually once kostet kosten produkt
+            produkte artikel passt enthält besteht steht produit produits article articles coûte contient producto
+            productos cuesta contiene produkten produkter kostar innehåller"""
         ),
     )
 )
@@ -74,10 +73,10 @@ WHOLE: Final = frozenset(
     map(
         stem,
         _words(
-            """bag bottle box bucket can carton cover front image item jar label pack package packet pack photo
-            picture pouch product print text tin tube unit word bild flasche karton packung produkt bouteille
-            boîte carton étiquette image photo produit botella caja etiqueta foto imagen producto bild flaska
-            kartong paket etikett produkt"""
+            """bag bottle box bucket can carton cover front image item jar label pack package packet pack photo picture
+            pouch product print text tin tube unit word bild flasche karton packung produkt bouteille boîte carton
+            étiquette image photo produit botella caja etiqueta foto imagen producto bild flaska kartong paket
+            etikett produkt"""
         ),
     )
 )
@@ -90,8 +89,8 @@ _YES: Final[dict[Language, str]] = {"en": "Yes", "de": "Ja", "fr": "Oui", "es": 
 _NO: Final[dict[Language, str]] = {"en": "No", "de": "Nein", "fr": "Non", "es": "No", "sv": "Nej"}
 
 NEGATORS: Final = _words(
-    """not no non never without cannot can't don't isn't aren't doesn't unsuitable avoid nor neither nicht kein
-    keine keinen keiner ohne nie weder pas sans jamais ni sin nunca ni inte ej utan ingen inget inga aldrig away"""
+    """not no non never without cannot can't don't isn't aren't doesn't unsuitable avoid nor neither nicht kein keine
+    keinen keiner ohne nie weder pas sans jamais ni sin nunca ni inte ej utan ingen inget inga aldrig away"""
 )
 """Words that turn a statement into its contrary."""
 

@@ -128,8 +128,10 @@ def understand(text: str) -> Question:
     plain = without_comparison(text)
     absent, remainder = parse_absence(plain)
     attributes = asked_attributes(text)
+    # Of the attributes that are not measured, only the first counts: "what colour is the plug" asks for no connector.
+    asked = (*attributes[:1], *(attribute for attribute in attributes[1:] if attribute.dimensions))
     measured = {
-        word for attribute in attributes for match in attribute.asked.finditer(text) for word in subject_words(match[0])
+        word for attribute in asked for match in attribute.asked.finditer(text) for word in subject_words(match[0])
     }
     amount = _AMOUNT.search(text)
     noun = next((group for group in amount.groupdict().values() if group), "").lower() if amount else ""
