@@ -17,17 +17,8 @@ from caslie_tools.tasks.instances import WireFormat
 _PREFIX: Final = "CASLIE_"
 READ_ELSEWHERE: Final = frozenset(
     (
-        *(
-            "API_KEY",
-            "CAPTIONER",
-            "CAPTIONERS",
-            "DEFAULTS",
-            "EMBEDDINGS",
-            "HOST",
-            "JUDGES",
-            "PREDICTOR",
-            "VISION_PREDICTOR",
-        ),
+        *("API_KEY", "CAPTIONER", "CAPTIONERS", "CLAIM_CHECKER", "DEFAULTS", "EMBEDDINGS", "HOST", "JUDGES"),
+        *("PREDICTOR", "VISION_PREDICTOR"),
         *("CHAT_MODEL", "CHAT_CAPTIONER", "CHAT_JUDGES", "CHAT_PREDICTOR", "CHAT_EMBEDDINGS"),
         *("CHAT_INPUT_PRICE", "CHAT_OUTPUT_PRICE", "TASK_MODULES"),
     )

@@ -72,7 +72,7 @@ def test_what_a_request_prints(caslie: Command, shop: Path, tmp_path: Path, monk
     for threshold, said in ((0.5, "no picture was looked at"), (0.9, "so the pictures were looked at")):
         TextFirst.model_validate({**first, "thresholds": {"product_substitute_identification": threshold}}).save(file)
         monkeypatch.setenv("CASLIE_TEXT_FIRST", str(file))
-        result = caslie("predict", "psi", instance)
+        result = caslie("predict", "psi", instance, "--explain")
         assert result.code == 0
         assert f"confidence from text alone 0.500, {threshold:.3f} needed: {said}" in result.out
         assert ("Colour: red" in result.out) is (threshold == 0.9)

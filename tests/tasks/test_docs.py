@@ -60,7 +60,7 @@ def test_its_code_and_its_commands_run(folder: Path, capsys: pytest.CaptureFixtu
     for example in (definition, use):
         example.evaluate()
     answer, fused, description = capsys.readouterr().out.splitlines()
-    assert answer == "A"
+    assert answer == "A: 20 degrees"
     assert "WASHING 20 DEGREES" in json.loads(fused)["information on the care label"]
     assert "care_label" in description
     for example in others:
