@@ -69,7 +69,7 @@ def _show(planned: "Plan") -> None:
     out.print(
         f"Memory of the servers in GiB, on {planned.gpus} x {planned.gpu_memory_gib:g} GiB. Each server reserves the "
         "share of its GPU in brackets: its weights, the cache for all its requests at full length, and an estimate for "
-        "the rest."
+        "the rest. Memory that is left goes to the cache, for more requests at once."
     )
     show_table(
         ("server", "GPU", "weights", "KV cache", "other", "total"),

@@ -13,10 +13,9 @@ from packaging.version import Version
 from caslie_tools.domain import FrozenModel
 from caslie_tools.exceptions import SettingsError
 from caslie_tools.profiles.settings import ProfileSettings
+from caslie_tools.serving.placement import USABLE_SHARE, place, use_spare_memory
 from caslie_tools.serving.servers import GIB, MEDIA_DOMAINS_SINCE, Server, derive_servers
 
-USABLE_SHARE = 0.95
-"""Share of the memory of a GPU that servers may use together. The driver and the desktop use the rest."""
 TESTED_VLLM = Version("0.32.0")
 """The version of vLLM that the tests of this package run against."""
 _CARDS: Final = {16: 15.0, 24: 22.5, 32: 30.0, 40: 39.0, 48: 45.0, 80: 79.0, 96: 94.0, 141: 139.0, 180: 178.0}
@@ -109,15 +108,18 @@ def plan_servers(settings: ProfileSettings, *, gpu_memory: float = 24.0, gpus: i
     gpu_memory = usable_gib(gpu_memory)
     version = _choose_version(settings.vllm)
     servers = derive_servers(settings)
-    placed = _place(servers, gpu_memory, gpus)
+    placed = place(servers, gpu_memory, gpus)
+    problem = _problem(placed, gpu_memory, gpus)
+    if not problem:
+        placed = use_spare_memory(placed, gpu_memory)
     return Plan(
         profile=settings.name,
         vllm=str(version),
         gpu_memory_gib=gpu_memory,
         gpus=gpus,
-        servers=tuple(placed),
-        notes=(*settings.notes, *_notes(settings, servers, version)),
-        problem=_problem(placed, gpu_memory, gpus),
+        servers=placed,
+        notes=(*settings.notes, *_notes(settings, servers, version), *_spare_capacity(settings, servers, placed)),
+        problem=problem,
     )
 
 
@@ -138,6 +140,23 @@ def _notes(settings: ProfileSettings, servers: Sequence[Server], version: Versio
     return notes
 
 
+def _spare_capacity(settings: ProfileSettings, derived: Sequence[Server], placed: Sequence[Server]) -> list[str]:
+    """Returns a note that names the values of max_concurrency which use the memory that is left."""
+    factors: dict[str, float] = {}
+    for server, grown in zip(derived, placed, strict=True):
+        for role in server.roles:  # a role with replicas has several servers
+            factors[role] = min(factors.get(role, math.inf), grown.sequences / server.sequences)
+    changes: list[str] = []
+    for role, factor in factors.items():
+        sent = settings.served_roles[role].max_concurrency
+        if (possible := int(sent * factor)) > sent:
+            changes.append(f"{role} {possible}")
+    if not changes:
+        return []
+    reason = "the servers accept more requests at once than the profile sends"
+    return [f"{reason}; max_concurrency can be: {', '.join(changes)}"]
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
@@ -156,22 +175,6 @@ def _choose_version(constraint: str) -> Version:
         if version in allowed:
             return version
     raise SettingsError(f"vllm: {constraint!r} names no version that it allows; use a specifier such as '>=0.12'")
-
-
-def _place(servers: Sequence[Server], gpu_memory: float, gpus: int) -> list[Server]:
-    """Places servers on GPUs, the largest server first, each on the first GPU with enough free memory.
-
-    A server that fits nowhere keeps ``gpu=None``.
-    """
-    free = [round(USABLE_SHARE * 100)] * gpus  # in hundredths, the precision of --gpu-memory-utilization
-    placed: dict[str, Server] = {}
-    for server in sorted(servers, key=lambda server: -server.needed_bytes):
-        share = math.ceil(server.needed_bytes / (gpu_memory * GIB) * 100)
-        gpu = next((number for number, room in enumerate(free) if share <= room), None)
-        if gpu is not None:
-            free[gpu] -= share
-        placed[server.name] = server.model_copy(update={"gpu": gpu, "gpu_memory_utilization": share / 100})
-    return [placed[server.name] for server in servers]
 
 
 def _problem(placed: Sequence[Server], gpu_memory: float, gpus: int) -> str:
@@ -201,7 +204,7 @@ def _suggestion(servers: Sequence[Server]) -> str:
     fewest = _MAX_GPUS + 1
     for size, usable in _CARDS.items():
         for number in range(1, fewest):
-            if all(server.gpu is not None for server in _place(servers, usable, number)):
+            if all(server.gpu is not None for server in place(servers, usable, number)):
                 options.append(f"{number} x {size} GB")
                 fewest = number
                 break

@@ -6,8 +6,9 @@ import pytest
 
 from caslie_tools.exceptions import SettingsError
 from caslie_tools.profiles.toml import load_profile_settings
+from caslie_tools.serving.placement import MAX_SEQUENCES, place
 from caslie_tools.serving.plan import plan_servers
-from caslie_tools.serving.servers import GIB
+from caslie_tools.serving.servers import GIB, derive_servers
 from tests.serving.profiles import TEXT_MODEL, VISION_MODEL, profile, role
 
 
@@ -20,10 +21,11 @@ class TestNotes:
     def test_an_external_service_is_not_planned_and_is_noted(self) -> None:
         plan = plan_servers(profile(predictor=role(urls=["https://models.example.com/v1"])))
         assert [server.roles for server in plan.servers] == [("captioner",), ("judge",)]
-        assert plan.notes == ("predictor: models.example.com is an external service (https) and not part of this plan",)
+        assert plan.notes[0] == "predictor: models.example.com is an external service (https) and not part of this plan"
 
     def test_servers_on_the_loopback_interface_need_no_note(self) -> None:
-        assert not plan_servers(profile(predictor=role(urls=["http://localhost:8002/v1"]))).notes
+        notes = plan_servers(profile(predictor=role(urls=["http://localhost:8002/v1"]))).notes
+        assert not any("listen on" in note for note in notes)
 
     def test_a_server_that_other_machines_can_reach_is_noted(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CASLIE_HOST", "gpu-box")
@@ -74,7 +76,7 @@ class TestPlacement:
                 assert server.gpu_memory_utilization * plan.gpu_memory_gib * GIB >= server.needed_bytes
 
     def test_shares_are_rounded_up(self) -> None:
-        vision, text = plan_servers(profile(), gpu_memory=23.9).servers
+        vision, text = place(derive_servers(profile()), 23.9, 1)
         assert text.gpu_memory_utilization == 0.36  # 8.446 of 23.9 GiB
         assert vision.gpu_memory_utilization == 0.48  # 8.266 + 1.125 + 2 of 23.9 GiB
 
@@ -97,13 +99,53 @@ class TestPlacement:
         assert "They do not fit on 8 GPUs of any size" in plan.problem
 
 
+class TestSpareMemory:
+    @pytest.mark.parametrize(("memory", "gpus"), [(22.5, 1), (45, 1), (79, 1), (30, 2), (178, 4)])
+    def test_it_goes_to_more_requests_at_once_without_overfilling_a_gpu(self, memory: float, gpus: int) -> None:
+        derived = derive_servers(profile())
+        plan = plan_servers(profile(), gpu_memory=memory, gpus=gpus)
+        for gpu in range(gpus):
+            share = sum(server.gpu_memory_utilization for server in plan.servers if server.gpu == gpu)
+            assert share <= 0.95 + 1e-9
+        for server, least in zip(plan.servers, derived, strict=True):
+            assert least.sequences <= server.sequences <= MAX_SEQUENCES
+            # Each request still has room for its full length.
+            assert server.cache_tokens / server.sequences >= least.cache_tokens / least.sequences
+            assert server.gpu_memory_utilization * plan.gpu_memory_gib * GIB >= server.needed_bytes
+
+    def test_servers_that_share_a_gpu_grow_in_proportion_to_what_the_profile_sends(self) -> None:
+        vision, text = plan_servers(profile(), gpu_memory=79).servers
+        assert abs(vision.sequences / 2 - text.sequences / 6) < 1
+
+    def test_one_that_is_at_its_maximum_leaves_the_rest_to_the_others(self) -> None:
+        small = profile(predictor=role(max_concurrency=250, context_length=100))
+        vision, text = plan_servers(small, gpu_memory=79).servers
+        assert text.sequences == MAX_SEQUENCES
+        assert vision.sequences / 2 > text.sequences / 253
+
+    def test_servers_get_a_gpu_each_where_there_are_enough(self) -> None:
+        assert [server.gpu for server in plan_servers(profile(), gpu_memory=79, gpus=2).servers] == [0, 1]
+
+    def test_a_note_names_the_settings_that_use_it(self) -> None:
+        plan = plan_servers(profile(), gpu_memory=79, gpus=2)
+        (note,) = (note for note in plan.notes if "more requests at once" in note)
+        vision, text = plan.servers
+        assert f"captioner {vision.sequences}, judge {text.sequences // 2}, predictor {text.sequences // 2}" in note
+
+    def test_a_plan_that_does_not_fit_stays_as_it_is(self) -> None:
+        assert [server.sequences for server in plan_servers(profile(), gpu_memory=16).servers] == [2, 6]
+
+
 class TestCommands:
     def test_a_server_needs_a_key_and_fetches_no_images(self) -> None:
         vision, text = plan_servers(profile()).commands()
         expected = f"vllm serve {VISION_MODEL} --served-model-name {VISION_MODEL} --host 127.0.0.1 --port 8001 "
         assert vision.startswith(expected)
         assert option(vision, "--max-model-len") == "4096"
-        assert option(vision, "--gpu-memory-utilization") == "0.51"
+        assert (
+            option(vision, "--gpu-memory-utilization")
+            == f"{plan_servers(profile()).servers[0].gpu_memory_utilization:.2f}"
+        )
         assert json.loads(option(vision, "--limit-mm-per-prompt")) == {"image": 1, "video": 0}
         assert option(vision, "--allowed-media-domains").endswith(".invalid")
         assert option(vision, "--api-key") == "${CASLIE_API_KEY:?}"
