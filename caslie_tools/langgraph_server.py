@@ -27,8 +27,11 @@ def _open() -> Caslie:
     with _opening:
         if not _opened:
             settings = Settings.load()
-            if "allow_local_paths" not in settings.model_fields_set:
-                # Clients of the server must not be able to read image files from its disk.
-                settings = settings.model_copy(update={"allow_local_paths": False})
+            # Clients of the server must not be able to read image files from its disk. The state of a thread, which
+            # the server sends, must not hold the bytes of images.
+            defaults = {"allow_local_paths": False, "store_uploads": True}
+            settings = settings.model_copy(
+                update={name: value for name, value in defaults.items() if name not in settings.model_fields_set}
+            )
             _opened.append(Caslie.open(settings=settings, create=False))
         return _opened[0]

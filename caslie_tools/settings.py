@@ -57,6 +57,10 @@ class Settings(BaseSettings):
     allow_local_paths: bool = True
     """Whether a request may contain paths of images on this machine. ``langgraph dev`` serves a graph that refuses them
     unless this is set explicitly. The images of the catalogue are not affected."""
+    store_uploads: bool = False
+    """Whether an image that a request brings as bytes is kept beside the store, for 7 days and up to 256 MiB in all, so
+    that the state of a graph holds only its key. ``langgraph dev`` serves a graph that does so unless this is set
+    explicitly."""
     products_per_question: int = Field(default=4, ge=1, le=50)
     """Number of products that are retrieved for a question that names no product."""
     reuse_threshold: float = Field(default=0.86, ge=0, le=1)

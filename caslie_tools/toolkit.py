@@ -148,7 +148,7 @@ class CaptionProductImage(_PipelineTool):
             )
         hashes = await self.pipeline.store.aimages_of(product_id)
         image = PlacedImage(
-            ref=product.images[image_number - 1], place=0, product=product.id, sha256=hashes[image_number - 1]
+            ref=product.stored_image(image_number - 1), place=0, product=product.id, sha256=hashes[image_number - 1]
         )
         caption = await self.pipeline.caption(image, self._context(question, product))
         with suppress(StoreError, ModelError):  # the caption is returned even if it cannot be stored

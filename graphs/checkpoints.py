@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from pydantic import SecretStr
 
 from caslie_tools.domain import Caption, GateDecision, ImageRef, Prediction, QueryContext
 from caslie_tools.graphs.context import Context
@@ -23,6 +24,7 @@ STATE_TYPES: Final[tuple[type, ...]] = (
     Prediction,
     QueryContext,
     Request,
+    SecretStr,
     Timing,
 )
 """The types of the values in the state. For a graph of your own that contains this one, pass them to its checkpointer:

@@ -20,6 +20,7 @@ from caslie_tools.pipeline.captioning import NOTHING_TO_DESCRIBE
 from caslie_tools.pipeline.failed_votes import failed_jury_warnings
 from caslie_tools.pipeline.pipeline import ImageResult, Pipeline, Request
 from caslie_tools.pipeline.response import Timing
+from caslie_tools.pipeline.stored_images import store_uploads
 from caslie_tools.tasks import Instance
 
 StateT = TypeVar("StateT")
@@ -111,6 +112,10 @@ class Nodes:
             instance = await self.pipeline.retrieve(state["request"])
             if isinstance(instance.input, dict) and instance.input.get("products") == []:
                 warnings.append("no product in the store matches; index a catalogue or widen the filter")
+        request = state["request"]
+        if self.pipeline.settings.store_uploads:
+            instance = await store_uploads(instance, self.pipeline.store, self.pipeline.loader)
+            request = request.model_copy(update={"images": ()})
         existing = sum(image.ref is not None for image in instance.images)
         used = len(self.pipeline.used_images(instance))
         if used < existing:
@@ -121,7 +126,7 @@ class Nodes:
         left_out = used - self.pipeline.settings.max_images
         if left_out > 0:
             warnings.append(f"{left_out} of {used} images were left out (CASLIE_MAX_IMAGES)")
-        return {"instance": instance, "warnings": warnings}
+        return {"instance": instance, "request": request, "warnings": warnings}
 
     async def answer_from_text(self, state: State) -> Update:
         """Answers from text alone, for a task where that may be enough."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from caslie_tools.domain import (
+    WITH_LOCATIONS,
     Caption,
     ImageRef,
     Prediction,
@@ -49,11 +50,32 @@ class TestImageRef:
             (ImageRef(url="data:image/png;base64,c2VjcmV0"), "data URL"),
             (ImageRef(url="https://me:secret@shop.example:8080/mug.png?key=secret#secret"), "https://shop.example/mug.png"),
             (ImageRef(url="http://[secret"), "malformed URL"),
+            (ImageRef(url="http://me:se/secret@shop.example/a/mug.png"), "http://.../mug.png"),
+            (ImageRef(url="http://me:a/secret@shop.example"), "http://.../shop.example"),
+            (ImageRef(url="http://me:#secret@shop.example/mug.png"), "http://me"),
         ],
     )  # fmt: skip
-    def test_its_text_forms_keep_secrets(self, ref: ImageRef, label: str) -> None:
+    def test_what_others_see_of_it_keeps_secrets(self, ref: ImageRef, label: str) -> None:
         assert ref.label == str(ref) == label
-        assert "secret" not in f"{ref} {ref!r} {[ref]}"
+        product = Product(id="mug", images=(ref,))
+        shown = f"{ref} {ref!r} {product!r} {product.model_dump()} {product.model_dump_json()}"
+        assert "secret" not in shown
+        assert "c2VjcmV0" not in shown  # "secret" in base64
+        assert product.model_dump(mode="json")["images"] == [{"id": ref.id, "label": label}]
+        assert Product.model_validate(product.model_dump()) == product
+        stored = product.model_dump_json(context=WITH_LOCATIONS)
+        assert Product.model_validate_json(stored) == product
+
+    def test_its_id_depends_on_the_location_without_credentials(self) -> None:
+        one = ImageRef(url="https://me:hunter2@shop.example/a.png?size=1")
+        assert one.id == ImageRef(url="https://shop.example/a.png?size=1").id
+        assert one.id != ImageRef(url="https://shop.example/a.png?size=2").id
+        assert ImageRef(path=Path("a.png")).id != ImageRef(data=b"a.png").id
+
+    @pytest.mark.parametrize("location", ["", "[" * 100_000, "3", '"x"', "{}", 3, None, {"path": "a.png"}])
+    def test_a_location_that_is_none_is_refused(self, location: object) -> None:
+        with pytest.raises(ValidationError):
+            ImageRef.model_validate({"id": "0", "label": "a.png", "location": location})
 
     def test_a_refused_one_is_not_repeated_in_the_error(self) -> None:
         with pytest.raises(ValidationError) as caught:
@@ -63,8 +85,8 @@ class TestImageRef:
     @given(st.binary(min_size=1, max_size=100))
     def test_bytes_survive_json(self, data: bytes) -> None:
         ref = ImageRef(data=data)
-        assert ImageRef.model_validate_json(ref.model_dump_json()) == ref
-        assert ref.model_dump(mode="json")["data"] == base64.b64encode(data).decode()
+        assert ImageRef.model_validate_json(ref.model_dump_json(context=WITH_LOCATIONS)) == ref
+        assert ref.model_dump(mode="json", context=WITH_LOCATIONS) == {"data": base64.b64encode(data).decode()}
 
     def test_bytes_that_are_not_base64_are_refused(self) -> None:
         with pytest.raises(ValidationError):

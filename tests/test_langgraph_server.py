@@ -1,5 +1,6 @@
 """The graph behind ``langgraph dev``, as a checkout serves it."""
 
+import base64
 import os
 import re
 import signal
@@ -129,6 +130,27 @@ def test_it_opens_no_local_file_for_a_stranger(server: Server, checkout: Path) -
     state = server.post("/runs/wait", assistant_id="caslie", input=request)
     assert state["__error__"]["error"] == "InputError"
     assert "paths of images are not allowed here" in state["__error__"]["message"]
+
+
+@pytest.mark.parametrize("mode", ["values", "updates", "custom", "messages"])
+def test_what_it_sends_has_no_path_and_no_bytes_of_an_image(server: Server, checkout: Path, mode: str) -> None:
+    own = base64.b64encode((checkout / "mug-1.png").read_bytes()).decode()
+    question = {"question": "Is the jacket waterproof?", "images": [f"data:image/png;base64,{own}"]}
+    thread = f"/threads/{server.post('/threads')['thread_id']}"
+    run = {"assistant_id": "caslie", "input": question | {"products": ["jacket"]}, "stream_mode": [mode]}
+    streamed = server.client.post(f"{thread}/runs/stream", json=run)
+    state = server.client.get(f"{thread}/state")
+    for response in (streamed, state, server.client.get(thread)):
+        assert response.status_code == 200
+        assert str(checkout) not in response.text
+        assert own[:40] not in response.text
+    assert [result["image"]["ref"]["label"] for result in state.json()["values"]["image_results"]] == [
+        "jacket-1.png",
+        "jacket-2.png",
+        f"{len(base64.b64decode(own))} bytes",
+    ]
+    # LangGraph itself repeats the input of a run in its history and debug streams: clients find their own images there.
+    assert str(checkout) not in server.client.get(f"{thread}/history").raise_for_status().text
 
 
 class TestOpening:

@@ -8,6 +8,7 @@ import asyncio
 import base64
 import hashlib
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -109,10 +110,14 @@ class ImageLoader:
 
     Args:
         limits: Limits on size and origin. By default, those of :class:`ImageLimits`.
+        resolve: Returns the location of an image in a store. Without it, such an image cannot be loaded.
     """
 
-    def __init__(self, limits: ImageLimits | None = None) -> None:
+    def __init__(
+        self, limits: ImageLimits | None = None, *, resolve: Callable[[ImageRef], ImageRef] | None = None
+    ) -> None:
         self.limits = limits or ImageLimits()
+        self._resolve = resolve
 
     async def load(self, ref: ImageRef) -> LoadedImage:
         """Reads, validates and decodes one image. Files and pixels are processed outside the event loop.
@@ -121,6 +126,8 @@ class ImageLoader:
             ImageError: The image is missing, broken, over a limit or in an unsupported format.
             ImageFetchError: Its URL cannot be fetched, or must not be.
         """
+        if ref.stored is not None and self._resolve is not None:
+            ref = await asyncio.to_thread(self._resolve, ref)
         if ref.url is not None and not is_data_url(ref.url):
             data = await fetch(
                 ref.url,

@@ -22,6 +22,8 @@ def read_bytes(ref: ImageRef, max_bytes: int) -> bytes:
     Raises:
         ImageError: The image is missing, cannot be read or is too large.
     """
+    if ref.stored is not None:
+        raise ImageError(f"image {ref.label!r} is in a store; load it with the loader of a pipeline over that store")
     if ref.path is not None:
         return _read_file(ref.path, ref.label, max_bytes)
     data = ref.data if ref.data is not None else _read_data_url(ref.url or "", max_bytes)

@@ -5,7 +5,7 @@ answer from text comes before the images. The state machine in ``graphs/`` and t
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +30,7 @@ from caslie_tools.pipeline.captioning import CaptionProvider
 from caslie_tools.pipeline.claims import ClaimChecker, without_false_claims
 from caslie_tools.pipeline.cqe import CQE
 from caslie_tools.pipeline.ec3 import EC3
+from caslie_tools.pipeline.stored_images import refer_to_store
 from caslie_tools.pipeline.text_first import TextAnswer, TextFirst
 from caslie_tools.pipeline.tuned_gate import TunedGate
 from caslie_tools.pipeline.unim3 import UniM3
@@ -117,7 +118,7 @@ class Pipeline:
         if gate is not None:
             gate.require_captioners(models.captioners)
         self.store = store
-        self.loader = ImageLoader(settings.images)
+        self.loader = ImageLoader(settings.images, resolve=store.resolve_image)
         self.ec3 = EC3(models.captioners, timeout_seconds=settings.captioner_timeout_seconds)
         store.captioners = self.ec3.identities  # a caption by a model that is not in use must not decide a search
         self.captions = CaptionProvider(store, self.ec3, self.loader, max_parallel_images=settings.max_parallel_images)
@@ -215,7 +216,8 @@ class Pipeline:
         else:
             products = await self._find_products(request, shopper_images)
         instance = from_question(request.question.strip(), products, refs)
-        return task.check(instance.model_copy(update={"images": await self._with_hashes(instance.images)}))
+        images = await refer_to_store(instance.images, {product.id: product for product in products}, self.store)
+        return task.check(instance.model_copy(update={"images": images}))
 
     async def _find_products(self, request: Request, shopper_images: Sequence[LoadedImage]) -> list[Product]:
         """Returns the products that the question selects by their fields, then those that a search finds."""
@@ -232,17 +234,6 @@ class Pipeline:
         )
         products = await asyncio.to_thread(self.store.get_products, selected)
         return [*products, *(hit.product for hit in hits if hit.product.id not in selected)][:limit]
-
-    async def _with_hashes(self, images: Iterable[PlacedImage]) -> tuple[PlacedImage, ...]:
-        """Adds the hashes of the products' images, which the store holds in the order of each product's images."""
-        hashes: dict[str, Iterator[str | None]] = {}
-        hashed = []
-        for image in images:
-            if image.product is not None and image.product not in hashes:
-                hashes[image.product] = iter(await asyncio.to_thread(self.store.images_of, image.product))
-            sha256 = None if image.product is None else next(hashes[image.product], None)
-            hashed.append(image.model_copy(update={"sha256": sha256}))
-        return tuple(hashed)
 
     def contexts(self, instance: Instance) -> list[BoundedContext]:
         """Returns the contexts of an instance's places: what captions of their images must help with.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caslie_tools.domain import Product
-from caslie_tools.exceptions import InputError
+from caslie_tools.domain import ImageRef, Product
+from caslie_tools.exceptions import ImageError, InputError, UnknownProductError
 from caslie_tools.store import caption_table, entry_table, product_table
 from caslie_tools.store.async_twins import async_twin
 from caslie_tools.store.document_store import DocumentStore
@@ -18,6 +18,7 @@ from caslie_tools.store.id_sets import Ids
 from caslie_tools.store.ranking import RankedProduct, SpaceQuery, rank_products
 from caslie_tools.store.results import Match, PictureHit, ProductHit
 from caslie_tools.store.spaces import PictureSpace, require_dimension
+from caslie_tools.store.uploads import Uploads
 from caslie_tools.store.vectors import SPACE_NAMES, Vector, from_blob, unit_vectors
 
 if TYPE_CHECKING:
@@ -100,6 +101,34 @@ class ProductStore(DocumentStore):
         """
         with self._database.read() as connection:
             return product_table.images_of(connection, product_id)
+
+    def resolve_image(self, ref: ImageRef) -> ImageRef:
+        """Returns the location of an image in this store. Any other reference is returned as it is.
+
+        Raises:
+            ImageError: If the store does not have the image, or no longer.
+        """
+        if ref.stored is None:
+            return ref
+        if (upload := self._uploads.find(ref.stored)) is not None:
+            return upload
+        try:
+            _, position, product_id = ref.stored.split("/", 2)
+            return self.get_product(product_id).images[int(position)]
+        except (UnknownProductError, IndexError, ValueError) as error:
+            raise ImageError(f"image {ref.label!r} is not in the store any more") from error
+
+    @property
+    def _uploads(self) -> Uploads:
+        return Uploads(self._database.directory / "uploads")
+
+    def put_upload(self, data: bytes) -> ImageRef:
+        """Keeps an image that a request brought, for a limited time, and returns a reference to it.
+
+        Raises:
+            StoreError: If it cannot be written.
+        """
+        return self._uploads.put(data)
 
     def products_of(self, image: str) -> list[str]:
         """Returns the ids of the products with an image, sorted."""

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from caslie_tools.domain import ImageRef, Product
+from caslie_tools.domain import WITH_LOCATIONS, ImageRef, Product
 from caslie_tools.exceptions import UnknownProductError
 from caslie_tools.store import caption_table, entry_table
 from caslie_tools.store.facts import product_facts
@@ -26,7 +26,9 @@ def digest_product(product: Product, images: Sequence[str | None]) -> str:
         product: The product, with its image references.
         images: SHA-256 (hex) of the bytes of each image, in order; ``None`` for an image that could not be read.
     """
-    content = json.dumps([product.model_dump(mode="json"), list(images)], sort_keys=True, ensure_ascii=False)
+    content = json.dumps(
+        [product.model_dump(mode="json", context=WITH_LOCATIONS), list(images)], sort_keys=True, ensure_ascii=False
+    )
     return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -49,7 +51,7 @@ def put(
     """
     rows = connection.execute("SELECT reference, image FROM product_images WHERE product = ?", (product.id,)).fetchall()
     stored = dict(rows)
-    references = [reference.model_dump_json(exclude_none=True) for reference in product.images]
+    references = [reference.model_dump_json(context=WITH_LOCATIONS) for reference in product.images]
     hashes = [
         # If an image cannot be read now, the one stored under the same reference stays, and keeps its captions.
         stored.get(reference) if image is None else image if isinstance(image, str) else image.sha256

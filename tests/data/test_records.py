@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caslie_tools.data.records import Record, is_inside, json_list, read_record
-from caslie_tools.domain import ImageRef
+from caslie_tools.domain import WITH_LOCATIONS, ImageRef
 from caslie_tools.exceptions import InstanceError
 from tests.data.raw_records import TASKS, URL, raw
 
@@ -188,4 +188,4 @@ def test_any_record_is_read_or_refused(task: str, changes: dict[str, Any]) -> No
         record = read_record(0, raw(task) | changes, base=Path("data"))
     except InstanceError:
         return
-    assert Record.model_validate_json(record.model_dump_json()) == record
+    assert Record.model_validate_json(record.model_dump_json(context=WITH_LOCATIONS)) == record

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from caslie_tools.backends.endpoints.language_model import EndpointLanguageModel
 from caslie_tools.backends.endpoints.settings import EndpointPredictorSettings
 from caslie_tools.domain import Answer
 from caslie_tools.evaluation.evaluate import MAX_CONSECUTIVE_FAILURES, RunReport, evaluate
@@ -399,16 +400,20 @@ async def test_an_unreachable_endpoint_stops_the_run_which_can_be_resumed(tmp_pa
         settings = EndpointPredictorSettings(
             urls=(server.url,), model="model", prompt="chat", max_attempts=1, breaker_seconds=0.001
         )
+        predictors = [build_predictor(settings), build_predictor(settings)]  # the second one like a new process
         server.faults = [Fault.HTTP_500] * 1000
         with pytest.raises(
             EndpointUnavailableError, match=r"model 'model' at 127\.0\.0\.1.*run the same command again to resume"
         ):
-            await run(tmp_path, data, predictor=build_predictor(settings), options=options)
+            await run(tmp_path, data, predictor=predictors[0], options=options)
         assert len(server.requests) <= 2 * MAX_CONSECUTIVE_FAILURES
         assert not (tmp_path / "run" / "outcomes.jsonl").exists()
         server.faults = []
-        report = await run(tmp_path, data, predictor=build_predictor(settings), options=options)
+        report = await run(tmp_path, data, predictor=predictors[1], options=options)
         assert (report.resumed, report.unavailable) == (0, ())
+        for predictor in predictors:
+            assert isinstance(predictor.model, EndpointLanguageModel)
+            await predictor.model.endpoint.aclose()
     outcomes = read_outcomes(tmp_path / "run")
     assert len(outcomes) == 3 * MAX_CONSECUTIVE_FAILURES
     assert all(outcome.treatments["none"].cost.prompt_tokens > 0 for outcome in outcomes)

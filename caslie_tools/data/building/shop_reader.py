@@ -21,7 +21,7 @@ from caslie_tools.data.building.options import BuildOptions
 from caslie_tools.data.building.picture_files import PictureStaging
 from caslie_tools.data.building.report import PLACEHOLDER, Source
 from caslie_tools.data.building.shop_data import ShopData
-from caslie_tools.domain import Product
+from caslie_tools.domain import WITH_LOCATIONS, Product
 from caslie_tools.exceptions import DataError, ImageError
 
 LOGS: Mapping[str, Callable[..., Iterator[Any]]] = {
@@ -144,7 +144,7 @@ def _unreadable(source: Path, item: str, error: ImageError) -> SourceFault:
 
 
 def _canonical(row: LogRow) -> str:
-    return row.model_dump_json()
+    return row.model_dump_json(context=WITH_LOCATIONS)
 
 
 def _source(role: str, path: Path, rows: int) -> Source:
