@@ -3,7 +3,7 @@
 import asyncio
 import shlex
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,14 +46,15 @@ def up(
     settings = load_profile_settings(profile)
     plan = plan_servers(settings, gpu_memory=gpu_memory, gpus=gpus)
     plan.require_fit()
-    show_notes(plan.notes)
     servers = run_servers(
         plan, settings, vllm=vllm, log_folder=logs or LOG_FOLDER, start_seconds=timeout, on_state=_show_state
     )
-    return asyncio.run(_run_until_signal(servers, profile))
+    return asyncio.run(_run_until_signal(servers, profile, plan.notes))
 
 
-async def _run_until_signal(servers: "AbstractAsyncContextManager[Supervisor]", profile: str) -> int:
+async def _run_until_signal(
+    servers: "AbstractAsyncContextManager[Supervisor]", profile: str, notes: Sequence[str]
+) -> int:
     """Runs the servers until Ctrl-C or SIGTERM; returns the exit code once they have stopped."""
     from caslie_tools.exceptions import EndpointError
 
@@ -62,6 +63,7 @@ async def _run_until_signal(servers: "AbstractAsyncContextManager[Supervisor]", 
         async with servers as supervisor:
             check = plain(f"caslie endpoints check {shlex.quote(profile)}")
             count = len(supervisor.processes)
+            show_notes(notes)
             out.print(f"all {count} servers are up. Check them with: {check}. Stop them with Ctrl-C", soft_wrap=True)
             await supervisor.wait()
     except asyncio.CancelledError:
