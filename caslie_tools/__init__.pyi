@@ -3,7 +3,8 @@
 from ._version import __version__ as __version__
 from .caslie import Caslie as Caslie
 from .catalogue.format import ReadingOptions as ReadingOptions
-from .catalogue.indexing import IndexReport as IndexReport
+from .catalogue.reports import IndexPreview as IndexPreview
+from .catalogue.reports import IndexReport as IndexReport
 from .domain import Answer as Answer
 from .domain import Caption as Caption
 from .domain import CaptionDraft as CaptionDraft

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
     from caslie_tools.catalogue.format import ReadingOptions
-    from caslie_tools.catalogue.indexing import IndexReport
+    from caslie_tools.catalogue.reports import IndexPreview, IndexReport
     from caslie_tools.graphs.run import CaslieGraph
 
 ImageLike = ImageRef | Path | str | bytes
@@ -113,6 +113,7 @@ class Caslie:
         catalogue: Path | str | Sequence[Product],
         *,
         reading: "ReadingOptions | None" = None,
+        prune: bool = False,
         progress: ProgressCallback | None = None,
     ) -> "IndexReport":
         """Indexes a catalogue file or a list of products.
@@ -122,23 +123,41 @@ class Caslie:
         Args:
             catalogue: The file or the products.
             reading: What is known about the file, such as the columns of the fields.
+            prune: Remove the products of the store that the catalogue does not have.
             progress: Called for every finished product of each pass.
         """
         from caslie_tools.catalogue.indexing import index_catalogue, index_products
 
         if isinstance(catalogue, Path | str):
-            return await index_catalogue(Path(catalogue), self.pipeline, reading=reading, progress=progress)
-        return await index_products(catalogue, self.pipeline, progress=progress)
+            return await index_catalogue(
+                Path(catalogue), self.pipeline, reading=reading, prune=prune, progress=progress
+            )
+        return await index_products(catalogue, self.pipeline, prune=prune, progress=progress)
 
     def index(
         self,
         catalogue: Path | str | Sequence[Product],
         *,
         reading: "ReadingOptions | None" = None,
+        prune: bool = False,
         progress: ProgressCallback | None = None,
     ) -> "IndexReport":
         """Synchronous version of :meth:`aindex`."""
-        return run_sync(self.aindex(catalogue, reading=reading, progress=progress))
+        return run_sync(self.aindex(catalogue, reading=reading, prune=prune, progress=progress))
+
+    def preview_index(
+        self,
+        catalogue: Path | str | Sequence[Product],
+        *,
+        reading: "ReadingOptions | None" = None,
+        prune: bool = False,
+    ) -> "IndexPreview":
+        """Tells what :meth:`index` would change. Nothing is written, captioned or fetched from the web."""
+        from caslie_tools.catalogue.upkeep import preview_catalogue, preview_products
+
+        if isinstance(catalogue, Path | str):
+            return run_sync(preview_catalogue(Path(catalogue), self.pipeline, reading=reading, prune=prune))
+        return run_sync(preview_products(catalogue, self.pipeline, prune=prune))
 
     async def aask(
         self,

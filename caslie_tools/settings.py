@@ -66,6 +66,11 @@ class Settings(BaseSettings):
     reuse_threshold: float = Field(default=0.86, ge=0, le=1)
     """Minimum cosine similarity of two contexts at which a caption that was made for one is reused for the other. 1
     reuses a caption only in the exact context it was made for."""
+    captions_per_image: int = Field(default=50, ge=1)
+    """Captions for questions that are kept of an image. Those that were used longest ago are removed first. The general
+    captions, which are made when an image is indexed, do not count."""
+    caption_unused_days: int | None = Field(default=180, ge=1)
+    """``caslie index`` removes captions for questions that were not used for so many days. None keeps them."""
     max_images: int = Field(default=64, ge=1)
     """Images used for one request. Of a question's images, the others are left out, with a warning. An instance of a
     task with more images is refused. An evaluation has no such limit."""

@@ -11,10 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from caslie_tools._concurrency import ConcurrencyLimit, requested_by, run_together
-from caslie_tools.catalogue.format import CatalogueFormat, ReadingOptions, inspect_catalogue
-from caslie_tools.catalogue.reading import read_catalogue
-from caslie_tools.domain import GENERAL_TASK, FrozenModel, ImageRef, Product, ProgressCallback, QueryContext
-from caslie_tools.exceptions import ImageError, ModelError, UnknownProductError
+from caslie_tools.catalogue.format import ReadingOptions
+from caslie_tools.catalogue.general_captions import general_context
+from caslie_tools.catalogue.loading import load_catalogue
+from caslie_tools.catalogue.reports import FailedItem, IndexReport
+from caslie_tools.catalogue.upkeep import missing_products, remove_old_captions, why_not_prune
+from caslie_tools.domain import ImageRef, Product, ProgressCallback
+from caslie_tools.exceptions import CatalogueError, ImageError, ModelError, UnknownProductError
 from caslie_tools.images.loading import LoadedImage
 from caslie_tools.pipeline.captioning import NOTHING_TO_DESCRIBE
 from caslie_tools.pipeline.pipeline import Pipeline
@@ -27,61 +30,6 @@ _BATCH_IMAGES = 8
 _MAX_PARALLEL_READS = 8
 _MAX_CACHED_BYTES = 256 * 1024 * 1024
 """Memory for encoded images from URLs, between the two passes. Images beyond it are fetched again."""
-_CONTEXT_FIELDS = ("title", "brand", "category", "description")
-_MAX_CONTEXT_CHARACTERS = 2000
-
-
-class FailedItem(FrozenModel):
-    """A row, a value or an image that could not be indexed."""
-
-    item: str
-    """The id of a product, the line of a row, or ``product: image``."""
-    reason: str
-
-
-class IndexReport(FrozenModel):
-    """The result of a run. The numbers count this catalogue, not the whole store."""
-
-    products: int
-    """Products of the catalogue that the store contains now."""
-    images: int
-    """Their images that could be read in this run or in a previous run."""
-    captions_made: int
-    captions_reused: int
-    """Images with a stored caption."""
-    skipped: int
-    """Products that were already stored and have not changed."""
-    failed: tuple[FailedItem, ...]
-    """Rows and values that could not be read first, then images in the order of the catalogue. The next run tries them
-    again."""
-    format: CatalogueFormat | None = None
-    """How the file was read: its encoding, its columns and its numbers. ``None`` for a list of products."""
-    seconds: float
-
-
-def general_context(product: Product) -> QueryContext:
-    """Returns the context of the general caption that an image of the product gets when it is indexed.
-
-    Prices and attributes are left out. A changed price or stock level therefore does not cause a new caption, and
-    variants of a product that share an image share its caption.
-    """
-    return general_context_for(
-        "\n".join(f"{name}: {product.fields[name]}" for name in _CONTEXT_FIELDS if name in product.fields)
-    )
-
-
-def general_context_for(known: str) -> QueryContext:
-    """Returns the context of a general caption, which is made without a question.
-
-    Args:
-        known: The available text about the product in the image. A long text is cut.
-    """
-    return QueryContext(
-        task=GENERAL_TASK,
-        aim="telling shoppers what the product is, what its label says and how it looks",
-        known=known[:_MAX_CONTEXT_CHARACTERS],
-        question="Does the information from the image tell shoppers something about this product?",
-    )
 
 
 async def index_catalogue(
@@ -89,6 +37,7 @@ async def index_catalogue(
     pipeline: Pipeline,
     *,
     reading: ReadingOptions | None = None,
+    prune: bool = False,
     progress: ProgressCallback | None = None,
 ) -> IndexReport:
     """Indexes a catalogue file in the store of a pipeline.
@@ -100,6 +49,8 @@ async def index_catalogue(
         path: The catalogue; see :func:`~caslie_tools.catalogue.reading.read_catalogue`.
         pipeline: Store, captioners and limits.
         reading: What is known about the file.
+        prune: Remove the products of the store that the file does not have, with what only they use. Nothing is removed
+            if a row of the file cannot be read, because it may be any product.
         progress: Called for every finished product of each pass.
 
     Raises:
@@ -107,18 +58,19 @@ async def index_catalogue(
         ModelError: If an embedding model failed. Products that are already stored are kept.
         StoreError: If the store cannot be written. Products that are already stored are kept.
     """
-    written = await asyncio.to_thread(inspect_catalogue, path, reading)
-    rows = await asyncio.to_thread(lambda: list(read_catalogue(path, written)))
-    products = [row for row in rows if isinstance(row, Product)]
-    failed = [FailedItem(item=row.item, reason=row.reason) for row in rows if not isinstance(row, Product)]
-    report = await index_products(products, pipeline, failed=failed, progress=progress)
-    return report.model_copy(update={"format": written})
+    loaded = await load_catalogue(path, reading)
+    not_removed = why_not_prune(loaded.lost_rows) if prune else ""
+    report = await index_products(
+        loaded.products, pipeline, prune=prune and not not_removed, failed=loaded.failed, progress=progress
+    )
+    return report.model_copy(update={"format": loaded.format, "not_removed": not_removed})
 
 
 async def index_products(
     products: Sequence[Product],
     pipeline: Pipeline,
     *,
+    prune: bool = False,
     failed: Iterable[FailedItem] = (),
     progress: ProgressCallback | None = None,
 ) -> IndexReport:
@@ -127,14 +79,23 @@ async def index_products(
     Args:
         products: The products, with unique ids.
         pipeline: Store, captioners and limits.
+        prune: Remove all other products of the store.
         failed: Items that failed before, for the report.
         progress: Called for every finished product of each pass.
+
+    Raises:
+        CatalogueError: If all products of the store would be removed because there are no products.
     """
     started = time.monotonic()
+    if prune and not products:
+        raise CatalogueError("the catalogue has no product, so all products of the store would be removed")
     run = _Run(pipeline, progress or (lambda *_: None))
     with requested_by(id(run)):
         await run.store_products(products)
+        removed = await asyncio.to_thread(missing_products, products, pipeline.store) if prune else []
+        await pipeline.store.adelete_products(removed)
         await run.store_captions(products)
+        captions_removed = await remove_old_captions(pipeline)
     return IndexReport(
         products=len(products),
         images=run.images,
@@ -142,6 +103,8 @@ async def index_products(
         captions_reused=run.reused,
         skipped=run.skipped,
         failed=(*failed, *run.failures(products)),
+        removed=tuple(removed),
+        captions_removed=captions_removed,
         seconds=round(time.monotonic() - started, 3),
     )
 

@@ -21,6 +21,7 @@ from caslie_tools.cli.eval import evaluation
 from caslie_tools.cli.index import index
 from caslie_tools.cli.info import info
 from caslie_tools.cli.predict import predict
+from caslie_tools.cli.remove import remove
 from caslie_tools.cli.runner import run
 from caslie_tools.cli.search import search
 from caslie_tools.cli.tune import tune
@@ -38,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (demo, index, search, ask, predict, captions, info):
+for command in (demo, index, remove, search, ask, predict, captions, info):
     app.command()(command)
 for group in (data, endpoints, evaluation, tune):
     app.add_typer(group)

@@ -26,6 +26,7 @@ ProfileName = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would change. Nothing is written.")]
 ShowProgress = Annotated[
     ProgressDisplay,
     typer.Option(

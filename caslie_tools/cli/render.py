@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from caslie_tools.cli.console import first_lines, out, plain, show_table, show_warnings
 
 if TYPE_CHECKING:
-    from caslie_tools.catalogue.indexing import IndexReport
+    from caslie_tools.catalogue.reports import IndexPreview, IndexReport
     from caslie_tools.data.records import BadRecord
     from caslie_tools.domain import Vote
     from caslie_tools.pipeline.pipeline import ImageResult
@@ -58,15 +58,36 @@ def show_timings(response: "Response") -> None:
 
 def show_index_report(report: "IndexReport") -> None:
     """Prints what an indexing run did."""
+    removed = f", {len(report.removed)} removed" if report.removed else ""
     out.print(
         f"{report.products} products with {report.images} images in {report.seconds:.1f} s: "
         f"{report.captions_made} captions generated, {report.captions_reused} reused, "
-        f"{report.skipped} products unchanged, {len(report.failed)} failed"
+        f"{report.skipped} products unchanged{removed}, {len(report.failed)} failed"
     )
+    if report.captions_removed:
+        out.print(f"  {report.captions_removed} captions were removed: out of date, or not used for a long time")
+    _show_reading(report)
+
+
+def show_index_preview(preview: "IndexPreview") -> None:
+    """Prints what an indexing run would change."""
+    out.print(
+        f"{len(preview.new)} products are new, {len(preview.changed)} changed, {preview.unchanged} unchanged, "
+        f"{len(preview.removed)} to be removed, {len(preview.failed)} failed. Nothing was written"
+    )
+    for state, ids in (("new", preview.new), ("changed", preview.changed), ("remove", preview.removed)):
+        for line in first_lines(f"{state}: {plain(product)}" for product in ids):
+            out.print(f"  {line}")
+    _show_reading(preview)
+
+
+def _show_reading(report: "IndexReport | IndexPreview") -> None:
     if report.format is not None and (facts := "; ".join(report.format.describe())):
         out.print(f"  read {plain(facts)}", soft_wrap=True)
     for line in first_lines(f"[yellow]{plain(item.item)}[/yellow]: {plain(item.reason)}" for item in report.failed):
         out.print(f"  {line}")
+    if report.not_removed:
+        out.print(f"  [yellow]{plain(report.not_removed)}[/yellow]", soft_wrap=True)
 
 
 def show_skipped_records(records: "Iterable[BadRecord]") -> None:

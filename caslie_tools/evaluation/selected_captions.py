@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from caslie_tools._concurrency import run_together
-from caslie_tools.catalogue.indexing import general_context_for
+from caslie_tools.catalogue.general_captions import general_context_for
 from caslie_tools.data.records import Record
 from caslie_tools.domain import Caption, FrozenModel, QueryContext
 from caslie_tools.evaluation.caption_costs import CaptionCosts

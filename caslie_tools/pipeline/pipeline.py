@@ -121,6 +121,7 @@ class Pipeline:
         self.loader = ImageLoader(settings.images, resolve=store.resolve_image)
         self.ec3 = EC3(models.captioners, timeout_seconds=settings.captioner_timeout_seconds)
         store.captioners = self.ec3.identities  # a caption by a model that is not in use must not decide a search
+        store.captions_per_image = settings.captions_per_image
         self.captions = CaptionProvider(store, self.ec3, self.loader, max_parallel_images=settings.max_parallel_images)
         self.cqe = CQE(
             models.judges,

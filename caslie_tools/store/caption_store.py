@@ -8,7 +8,7 @@ from typing import Any
 
 from caslie_tools.domain import Caption, QueryContext, caption_key
 from caslie_tools.exceptions import InputError
-from caslie_tools.store import caption_table, product_table
+from caslie_tools.store import caption_retention, caption_table, product_table
 from caslie_tools.store.async_twins import async_twin
 from caslie_tools.store.caption_table import StoredCaption
 from caslie_tools.store.product_store import ProductStore
@@ -45,6 +45,7 @@ class CaptionStore(ProductStore):
             StoreBusyError: If another writer kept the store locked.
         """
         now, verdicts = int(time.time()), verdicts or {}
+        images = {caption.image for caption in items if not caption.context.is_general}
         with self._database.read() as connection:
             changed, used = _changed(connection, items, verdicts, now)
         if not changed and not used:
@@ -62,6 +63,30 @@ class CaptionStore(ProductStore):
                 caption_table.put(connection, item, vector_of_text, contexts.get(item.caption.context.text))
             for item in used:
                 caption_table.record_use(connection, item)
+            if self.captions_per_image is not None:
+                caption_retention.limit_per_image(connection, images, self.captions_per_image)
+
+    def repeated_general_captions(self) -> list[Caption]:
+        """Returns the general captions of images that have several by one captioner, as after a new title."""
+        with self._database.read() as connection:
+            return caption_retention.repeated_general(connection)
+
+    def remove_captions(self, keys: Sequence[str]) -> None:
+        """Removes captions by their keys. Searches no longer find them."""
+        if keys:
+            with self._database.write() as connection:
+                caption_retention.remove(connection, keys)
+
+    def remove_unused_captions(self, seconds: float) -> int:
+        """Removes captions for questions that were not used for some time; returns their number.
+
+        The time of a use is recorded to the day.
+
+        Args:
+            seconds: The time since the last use.
+        """
+        with self._database.write() as connection:
+            return caption_retention.drop_unused(connection, int(time.time() - seconds))
 
     def caption_verdict(self, key: str) -> bool | None:
         """Returns whether a jury kept a caption; ``None`` if no jury has judged it, or if it is not in the store."""
@@ -188,6 +213,9 @@ class CaptionStore(ProductStore):
     aget_caption = async_twin(get_caption)
     afind_caption = async_twin(find_caption)
     acaptions = async_twin(captions)
+    arepeated_general_captions = async_twin(repeated_general_captions)
+    aremove_captions = async_twin(remove_captions)
+    aremove_unused_captions = async_twin(remove_unused_captions)
     aget_observation = async_twin(get_observation)
     aput_observation = async_twin(put_observation)
     astats = async_twin(stats)

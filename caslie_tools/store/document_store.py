@@ -49,6 +49,8 @@ class DocumentStore(VectorStore):
         self._id_sets = IdSetCache()
         self.captioners: tuple[str, ...] | None = None
         """Identities of the captioners whose captions searches return. ``None`` for all captioners."""
+        self.captions_per_image: int | None = None
+        """Most captions for questions that are kept of an image. ``None`` for any number."""
         self._discard: weakref.finalize[..., Any] = weakref.finalize(self, database.close)
         with database.read() as connection:
             for space in (self._text, self._picture):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from caslie_tools.domain import ImageRef, Product
 from caslie_tools.exceptions import ImageError, InputError, UnknownProductError
-from caslie_tools.store import caption_table, entry_table, product_table
+from caslie_tools.store import caption_retention, caption_table, entry_table, product_table
 from caslie_tools.store.async_twins import async_twin
 from caslie_tools.store.document_store import DocumentStore
 from caslie_tools.store.filters import Condition, Where, compile_filter
@@ -30,6 +30,8 @@ class ProductStore(DocumentStore):
 
     def put_products(self, items: "Sequence[tuple[Product, Sequence[LoadedImage | str | None]]]") -> None:
         """Stores products in one transaction. A product replaces one with the same id.
+
+        Captions for questions about a title, brand, category or description that a product no longer has are removed.
 
         Args:
             items: Each product with one item for each of its image references: the image, the SHA-256 (hex) of an image
@@ -59,7 +61,10 @@ class ProductStore(DocumentStore):
             if self._picture is not None and image_vectors:
                 self._picture.record_model(connection, len(next(iter(image_vectors.values()))))
             for (product, images), vector in zip(items, vectors, strict=True):
+                old = product_table.get(connection, product.id)
                 product_table.put(connection, product, images, vector, image_vectors)
+                if old is not None:
+                    caption_retention.retire(connection, old, product)
 
     def get_product(self, product_id: str) -> Product:
         """Returns a product.
@@ -69,6 +74,11 @@ class ProductStore(DocumentStore):
         """
         with self._database.read() as connection:
             return product_table.require(connection, product_id)
+
+    def find_product(self, product_id: str) -> Product | None:
+        """Returns a product, or ``None`` if the store has no product with this id."""
+        with self._database.read() as connection:
+            return product_table.get(connection, product_id)
 
     def get_products(self, product_ids: Sequence[str]) -> list[Product]:
         """Returns products in the order of the ids.

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from caslie_tools.catalogue.indexing import IndexReport, general_context, index_catalogue, index_products
+from caslie_tools.catalogue.general_captions import general_context
+from caslie_tools.catalogue.indexing import index_catalogue, index_products
+from caslie_tools.catalogue.reports import IndexReport
 from caslie_tools.domain import CaptionDraft, ImageRef, Product
 from caslie_tools.exceptions import CatalogueError, ModelError, StoreBusyError
 from caslie_tools.images.loading import ImageLimits

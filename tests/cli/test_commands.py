@@ -8,7 +8,7 @@ import pytest
 
 import caslie_tools
 from caslie_tools.tasks import TASKS, get_task
-from tests.cli.commands import Command
+from tests.cli.commands import Command, assert_error
 from tests.doubles import draw_picture
 from tests.paths import ROOT
 
@@ -30,7 +30,38 @@ class TestIndex:
             "captions_reused": 5,
             "skipped": 4,
             "failed": [],
+            "removed": [],
+            "not_removed": "",
+            "captions_removed": 0,
         }
+
+    def test_pruning_is_shown_first_and_then_done(self, caslie: Command, shop: Path) -> None:
+        lines = shop.read_text(encoding="utf-8").splitlines()
+        shop.write_text("\n".join(line for line in lines if not line.startswith("jacket")), encoding="utf-8")
+        preview = caslie("index", shop, "--prune", "--dry-run")
+        assert preview.code == 0
+        assert (
+            "0 products are new, 0 changed, 3 unchanged, 1 to be removed, 0 failed. Nothing was written" in preview.out
+        )
+        assert "remove: jacket" in preview.out
+        assert caslie("index", shop, "--prune", "--dry-run", "--json").document["removed"] == ["jacket"]
+        result = caslie("index", shop, "--prune", "--progress", "none")
+        assert result.code == 0
+        assert "3 products unchanged, 1 removed, 0 failed" in result.out
+        assert caslie("index", shop, "--prune", "--json").document["removed"] == []
+
+    def test_a_preview_leaves_no_store_behind(self, caslie: Command, shop: Path, tmp_path: Path) -> None:
+        result = caslie("index", shop, "--dry-run", "--store", tmp_path / "none")
+        assert "4 products are new" in result.out
+        assert "new: jacket" in result.out
+        assert not (tmp_path / "none").exists()
+
+    def test_pruning_with_an_unreadable_row_says_why_nothing_is_removed(self, caslie: Command, shop: Path) -> None:
+        with shop.open("a") as file:
+            file.write(",No id,Home,12,,\n")
+        result = caslie("index", shop, "--prune", "--progress", "none")
+        assert result.code == 1
+        assert "no product was removed, because 1 row of the catalogue cannot be read" in result.out
 
     def test_failures_are_listed_with_their_reason(self, caslie: Command, shop: Path) -> None:
         with shop.open("a") as file:
@@ -107,6 +138,34 @@ class TestIndex:
         assert lines[0] == "reading 10/95"
         assert lines[-1] == "reading 95/95"
         assert caslie("index", catalogue, "--progress", "none").err == ""
+
+
+@pytest.mark.usefixtures("shop")
+class TestRemove:
+    def test_products_are_removed_and_unknown_ids_are_named(self, caslie: Command) -> None:
+        result = caslie("remove", "jacket", "sofa", "jacket")
+        assert result.code == 1
+        assert result.out == "removed: jacket\n"
+        assert "the store has no product 'sofa'" in result.err
+        products = caslie("search", "jacket", "--json").document["products"]
+        assert "jacket" not in [hit["product"]["id"] for hit in products]
+
+    def test_a_dry_run_removes_nothing(self, caslie: Command) -> None:
+        result = caslie("remove", "jacket", "--dry-run")
+        assert (result.code, result.out) == (0, "would be removed: jacket\n")
+        document = caslie("remove", "jacket", "--json").document
+        assert document == {"removed": ["jacket"], "unknown": [], "dry_run": False}
+
+    def test_an_id_with_spaces_slashes_and_brackets(self, caslie: Command, shop: Path) -> None:
+        with shop.open("a", encoding="utf-8") as file:
+            file.write("a/b [red] ü,Odd,Home,12,,\n")
+        caslie("index", shop)
+        assert caslie("remove", "a/b [red] ü").out == "removed: a/b [red] ü\n"
+
+    def test_a_store_that_does_not_exist(self, caslie: Command, tmp_path: Path) -> None:
+        result = caslie("remove", "jacket", "--store", tmp_path / "none")
+        assert_error(result, code=1, contains=["there is no store"])
+        assert not (tmp_path / "none").exists()
 
 
 class TestSearch:

@@ -103,6 +103,13 @@ def _use_everything(path: Path) -> None:
         store.find_caption(red.sha256, context, captioner="camera", prompt_version="1", threshold=0.1)
         for arguments in ({}, {"product_id": "1"}, {"image": red.sha256}):
             store.captions(**arguments)
+        store.repeated_general_captions()
+        store.captions_per_image = 1
+        questions = [caption(red, f"answer {number}", f"question {number}") for number in range(3)]
+        store.put_captions(questions)
+        store.put_products([shown(Product(id="2", title="plate"), red)])  # a new title retires captions
+        store.remove_unused_captions(0)
+        store.remove_captions([described.key])
         store.get_observation(red.sha256, "model")
         store.stats()
         store.checkpoint()
@@ -157,6 +164,8 @@ WHOLE = {
     "SELECT count(*) FROM entries WHERE kind = 'document'": "counts",
     "SELECT count(*) FROM entries WHERE space = 'text'": "counts",
     "SELECT count(*) FROM entries WHERE space = 'picture'": "counts",
+    "SELECT json FROM captions WHERE general AND (image, captioner) IN (SELECT image, captioner FROM captions "
+    "WHERE general GROUP BY image, captioner HAVING count(*) > 1)": "runs once per run of indexing",
     "DELETE FROM entries WHERE kind = 'document'": "removes all documents",
     "SELECT EXISTS (SELECT 1 FROM entries WHERE kind = ?)": "stops at the first row",
 }
