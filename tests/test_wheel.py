@@ -1,3 +1,7 @@
+import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -6,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.paths import ROOT
+from tests.time_limits import PATIENT
 
 _IMPORT = """
 import sys
@@ -66,3 +71,35 @@ def test_it_works_where_it_is_unpacked(wheel: zipfile.ZipFile, tmp_path: Path) -
 def test_it_brings_the_command(wheel: zipfile.ZipFile) -> None:
     (entry_points,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     assert "caslie = caslie_tools.cli:main" in wheel.read(entry_points).decode()
+
+
+def test_the_first_session_of_the_readme_works_as_printed(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    """In an empty folder, in processes that see the wheel and what it requires, and nothing of the checkout."""
+    pytest.importorskip("onnxruntime", reason="the session uses the embedded models")
+    site, folder = tmp_path / "site", tmp_path / "folder"
+    wheel.extractall(site)
+    folder.mkdir()
+    sample = site / "caslie_tools" / "sample"
+    shutil.copy(sample / "products.csv", folder)
+    shutil.copytree(sample / "images", folder / "images")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```text\n(.*?)```", readme, re.DOTALL)
+    width = max(map(len, shown.splitlines()))
+    printed: dict[str, str] = {}
+    for line in [line for block in re.findall(r"```sh\n(.*?)```", readme, re.DOTALL) for line in block.splitlines()]:
+        words = shlex.split(line, comments=True)
+        if words[:1] != ["caslie"] or words[1] in {"data", "eval"}:  # a later section, which needs logs of a shop
+            continue
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("CASLIE_")}
+        environment |= PATIENT | {"PYTHONPATH": str(site), "PYTHONIOENCODING": "utf-8", "COLUMNS": str(width)}
+        command = [sys.executable, "-P", "-c", "from caslie_tools.cli import main; main()", *words[1:]]
+        ended = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8", check=False
+        )
+        assert ended.returncode == 0, (line, ended)
+        printed[words[1]] = ended.stdout
+    assert list(printed) == ["demo", "index", "search", "ask"]
+    for line in shown.splitlines():
+        assert line in printed["demo"]
+    assert "rain" in printed["search"].lower()
+    assert "750 ml" in printed["ask"]
