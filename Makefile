@@ -67,7 +67,7 @@ $(SMALL): pyproject.toml constraints.txt
 
 $(INSTALLED): $(SMALL)
 	$(BIN)/python -m pip install --quiet $(TORCH) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[agents,embedded,endpoints,transformers,data,evaluation,tuning]' --group dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[agents,embedded,endpoints,transformers,serve,data,evaluation,tuning]' --group dev
 	touch $@
 
 clean:

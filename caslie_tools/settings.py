@@ -21,6 +21,7 @@ READ_ELSEWHERE: Final = frozenset(
         *("PREDICTOR", "VISION_PREDICTOR"),
         *("CHAT_MODEL", "CHAT_CAPTIONER", "CHAT_JUDGES", "CHAT_PREDICTOR", "CHAT_EMBEDDINGS"),
         *("CHAT_INPUT_PRICE", "CHAT_OUTPUT_PRICE", "TASK_MODULES"),
+        *("NO_SERVER", "SERVE_TOKEN"),
     )
 )
 """Variables with the prefix ``CASLIE_`` that are not settings: a profile or the command line reads them."""

@@ -6,7 +6,9 @@ function, so that ``caslie --help`` stays fast.
 
 The commands share these modules:
 
-- ``app``: the list of commands and the entry point
+- ``app``: the list of commands
+- ``forwarding``: lets a running ``caslie serve`` do a command; ``forwarded`` is its other end
+- ``session``: what a command works with where it runs in a server
 - ``runner``: errors, exit codes and JSON
 - ``options``: options of several commands
 - ``opening``: opens a store with the models of a profile
@@ -15,6 +17,23 @@ The commands share these modules:
 - ``render``: texts that several commands print
 """
 
-from caslie_tools.cli.app import main
+import sys
+from collections.abc import Sequence
+
+from caslie_tools.cli.forwarding import forward
 
 __all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command and exits.
+
+    Args:
+        arguments: The command-line arguments, by default those of the process.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if (code := forward(given)) is None:
+        from caslie_tools.cli.app import run_process  # takes a quarter of a second to import
+
+        code = run_process(given)
+    sys.exit(code)

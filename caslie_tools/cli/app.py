@@ -3,7 +3,6 @@
 import gc
 import importlib
 import io
-import shlex
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Final
@@ -22,8 +21,9 @@ from caslie_tools.cli.index import index
 from caslie_tools.cli.info import info
 from caslie_tools.cli.predict import predict
 from caslie_tools.cli.remove import remove
-from caslie_tools.cli.runner import run
+from caslie_tools.cli.runner import run_command
 from caslie_tools.cli.search import search
+from caslie_tools.cli.serve import serve
 from caslie_tools.cli.tune import tune
 
 _GARBAGE_THRESHOLD: Final = 50_000
@@ -39,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (demo, index, remove, search, ask, predict, captions, info):
+for command in (demo, index, remove, search, ask, predict, captions, serve, info):
     app.command()(command)
 for group in (data, endpoints, evaluation, tune):
     app.add_typer(group)
@@ -84,25 +84,15 @@ def _import_task_module(name: str) -> None:
         ) from error
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command and exits.
+def run_process(arguments: Sequence[str]) -> int:
+    """Runs a command in a process of its own; returns the exit code.
 
     Args:
-        arguments: The command-line arguments, by default those of the process.
+        arguments: The command-line arguments.
     """
     # With Python's own threshold, searching for garbage takes a tenth of the time in which packages are imported.
     gc.set_threshold(_GARBAGE_THRESHOLD)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # escape characters that the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    options = given[: given.index("--")] if "--" in given else given
-    sys.exit(
-        run(
-            lambda: app(
-                given or ["--help"], prog_name="caslie", standalone_mode=False, obj=shlex.join(["caslie", *given])
-            ),
-            as_json="--json" in options,
-            show_traceback="--traceback" in options,
-        )
-    )
+    return run_command(app, arguments)

@@ -1,15 +1,30 @@
 """Output for people: the two streams, text that is safe to print, warnings, notes and tables."""
 
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final, cast
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-out: Final = Console(highlight=False, emoji=False)
+from caslie_tools.cli.session import session
+
+
+class _Current:
+    """Stands for the console of the running command: that of its session, or else that of this process."""
+
+    def __init__(self, name: str, console: Console) -> None:
+        self._name = name
+        self._console = console
+
+    def __getattr__(self, attribute: str) -> Any:
+        running = session.get()
+        return getattr(self._console if running is None else getattr(running, self._name), attribute)
+
+
+out: Final = cast(Console, _Current("out", Console(highlight=False, emoji=False)))
 """Standard output: the result of a command."""
-err: Final = Console(stderr=True, highlight=False, emoji=False)
+err: Final = cast(Console, _Current("err", Console(stderr=True, highlight=False, emoji=False)))
 """Standard error: progress, warnings and errors."""
 
 MAX_LINES: Final = 20

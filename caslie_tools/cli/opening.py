@@ -1,14 +1,21 @@
 """Opens the store of a command with the models of its profile."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from caslie_tools.cli.session import session
 
 if TYPE_CHECKING:
     from caslie_tools.caslie import Caslie
 
 
-def open_caslie(store: Path | None, profile: str | None, *, create: bool = True, check_models: bool = True) -> "Caslie":
+def open_caslie(
+    store: Path | None, profile: str | None, *, create: bool = True, check_models: bool = True
+) -> AbstractContextManager["Caslie"]:
     """Opens a store with the models of a profile. Options that are ``None`` come from the environment.
+
+    A command that runs in a server gets the store of the server, which stays open.
 
     Args:
         store: The folder of the store.
@@ -20,6 +27,8 @@ def open_caslie(store: Path | None, profile: str | None, *, create: bool = True,
     Raises:
         CaslieError: The errors of :meth:`caslie_tools.caslie.Caslie.open`.
     """
+    if (running := session.get()) is not None:
+        return nullcontext(running.caslie)
     from caslie_tools.caslie import Caslie
     from caslie_tools.settings import Settings
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from caslie_tools.cli.progress import ProgressDisplay
+from caslie_tools.cli.session import image_from_here
 
 
 def split_lists(values: list[str] | None) -> list[str] | None:
@@ -47,7 +48,12 @@ Where = Annotated[
     str | None, typer.Option("--where", help="Only products that match this filter, for example 'price<50'.")
 ]
 Images = Annotated[
-    list[str] | None, typer.Option("--image", help="An image for the question: a path or an http(s) URL. Repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--image",
+        callback=lambda images: images and [image_from_here(image) for image in images],
+        help="An image for the question: a path or an http(s) URL. Repeatable.",
+    ),
 ]
 Explain = Annotated[
     bool, typer.Option("--explain", help="Also show the images with their captions and votes, and the model calls.")

@@ -10,6 +10,7 @@ from caslie_tools.cli.opening import open_caslie
 from caslie_tools.cli.options import AsJson, Explain, Images, ProfileName, Store, TextOnly
 from caslie_tools.cli.render import show_response
 from caslie_tools.cli.runner import Document
+from caslie_tools.cli.session import from_here
 
 
 def predict(
@@ -41,13 +42,13 @@ def _read_instance(path: Path) -> Any:
     from caslie_tools.exceptions import InstanceError
 
     try:
-        record = json.loads(path.read_text(encoding="utf-8-sig"))
+        record = json.loads(from_here(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InstanceError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise InstanceError(f"{path}: not JSON: {error}") from error
     if isinstance(record, dict) and isinstance(record.get("images"), list):
-        record["images"] = [_resolve(image, path.parent) for image in record["images"]]
+        record["images"] = [_resolve(image, from_here(path).parent) for image in record["images"]]
     return record
 
 

@@ -6,9 +6,10 @@ is one line on standard error. With ``--json`` it is also a document: ``{"error"
 
 import json
 import os
+import shlex
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
 from typing import Any, Final, TypeAlias
 
@@ -25,6 +26,24 @@ _TYPER_INTERRUPTED: Final = 130
 
 Document: TypeAlias = dict[str, Any]
 """The JSON document that a command returns."""
+
+
+def run_command(main: Callable[..., Any], arguments: Sequence[str]) -> int:
+    """Runs the command that the arguments name, and prints its output; returns the exit code.
+
+    Args:
+        main: All commands: the Typer application, or its Click command.
+        arguments: The command-line arguments.
+    """
+    given = list(arguments)
+    options = given[: given.index("--")] if "--" in given else given
+    return run(
+        lambda: main(
+            given or ["--help"], prog_name="caslie", standalone_mode=False, obj=shlex.join(["caslie", *given])
+        ),
+        as_json="--json" in options,
+        show_traceback="--traceback" in options,
+    )
 
 
 def run(command: Callable[[], Any], *, as_json: bool = False, show_traceback: bool = False) -> int:

@@ -8,6 +8,7 @@ from caslie_tools.cli.console import out, plain, show_table
 from caslie_tools.cli.opening import open_caslie
 from caslie_tools.cli.options import AsJson, ProfileName, Store, Where
 from caslie_tools.cli.runner import Document
+from caslie_tools.cli.session import image_from_here
 
 
 def search(
@@ -21,7 +22,7 @@ def search(
 ) -> Document | None:
     """Search for products by text, by image, or by both."""
     with open_caslie(store, profile, create=False, check_models=False) as caslie:
-        hits = caslie.search(text, image=image, where=where, count=count)
+        hits = caslie.search(text, image=image and image_from_here(image), where=where, count=count)
     if as_json:
         return {"products": [hit.model_dump(mode="json") for hit in hits]}
     if not hits:
