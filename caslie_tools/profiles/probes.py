@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from PIL import Image, ImageDraw
 
 from caslie_tools.backends.endpoints.endpoint import Endpoint
+from caslie_tools.backends.endpoints.failures import sanitize
 from caslie_tools.backends.endpoints.language_model import image_message, text_message
 from caslie_tools.backends.endpoints.responses import Completion
 from caslie_tools.backends.endpoints.settings import (
@@ -49,7 +50,7 @@ async def probe_served(endpoint: Endpoint, settings: EndpointSettings) -> ProbeR
     """Checks that the server serves the model, with enough context."""
     models = {model.id: model for model in await endpoint.models()}
     if settings.model not in models:
-        served = ", ".join(sorted(models)) or "nothing"
+        served = sanitize(", ".join(sorted(models)), settings.api_key) or "nothing"
         return ProbeResult(False, f"{settings.model} is not served there; served: {served}")
     length = models[settings.model].max_model_len
     if length is not None and length < settings.context_length:

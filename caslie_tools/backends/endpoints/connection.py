@@ -16,7 +16,7 @@ import httpx
 from caslie_tools._concurrency import ConcurrencyLimit
 from caslie_tools._optional import require
 from caslie_tools.backends.endpoints.breaker import CircuitBreaker
-from caslie_tools.backends.endpoints.failures import RetryableError, error_for_status, sanitize
+from caslie_tools.backends.endpoints.failures import RetryableError, error_for_status, sanitize, without_key
 from caslie_tools.backends.endpoints.http_clients import HttpClients
 from caslie_tools.backends.endpoints.replicas import Replica, preferred_order
 from caslie_tools.backends.endpoints.responses import UnusableResponseError
@@ -224,7 +224,7 @@ class Connection:
             reason = sanitize(str(error), settings.api_key) or type(error).__name__
             return RetryableError(f"the connection to {replica.name} failed ({reason})")
         if response.is_success:
-            return response.content
+            return without_key(response.content, settings.api_key)
         return error_for_status(
             response.status_code,
             response.headers,

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from caslie_tools.exceptions import EndpointError, EndpointRefusedError
 
 _MAX_QUOTED: Final = 300
+_MIN_KEY: Final = 8
 _HINTS: Final = {
     401: "set its API key",
     403: "set an API key that may use this model",
@@ -68,6 +69,13 @@ def error_for_status(
         )
     hint = _HINTS.get(status, "check the request against the model's limits")
     return EndpointRefusedError(f"model {model!r} at {server} refused the request ({status}){reason}; {hint}")
+
+
+def without_key(content: bytes, api_key: SecretStr | None) -> bytes:
+    """Returns the body of a response without the API key, which a server may repeat in a name or in a caption."""
+    key = api_key.get_secret_value().strip() if api_key else ""
+    # A shorter key would also be found in usual words.
+    return content.replace(key.encode(), b"***") if len(key) >= _MIN_KEY else content
 
 
 def sanitize(text: str, api_key: SecretStr | None) -> str:

@@ -5,6 +5,7 @@ import pytest
 from pydantic import SecretStr
 
 from caslie_tools.exceptions import EndpointError, EndpointRefusedError
+from caslie_tools.profiles.probes import probe_served
 from caslie_tools.testing import Fault, FaultyServer
 from tests.backends.endpoints.calls import SHORT_SECONDS, ask
 from tests.backends.endpoints.connecting import Connect
@@ -42,6 +43,17 @@ async def test_the_key_is_in_no_error_log_or_repr(
     assert any("httpcore" in record.name for record in caplog.records)  # the logs of the HTTP library are included
     assert not [text for text in shown if SECRET in text]
     assert not [received for received in server.requests if SECRET in repr(received)]
+
+
+async def test_a_server_that_repeats_the_key_does_not_bring_it_into_captions_and_names(connect: Connect) -> None:
+    async with FaultyServer(
+        models={"model": 8192, SECRET: 8192}, api_key=SECRET, respond=lambda body: f"The label says {SECRET}."
+    ) as server:
+        endpoint = connect(server, api_key=SecretStr(SECRET))
+        assert await ask(endpoint) == "The label says ***."
+        assert {model.id for model in await endpoint.models()} == {"model", "***"}
+        report = await probe_served(endpoint, endpoint.settings.model_copy(update={"model": "other"}))
+        assert report.detail == "other is not served there; served: ***, model"
 
 
 async def test_blanks_around_the_key_are_ignored(connect: Connect) -> None:
