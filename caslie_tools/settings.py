@@ -44,7 +44,10 @@ class Settings(BaseSettings):
     The variable ``CASLIE_PROFILE`` sets ``profile``, and so on. ``CASLIE_IMAGES__MAX_BYTES`` sets ``images.max_bytes``.
     """
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid")
+    # A rejected value may be a secret in the wrong variable: error messages leave it out.
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid", hide_input_in_errors=True
+    )
 
     profile: str = "embedded"
     """The name of a profile, or your own profile as ``module:function`` or as the path of a ``.toml`` file."""

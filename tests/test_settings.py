@@ -1,4 +1,5 @@
 import re
+import traceback
 from pathlib import Path
 
 import pytest
@@ -144,3 +145,11 @@ class TestProfiles:
 
 def profile_without_its_extra() -> Profile:
     raise MissingExtraError("gpu", "This profile")
+
+
+@pytest.mark.parametrize("name", ["MAX_IMAGES", "IMAGES__MAX_BYTES", "WIRE_FORMAT"])
+def test_no_error_and_no_traceback_shows_the_value_of_a_setting(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"CASLIE_{name}", "hunter2")
+    with pytest.raises(SettingsError) as raised:
+        Settings.load()
+    assert "hunter2" not in "".join(traceback.format_exception(raised.value))
