@@ -93,7 +93,7 @@ def test_variables_of_profile_files_and_of_the_command_line_are_known(monkeypatc
         monkeypatch.setenv(f"CASLIE_{name}", "x")
     Settings.load()
     # Fields that only a file sets, and those that are settings as well, are not read from the environment.
-    only_file = {"name", "description", "notes", "vllm", "pipeline"} | set(Settings.model_fields)
+    only_file = {"name", "description", "notes", "vllm", "pipeline", "utility"} | set(Settings.model_fields)
     profiles = set(_RawProfile.model_fields) - only_file | {f"chat_{name}" for name in ChatSettings.model_fields}
     commands = {"NO_SERVER", "SERVE_TOKEN", "TASK_MODULES"}
     assert {name.upper() for name in profiles} | commands == READ_ELSEWHERE

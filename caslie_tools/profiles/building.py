@@ -22,10 +22,11 @@ from caslie_tools.profiles.settings import (
     ProfileSettings,
 )
 from caslie_tools.roles.captioner import ModelCaptioner
-from caslie_tools.roles.interfaces import Models
+from caslie_tools.roles.interfaces import Judge, Models
 from caslie_tools.roles.judge import ModelJudge
 from caslie_tools.roles.language_model import LanguageModel
 from caslie_tools.roles.predictor import ModelPredictor
+from caslie_tools.roles.utility import UTILITY, UtilityJudge
 from caslie_tools.roles.vision_predictor import ModelVisionPredictor
 from caslie_tools.store import CaptionStore
 
@@ -42,10 +43,15 @@ def build_profile(settings: ProfileSettings) -> Profile:
     Raises:
         MissingExtraError: If an extra that a role's backend needs is not installed.
     """
+    predictor = build_predictor(settings.predictor)
+    judges: list[Judge] = [build_judge(judge) for judge in settings.judges]
+    if settings.utility is not None:
+        judges.insert(0, UtilityJudge(predictor, wire=settings.pipeline.wire_format or "corrected", name=UTILITY))
     models = Models(
         captioners=[build_captioner(captioner) for captioner in settings.captioners],
-        judges=[build_judge(judge) for judge in settings.judges],
-        predictor=build_predictor(settings.predictor),
+        judges=judges,
+        decider=UTILITY if settings.utility == "decides" else None,
+        predictor=predictor,
         text_tokens=_text_tokens(settings),
         claim_judge=build_judge(settings.claim_checker) if settings.claim_checker else None,
         claim_threshold=settings.claim_checker.threshold if settings.claim_checker else 0.5,

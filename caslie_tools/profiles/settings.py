@@ -5,9 +5,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeAlias, TypeVar
+from typing import Annotated, Final, Literal, Self, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from caslie_tools.backends.endpoints.settings import (
     EndpointCaptionerSettings,
@@ -28,6 +28,7 @@ from caslie_tools.backends.transformers.settings import (
     TransformersVisionPredictorSettings,
 )
 from caslie_tools.domain import FrozenModel
+from caslie_tools.roles.utility import UTILITY
 from caslie_tools.settings import PipelineDefaults
 
 
@@ -111,6 +112,10 @@ class ProfileSettings(FrozenModel):
         Field(min_length=1),
     ]
     """The jury, in the order in which the judges are asked."""
+    utility: Literal["votes", "decides"] | None = None
+    """Adds the judge ``utility``, first in the jury. It measures what a caption does to the predictor's answer, so the
+    predictor must report probabilities. ``votes``: one vote of many. ``decides``: it decides alone where the answer is a
+    choice. ``None``: no such judge."""
     predictor: AnyPredictorSettings
     claim_checker: AnyClaimCheckerSettings | None = None
     """Checks each claim of a caption against the image, and removes false claims. ``None``: claims are not checked."""
@@ -128,6 +133,19 @@ class ProfileSettings(FrozenModel):
     """The versions of vLLM that serve these models, as a version specifier (PEP 440)."""
     notes: tuple[str, ...] = ()
     """Facts about these models for users, such as their limits."""
+
+    @model_validator(mode="after")
+    def _utility_needs_probabilities(self) -> Self:
+        if self.utility is None:
+            return self
+        if self.predictor.decoding == "sampled":
+            raise ValueError(
+                f"utility: the predictor {self.predictor.model!r} reports no probabilities with decoding = 'sampled'; "
+                "choose another decoding, or remove utility"
+            )
+        if any(judge.name == UTILITY for judge in self.judges):
+            raise ValueError(f"utility: a judge is named {UTILITY!r} already; give it another name")
+        return self
 
     @property
     def served_roles(self) -> dict[str, EndpointSettings]:

@@ -98,6 +98,7 @@ class _RawProfile(BaseSettings):
     pipeline: dict[str, Any] = Field(default_factory=dict)
     gate: str | None = None
     text_first: str | None = None
+    utility: str | None = None
     host: str = "127.0.0.1"
     api_key: SecretStr | None = None
     defaults: dict[str, Any] = Field(default_factory=dict)
@@ -123,7 +124,7 @@ class _Environment(EnvSettingsSource):
     def __call__(self) -> dict[str, Any]:
         # These fields are read from the file only. Variables such as CASLIE_NAME may belong to something else, and
         # CASLIE_GATE, CASLIE_QUORUM and the like set `Settings`.
-        file_only = ("name", "description", "notes", "vllm", "pipeline", "gate", "text_first")
+        file_only = ("name", "description", "notes", "vllm", "pipeline", "gate", "text_first", "utility")
         return {name: value for name, value in super().__call__().items() if name not in file_only}
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:

@@ -21,6 +21,8 @@ from caslie_tools.tasks import FusedInstance, get_task
 from caslie_tools.tasks.fusion import fuse, fused_text
 from caslie_tools.tasks.instances import WireFormat
 
+UTILITY: Final = "utility"
+"""The usual name of this judge."""
 _REMEMBERED: Final = 512
 """Number of answers without captions that are kept. One such answer serves all captions of an instance."""
 
@@ -116,7 +118,7 @@ class UtilityJudge(AsyncRunnable[JudgeRequest, Vote]):
         UnsupportedModelError: When it votes, if the predictor reports no probabilities.
     """
 
-    def __init__(self, predictor: Predictor, *, wire: WireFormat = "corrected", name: str = "utility") -> None:
+    def __init__(self, predictor: Predictor, *, wire: WireFormat = "corrected", name: str = UTILITY) -> None:
         self.predictor = predictor
         self.wire: WireFormat = wire
         self.name = name
