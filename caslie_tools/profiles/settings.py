@@ -114,8 +114,8 @@ class ProfileSettings(FrozenModel):
     """The jury, in the order in which the judges are asked."""
     utility: Literal["votes", "decides"] | None = None
     """Adds the judge ``utility``, first in the jury. It measures what a caption does to the predictor's answer, so the
-    predictor must report probabilities. ``votes``: one vote of many. ``decides``: it decides alone where the answer is a
-    choice. ``None``: no such judge."""
+    predictor must report probabilities. ``votes``: one vote of many. ``decides``: it decides alone where the answer is
+    a choice. ``None``: no such judge."""
     predictor: AnyPredictorSettings
     claim_checker: AnyClaimCheckerSettings | None = None
     """Checks each claim of a caption against the image, and removes false claims. ``None``: claims are not checked."""
