@@ -116,6 +116,8 @@ class Nodes:
         if self.pipeline.settings.store_uploads:
             instance = await store_uploads(instance, self.pipeline.store, self.pipeline.loader)
             request = request.model_copy(update={"images": ()})
+        if len(self.pipeline.labels(instance)) == 1:
+            warnings.append("there is only one option, so the answer says nothing about the product")
         existing = sum(image.ref is not None for image in instance.images)
         used = len(self.pipeline.used_images(instance))
         if used < existing:

@@ -236,6 +236,10 @@ class Pipeline:
         products = await asyncio.to_thread(self.store.get_products, selected)
         return [*products, *(hit.product for hit in hits if hit.product.id not in selected)][:limit]
 
+    def labels(self, instance: Instance) -> tuple[str, ...]:
+        """Returns the labels that an answer can have; empty for an open question."""
+        return get_task(instance.task).labels(instance)
+
     def contexts(self, instance: Instance) -> list[BoundedContext]:
         """Returns the contexts of an instance's places: what captions of their images must help with.
 

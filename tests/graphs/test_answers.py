@@ -97,6 +97,13 @@ class TestOpenQuestions:
         assert len(state["image_results"]) == 2
         assert state["warnings"] == ["2 of 4 images were left out (CASLIE_MAX_IMAGES)"]
 
+    async def test_an_instance_with_a_single_option_is_answered_with_a_warning(self, store: CaptionStore) -> None:
+        graph = build_graph(pipeline_with(store))
+        record = {"input": {"title": "Mug"}, "options": ["A: Kitchen"]}
+        state = await graph.ainvoke({"task": "cc", "record": record})
+        assert state["prediction"].label == "A"
+        assert state["warnings"] == ["there is only one option, so the answer says nothing about the product"]
+
     async def test_an_instance_with_more_images_than_the_most_is_refused(self, store: CaptionStore) -> None:
         graph = build_graph(pipeline_with(store, max_images=2))
         record = {"input": ["1st: Mug", "2nd: Lamp"], "options": ["A: Jug", "B: Hose"]}
