@@ -2,9 +2,9 @@
 
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableError
 
@@ -25,6 +25,12 @@ READ_ELSEWHERE: Final = frozenset(
     )
 )
 """Variables with the prefix ``CASLIE_`` that are not settings: a profile or the command line reads them."""
+
+
+def _named(folder: object) -> object:
+    if isinstance(folder, str) and not folder.strip():
+        raise ValueError("the name of the folder is empty")  # otherwise it would be the current folder
+    return folder
 
 
 class PipelineDefaults(FrozenModel):
@@ -51,7 +57,7 @@ class Settings(BaseSettings):
 
     profile: str = "embedded"
     """The name of a profile, or your own profile as ``module:function`` or as the path of a ``.toml`` file."""
-    store: Path = Path(".caslie/store")
+    store: Annotated[Path, BeforeValidator(_named)] = Path(".caslie/store")
     """The folder of the caption store."""
     wire_format: WireFormat = "corrected"
     """Form of the predictor's text. ``paper``: byte for byte what the published models were tuned on, with a ``null``
@@ -78,6 +84,8 @@ class Settings(BaseSettings):
     max_images: int = Field(default=64, ge=1)
     """Images used for one request. Of a question's images, the others are left out, with a warning. An instance of a
     task with more images is refused. An evaluation has no such limit."""
+    max_request_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
+    """Maximum size of all images that a request brings as bytes or as data URLs, in bytes."""
     max_parallel_images: int = Field(default=4, ge=1)
     """Images that are loaded and captioned at the same time, over all requests of a pipeline on one event loop."""
     max_parallel_votes: int = Field(default=16, ge=1)

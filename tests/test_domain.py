@@ -50,6 +50,7 @@ class TestImageRef:
             (ImageRef(url="data:image/png;base64,c2VjcmV0"), "data URL"),
             (ImageRef(url="https://me:secret@shop.example:8080/mug.png?key=secret#secret"), "https://shop.example/mug.png"),
             (ImageRef(url="http://[secret"), "malformed URL"),
+            (ImageRef(url=f"http://a/{'b' * 300}secret"), f"http://a/{'b' * 188}..."),
             (ImageRef(url="http://me:se/secret@shop.example/a/mug.png"), "http://.../mug.png"),
             (ImageRef(url="http://me:a/secret@shop.example"), "http://.../shop.example"),
             (ImageRef(url="http://me:#secret@shop.example/mug.png"), "http://me"),

@@ -76,6 +76,8 @@ def detect_format(
     if delimiter is not None and len(delimiter) != 1:
         raise error(f"the separator {delimiter!a} is not one character")
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # a device has no end; a pipe is read only once
+            raise error(f"{path.name}: not a regular file; save {kind} as a file")
         found = _named_encoding(encoding, error) if encoding else detect_encoding(path)
         written = TableFormat(encoding=found.name, encoding_guessed=found.guessed)
         if suffix in _JSON_LINES:

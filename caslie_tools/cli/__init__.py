@@ -17,6 +17,7 @@ The commands share these modules:
 - ``render``: texts that several commands print
 """
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -31,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: The command-line arguments, by default those of the process.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed before the command started
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 (until the process ends)
     given = list(sys.argv[1:] if arguments is None else arguments)
     if (code := forward(given)) is None:
         from caslie_tools.cli.app import run_process  # takes a quarter of a second to import

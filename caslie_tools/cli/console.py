@@ -1,10 +1,10 @@
 """Output for people: the two streams, text that is safe to print, warnings, notes and tables."""
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, cast
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from caslie_tools.cli.session import session
@@ -27,6 +27,7 @@ out: Final = cast(Console, _Current("out", Console(highlight=False, emoji=False)
 err: Final = cast(Console, _Current("err", Console(stderr=True, highlight=False, emoji=False)))
 """Standard error: progress, warnings and errors."""
 
+_BRACKET: Final = re.compile(r"(\\*)\[")
 MAX_LINES: Final = 20
 """How many lines of a long list are shown."""
 
@@ -37,7 +38,11 @@ def plain(text: object) -> str:
     All text from a catalogue, a model or a user must be passed through this function before it is printed. Otherwise it
     could send control sequences to the terminal.
     """
-    return escape("".join(_printable(character) for character in str(text)))
+    printable = "".join(_printable(character) for character in str(text))
+    # Each bracket, not only those of complete tags as rich.markup.escape does it: the rest may come later in the line.
+    escaped = _BRACKET.sub(lambda match: f"{match[1] * 2}\\[", printable)
+    slashes = len(escaped) - len(escaped.rstrip("\\"))
+    return f"{escaped}\\" if slashes % 2 else escaped
 
 
 def show_warnings(warnings: Iterable[str]) -> None:

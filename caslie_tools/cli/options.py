@@ -14,9 +14,20 @@ def split_lists(values: list[str] | None) -> list[str] | None:
     return None if values is None else [name.strip() for value in values for name in value.split(",") if name.strip()]
 
 
+def _folder(value: str) -> Path:
+    if not value.strip():  # otherwise it would be the current folder
+        raise typer.BadParameter("the name of the folder is empty")
+    return Path(value)
+
+
 Store = Annotated[
     Path | None,
-    typer.Option("--store", help="Folder of the caption store. Default: CASLIE_STORE, or .caslie/store."),
+    typer.Option(
+        "--store",
+        parser=_folder,
+        metavar="FOLDER",
+        help="Folder of the caption store. Default: CASLIE_STORE, or .caslie/store.",
+    ),
 ]
 ProfileName = Annotated[
     str | None,

@@ -16,6 +16,9 @@ WITH_LOCATIONS: Final = {"with_locations": True}
 """Pass it as ``context=`` to ``model_dump`` or ``model_dump_json`` to write the locations of images, for a store."""
 
 
+_MAX_LABEL: Final = 200
+
+
 class ImageRef(FrozenModel):
     """The location of an image: exactly one of a path, its bytes, a URL, or the key of an image in a store.
 
@@ -92,7 +95,11 @@ class ImageRef(FrozenModel):
 
     @property
     def label(self) -> str:
-        """A short name for display: a file name, or a URL without credentials and query."""
+        """A short name for display: a file name, or a URL without credentials and query; at most 200 characters."""
+        return self._name if len(self._name) <= _MAX_LABEL else f"{self._name[: _MAX_LABEL - 3]}..."
+
+    @property
+    def _name(self) -> str:
         if self.path is not None:
             return self.path.name
         if self.data is not None:

@@ -23,7 +23,8 @@ def thumbnail(ref: ImageRef) -> str:
     if ref.url is not None:
         return ""
     try:
-        _, pixels = decode(read_bytes(ref, _LIMITS.max_bytes), label=ref.label, max_pixels=_LIMITS.max_pixels)
+        data = read_bytes(ref, _LIMITS.max_bytes)
+        pixels = decode(data, label=ref.label, max_pixels=_LIMITS.max_pixels).image
     except ImageError:
         return ""
     pixels.thumbnail((_MAX_SIDE, _MAX_SIDE))

@@ -1,14 +1,18 @@
 """Host names and IP addresses: resolving a name, and deciding whether an address is public."""
 
 import asyncio
+import functools
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final, TypeAlias
 
 Resolver: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 """Returns the IP addresses of a host name and a port, the preferred address first."""
 
+# Threads of their own: a slow name server must not take the threads that decode images and read the store.
+_resolvers: Final = ThreadPoolExecutor(max_workers=8, thread_name_prefix="caslie-resolve")
 _IPV6_UNICAST: Final = IPv6Network("2000::/3")
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 # Cloud platforms serve their virtual machines at these addresses. The standard library does not always exclude them.
@@ -21,7 +25,8 @@ async def resolve_host(host: str, port: int) -> list[str]:
     Raises:
         OSError: The host name cannot be resolved.
     """
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    look_up = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_resolvers, look_up)
     return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
 
 

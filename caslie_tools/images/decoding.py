@@ -36,6 +36,16 @@ _FORMATS: Final = {
 """The only formats that are decoded, by their Pillow names. Files of these formats cannot run programs or refer to
 other files."""
 
+WORKING_PIXELS: Final = 16_000_000
+"""A larger image is scaled down to so many pixels when it is decoded."""
+MAX_ASPECT: Final = 200
+"""The longer side of an image is at most so many times as long as the shorter one."""
+_START_OF_SCAN: Final = b"\xff\xda"
+"""Starts a scan of a JPEG. Inside the data of a scan, the byte ff is followed by 00."""
+_FREE_SCANS: Final = 4
+"""Scans that any JPEG may have: one of its own, and those of thumbnails and other images in the file."""
+_MAX_SCANNED_PIXELS: Final = 500_000_000
+"""Scans times pixels of a JPEG: about five seconds of decoding. Files of usual programs have ten scans."""
 _MPO: Final = "MPO"  # Pillow's name for a JPEG that contains several images, as many phones write it
 _pillow_lock = threading.Lock()
 
@@ -58,16 +68,24 @@ def _is_supported(name: str, form: _Format) -> bool:
     return name in Image.OPEN and (form.library is None or bool(features.check(form.library)))
 
 
-def decode(data: bytes, *, label: str, max_pixels: int | None = None) -> tuple[str, Image.Image]:
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded image."""
+
+    media_type: str
+    image: Image.Image
+    """The pixels: upright, first frame, transparency on white, mode RGB. A large image is scaled down."""
+    size: tuple[int, int]
+    """Width and height of the whole image in pixels, upright."""
+
+
+def decode(data: bytes, *, label: str, max_pixels: int | None = None) -> Decoded:
     """Decodes a whole image.
 
     Args:
         data: The encoded image.
         label: Name of the image in error messages.
         max_pixels: Maximum of width times height, checked before the pixels are decoded.
-
-    Returns:
-        The media type, and the pixels: upright, first frame, transparency on white, mode RGB.
 
     Raises:
         ImageError: The image is broken, its format is not supported, or it has too many pixels.
@@ -76,8 +94,17 @@ def decode(data: bytes, *, label: str, max_pixels: int | None = None) -> tuple[s
         with _serialised_pillow(), Image.open(io.BytesIO(data), formats=supported_formats()) as image:
             if max_pixels is not None and image.width * image.height > max_pixels:
                 raise _too_many_pixels(label, max_pixels)
-            image.load()
-            return _FORMATS["JPEG" if image.format == _MPO else image.format or ""].media_type, _normalise(image, label)
+            if max(image.size) > MAX_ASPECT * min(image.size):
+                raise ImageError(f"image {label!r} is a strip of {image.width} x {image.height} pixels; crop it")
+            if image.format in {"JPEG", _MPO}:
+                _check_scans(data, image.size, label)
+            media_type = _FORMATS["JPEG" if image.format == _MPO else image.format or ""].media_type
+            size = image.size
+            _scale_down(image)
+            stored = image.size
+            upright = _normalise(image, label)
+            turned = stored != upright.size
+            return Decoded(media_type, upright, size[::-1] if turned else size)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -91,6 +118,24 @@ def decode(data: bytes, *, label: str, max_pixels: int | None = None) -> tuple[s
         ) from error
     except Exception as error:  # Pillow's decoders can raise nearly any exception for a broken file
         raise ImageError(f"image {label!r} is broken or truncated and cannot be decoded") from error
+
+
+def _scale_down(image: Image.Image) -> None:
+    """Decodes an image, and scales it down if it is large. Its copies would take a gigabyte. No model sees so much."""
+    pixels = image.width * image.height
+    if pixels > WORKING_PIXELS:
+        scale = (WORKING_PIXELS / pixels) ** 0.5
+        # A JPEG is decoded at a half, a quarter or an eighth of its size.
+        image.thumbnail((max(1, int(image.width * scale)), max(1, int(image.height * scale))), Image.Resampling.BOX)
+    else:
+        image.load()
+
+
+def _check_scans(data: bytes, size: tuple[int, int], label: str) -> None:
+    """Refuses a progressive JPEG that takes long to decode: each scan, of a few bytes, goes over all pixels."""
+    scans = data.count(_START_OF_SCAN)
+    if scans > _FREE_SCANS and scans * size[0] * size[1] > _MAX_SCANNED_PIXELS:
+        raise ImageError(f"image {label!r} is a JPEG of {scans} scans, which take too long to decode; save it again")
 
 
 @contextlib.contextmanager

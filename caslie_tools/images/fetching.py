@@ -52,7 +52,7 @@ async def fetch(
     label = ImageRef(url=url).label
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, UnicodeError):
         # The cause is left out because its message contains the URL.
         raise ImageFetchError(f"image {label!r} cannot be fetched: its URL is malformed") from None
     pinned = PinnedTransport(
@@ -62,6 +62,10 @@ async def fetch(
     try:
         async with asyncio.timeout(timeout_seconds), client:
             return await _follow_redirects(client, client.build_request("GET", parsed), max_bytes, max_redirects)
+    except (httpx.InvalidURL, ValueError) as error:  # a redirect to a URL that httpx or idna cannot parse
+        raise ImageFetchError(
+            f"image {label!r} cannot be fetched: its URL is malformed, or leads to one that is"
+        ) from error
     except (RefusedError, httpx.HTTPError, OSError, zlib.error) as error:
         reason = f"it took over {timeout_seconds:g} s" if isinstance(error, TimeoutError) else _reason(error)
         transient = error.transient if isinstance(error, RefusedError) else not isinstance(error, zlib.error)
@@ -99,7 +103,11 @@ async def _read_body(response: httpx.Response, max_bytes: int) -> bytes:
         raise RefusedError("the server used a compression that was not requested")
     gunzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS) if encoding == "gzip" else None
     body = bytearray()
+    received = 0
     async for chunk in response.aiter_raw():
+        received += len(chunk)  # after the end of the compressed body, a server could send without end
+        if received > max_bytes:
+            raise RefusedError(too_large)
         body += gunzip.decompress(chunk, max_bytes + 1 - len(body)) if gunzip else chunk
         if len(body) > max_bytes:
             raise RefusedError(too_large)

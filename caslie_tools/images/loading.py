@@ -6,9 +6,10 @@ they are decoded. The whole image is decoded when it is loaded, so that a broken
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,7 +18,7 @@ from pydantic import Field
 
 from caslie_tools._concurrency import run_sync
 from caslie_tools.domain import FrozenModel, ImageRef
-from caslie_tools.exceptions import InputError
+from caslie_tools.exceptions import ImageError, InputError, StoreError
 from caslie_tools.images.decoding import decode
 from caslie_tools.images.fetching import fetch
 from caslie_tools.images.reading import is_data_url, read_bytes
@@ -58,14 +59,14 @@ class LoadedImage:
     """The normalised pixels, or ``None`` for a large image. Read the pixels with :meth:`rgb`."""
 
     def rgb(self) -> Image.Image:
-        """Returns the normalised pixels: upright, first frame, transparency on white, mode RGB.
+        """Returns the normalised pixels: upright, first frame, transparency on white, mode RGB, at most 16 megapixels.
 
         The caller owns the returned image and may change it.
 
         Raises:
             ImageError: ``data`` cannot be decoded. This never happens for an image from an :class:`ImageLoader`.
         """
-        return self.decoded.copy() if self.decoded is not None else decode(self.data, label=self.sha256[:12])[1]
+        return self.decoded.copy() if self.decoded is not None else decode(self.data, label=self.sha256[:12]).image
 
     def reduced(self, max_side: int) -> Image.Image:
         """Returns the normalised pixels, scaled down so that no side is longer than ``max_side``.
@@ -126,18 +127,8 @@ class ImageLoader:
             ImageError: The image is missing, broken, over a limit or in an unsupported format.
             ImageFetchError: Its URL cannot be fetched, or must not be.
         """
-        if ref.stored is not None and self._resolve is not None:
-            ref = await asyncio.to_thread(self._resolve, ref)
-        if ref.url is not None and not is_data_url(ref.url):
-            data = await fetch(
-                ref.url,
-                max_bytes=self.limits.max_bytes,
-                timeout_seconds=self.limits.timeout_seconds,
-                allow_private_addresses=self.limits.allow_private_addresses,
-                max_redirects=self.limits.max_redirects,
-            )
-            return await asyncio.to_thread(self._decode, data, ref.label)
-        return await asyncio.to_thread(lambda: self._decode(read_bytes(ref, self.limits.max_bytes), ref.label))
+        with _typed_errors(ref):
+            return await self._load(ref)
 
     def load_sync(self, ref: ImageRef) -> LoadedImage:
         """Loads one image from synchronous code. See :meth:`load`."""
@@ -152,15 +143,42 @@ class ImageLoader:
         Raises:
             ImageError: The image is missing, cannot be read or is over a limit.
         """
-        return hashlib.sha256(read_bytes(ref, self.limits.max_bytes)).hexdigest()
+        with _typed_errors(ref):
+            return hashlib.sha256(read_bytes(ref, self.limits.max_bytes)).hexdigest()
+
+    async def _load(self, ref: ImageRef) -> LoadedImage:
+        if ref.stored is not None and self._resolve is not None:
+            ref = await asyncio.to_thread(self._resolve, ref)
+        if ref.url is not None and not is_data_url(ref.url):
+            data = await fetch(
+                ref.url,
+                max_bytes=self.limits.max_bytes,
+                timeout_seconds=self.limits.timeout_seconds,
+                allow_private_addresses=self.limits.allow_private_addresses,
+                max_redirects=self.limits.max_redirects,
+            )
+            return await asyncio.to_thread(self._decode, data, ref.label)
+        return await asyncio.to_thread(lambda: self._decode(read_bytes(ref, self.limits.max_bytes), ref.label))
 
     def _decode(self, data: bytes, label: str) -> LoadedImage:
-        media_type, image = decode(data, label=label, max_pixels=self.limits.max_pixels)
+        decoded = decode(data, label=label, max_pixels=self.limits.max_pixels)
+        pixels = decoded.image.width * decoded.image.height
         return LoadedImage(
             data=data,
             sha256=hashlib.sha256(data).hexdigest(),
-            media_type=media_type,
-            width=image.width,
-            height=image.height,
-            decoded=image if image.width * image.height <= _MAX_CACHED_PIXELS else None,
+            media_type=decoded.media_type,
+            width=decoded.size[0],
+            height=decoded.size[1],
+            decoded=decoded.image if pixels <= _MAX_CACHED_PIXELS else None,
         )
+
+
+@contextlib.contextmanager
+def _typed_errors(ref: ImageRef) -> Iterator[None]:
+    """Turns any error of reading an image into an ``ImageError``: one bad image must not end a run over many."""
+    try:
+        yield
+    except (ImageError, StoreError):
+        raise
+    except Exception as error:
+        raise ImageError(f"image {ref.label!r} cannot be read: unexpected {type(error).__name__}") from error

@@ -62,7 +62,7 @@ def _read_regular_file(file: BinaryIO, label: str, max_bytes: int) -> bytes:
     if not stat.S_ISREG(status.st_mode):
         raise ImageError(f"image {label!r} is not a regular file")
     if status.st_size <= max_bytes:
-        data = file.read(max_bytes + 1)  # the file may have grown since fstat
+        data = file.read(max_bytes + 1) or b""  # the file may have grown since fstat; a device may return nothing
         if len(data) <= max_bytes:
             return data
     raise _too_many_bytes(label, max_bytes)

@@ -5,7 +5,7 @@ answer from text comes before the images. The state machine in ``graphs/`` and t
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from caslie_tools.exceptions import InputError
 from caslie_tools.images.lazy import LazyImage
 from caslie_tools.images.loading import ImageLoader, LoadedImage
 from caslie_tools.pipeline.bounded_contexts import BoundedContext, bounded_contexts
+from caslie_tools.pipeline.budget import check_images, check_question, check_record
 from caslie_tools.pipeline.captioning import CaptionProvider
 from caslie_tools.pipeline.claims import ClaimChecker, without_false_claims
 from caslie_tools.pipeline.cqe import CQE
@@ -40,8 +41,6 @@ from caslie_tools.store import CaptionStore
 from caslie_tools.tasks import PRODUCT_QA, Instance, PlacedImage, Task, get_task
 from caslie_tools.tasks.definition import QuestionForm
 from caslie_tools.tasks.fusion import fuse, require_complete, used_images
-
-MAX_QUESTION_CHARACTERS = 4000
 
 
 class Request(FrozenModel):
@@ -157,13 +156,15 @@ class Pipeline:
             The instance of the request, or ``None`` for a question: :meth:`retrieve` builds its instance.
 
         Raises:
-            InputError: If the question is empty or too long, the instance does not fit its task or has too many images,
-                a path is not allowed, or the wire format is ``paper`` and the instance lacks its instruction or its
-                options.
+            InputError: If the request exceeds its budget (:mod:`~caslie_tools.pipeline.budget`), the question is empty,
+                the instance does not fit its task, a path is not allowed, or the wire format is ``paper`` and the
+                instance lacks its instruction or its options.
         """
         task = get_task(request.task)
+        check_images(request.images, self.settings)
         if request.record is not None:
             record: Any = request.record
+            check_record(record)
             instance = task.read(record if isinstance(record, dict) else {"input": record}, request.images)
             require_complete(task, instance, self.settings.wire_format)
             # Without its last images, an instance such as a list of candidates would get a biased answer.
@@ -172,24 +173,11 @@ class Pipeline:
                     f"{task.name}: the instance has {count} images, more than {self.settings.max_images}; raise "
                     "CASLIE_MAX_IMAGES"
                 )
-            self._check_paths(image.ref for image in instance.images)
+            check_images((image.ref for image in instance.images), self.settings)
             return instance
         _question_form(task)
-        self._check_paths(request.images)
-        question = request.question.strip()
-        if not question:
-            raise InputError("the question is empty; ask something about a product")
-        if len(question) > MAX_QUESTION_CHARACTERS:
-            raise InputError(
-                f"the question has {len(question)} characters; shorten it to at most {MAX_QUESTION_CHARACTERS}"
-            )
+        check_question(request.question.strip(), len(request.images), self.settings)
         return None
-
-    def _check_paths(self, refs: Iterable[ImageRef | None]) -> None:
-        if not self.settings.allow_local_paths and any(ref is not None and ref.path is not None for ref in refs):
-            raise InputError(
-                "paths of images are not allowed here; send a URL or bytes, or set CASLIE_ALLOW_LOCAL_PATHS=true"
-            )
 
     def used_images(self, instance: Instance) -> tuple[int, ...]:
         """Returns the positions of the images that can be captioned and fused: all that exist, with one exception.
@@ -205,22 +193,23 @@ class Pipeline:
         Raises:
             InputError: If the task does not build its instances from questions.
             UnknownProductError: If a product is not in the store.
-            ImageError: If one of the shopper's images cannot be read.
+            ImageError: If the image that is searched for cannot be read.
             FilterError: If the filter cannot be parsed.
         """
         task = get_task(request.task)
         from_question = _question_form(task)
         refs = [ref for ref in request.images if ref is not None]
-        shopper_images = [await self.loader.load(ref) for ref in refs]
         if request.products:
             products = await asyncio.to_thread(self.store.get_products, request.products)
         else:
-            products = await self._find_products(request, shopper_images)
+            # Only the first image is searched for. The others are loaded when they are captioned, a few at a time.
+            first = await self.loader.load(refs[0]) if refs and self.store.has_pictures else None
+            products = await self._find_products(request, first)
         instance = from_question(request.question.strip(), products, refs)
         images = await refer_to_store(instance.images, {product.id: product for product in products}, self.store)
         return task.check(instance.model_copy(update={"images": images}))
 
-    async def _find_products(self, request: Request, shopper_images: Sequence[LoadedImage]) -> list[Product]:
+    async def _find_products(self, request: Request, picture: LoadedImage | None) -> list[Product]:
         """Returns the products that the question selects by their fields, then those that a search finds."""
         limit = request.max_products or self.settings.products_per_question
         selected: list[str] = []
@@ -229,7 +218,7 @@ class Pipeline:
         hits = await asyncio.to_thread(
             self.store.search_products,
             request.question,
-            picture=shopper_images[0] if shopper_images and self.store.has_pictures else None,
+            picture=picture,
             k=limit,
             where=request.where,
         )

@@ -69,11 +69,14 @@ class Plan(FrozenModel):
         return self.model_dump(mode="json", exclude={"servers", "problem"}) | {"servers": servers}
 
     def commands(self) -> tuple[str, ...]:
-        """Returns one shell command per server. The shell inserts the API key from ``CASLIE_API_KEY``."""
+        """Returns one shell command per server.
+
+        The shell takes the API key from ``CASLIE_API_KEY`` and passes it in the environment. Other users of the machine
+        can see the arguments of a process.
+        """
         return tuple(
             (f"CUDA_VISIBLE_DEVICES={server.gpu} " if self.gpus > 1 else "")
-            + f"vllm serve {shlex.join(server.arguments(self.version))}"
-            + ' --api-key "${CASLIE_API_KEY:?}"'
+            + f'VLLM_API_KEY="${{CASLIE_API_KEY:?}}" vllm serve {shlex.join(server.arguments(self.version))}'
             for server in self.servers
         )
 

@@ -41,12 +41,7 @@ def product_question(question: str, products: Sequence[Product], extra_images: S
         products: The products that the question is about, with their images.
         extra_images: The shopper's own images. Together they are one more product, which has no text.
     """
-    # A shop's own attribute of such a name would be taken for the id, or for a caption.
-    reserved = ("id", CAPTION_KEY)
-    records: list[JsonValue] = [
-        {"id": product.id, **{name: value for name, value in product.fields.items() if name not in reserved}}
-        for product in products
-    ]
+    records: list[JsonValue] = [{"id": product.id, **_texts(product)} for product in products]
     images = [
         PlacedImage(ref=ref, place=place, product=product.id)
         for place, product in enumerate(products)
@@ -56,6 +51,16 @@ def product_question(question: str, products: Sequence[Product], extra_images: S
         images += [PlacedImage(ref=ref, place=len(records)) for ref in extra_images]
         records.append({"id": SHOPPERS_IMAGE})
     return Instance(task=PRODUCT_QA.name, input={"question": question, "products": records}, images=tuple(images))
+
+
+def _texts(product: Product) -> dict[str, JsonValue]:
+    """Returns the texts of a product, without those that would be taken for its id, or for what its images show."""
+    texts: dict[str, JsonValue] = {}
+    for name, text in product.fields.items():
+        common = " ".join(name.split()).casefold()
+        if name != "id" and common != CAPTION_KEY:
+            texts[f"{name.strip()} in the catalogue" if common in {"id", "caption"} else name] = text
+    return texts
 
 
 def catalogue_products(instance: Instance) -> tuple[Product, ...]:

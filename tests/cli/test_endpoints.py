@@ -20,9 +20,9 @@ def test_a_plan_prints_memory_and_commands(caslie: Command) -> None:
     result = caslie("endpoints", "plan", "caslie-s-24gb")
     assert result.code == 0
     assert "caslie-s-8002" in result.out
-    commands = [line for line in result.out.splitlines() if line.startswith("vllm serve ")]
+    commands = [line for line in result.out.splitlines() if " vllm serve " in line]
     assert len(commands) == 2
-    assert all(command.endswith('--api-key "${CASLIE_API_KEY:?}"') for command in commands)
+    assert all(command.startswith('VLLM_API_KEY="${CASLIE_API_KEY:?}" vllm serve ') for command in commands)
     assert "note: CASLIE-S was tuned" in result.err
     assert "never-to-be-seen" not in result.out + result.err
 

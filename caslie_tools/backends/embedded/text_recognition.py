@@ -19,6 +19,7 @@ from caslie_tools.domain import FrozenModel, Probability
 _PURPOSE: Final = "Reading text in images"
 _MIN_SCORE: Final = 0.75
 _MAX_SIDE: Final = 1600
+_MAX_ASPECT: Final = 4
 _MAX_LINES: Final = 24
 _MAX_CHARACTERS: Final = 80
 _LETTERS: Final = re.compile(r"[A-Za-zÀ-ɏ]")
@@ -84,6 +85,8 @@ class TextReader:
         if max(image.size) > _MAX_SIDE:
             image = image.copy()
             image.thumbnail((_MAX_SIDE, _MAX_SIDE), Image.Resampling.LANCZOS)
+        height = image.height
+        image = _widened(image)
         pixels: NDArray[np.uint8] = np.ascontiguousarray(np.asarray(image)[:, :, ::-1])  # BGR, as OpenCV expects
         with self._lock:
             output = self._model()(pixels)
@@ -94,7 +97,7 @@ class TextReader:
             if score >= self.min_score and (normalised := normalise_line(text)):
                 (left, top), (right, bottom) = np.min(box, axis=0), np.max(box, axis=0)
                 lines.append(_Line(text=normalised, score=float(score), left=left, top=top, right=right, bottom=bottom))
-        return _join_lines(lines[:_MAX_LINES], image.height)
+        return _join_lines(lines[:_MAX_LINES], height)
 
     def load(self) -> None:
         """Loads the models now instead of at the first use."""
@@ -114,6 +117,19 @@ class TextReader:
             logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)
             self._engine = engine
         return self._engine
+
+
+def _widened(image: Image.Image) -> Image.Image:
+    """Returns an image of which no side is much longer than the other: the rest, right or below, has one colour.
+
+    The detector enlarges the shorter side to hundreds of pixels, and the longer one with it. A strip would become huge.
+    """
+    least = -(-max(image.size) // _MAX_ASPECT)
+    if min(image.size) >= least:
+        return image
+    widened = Image.new("RGB", (max(image.width, least), max(image.height, least)), image.getpixel((0, 0)))
+    widened.paste(image)
+    return widened
 
 
 def normalise_line(text: str) -> str:
