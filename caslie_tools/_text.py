@@ -1,5 +1,6 @@
-"""Text for people: text from products, files and models that is safe to display, and suggestions for wrong names."""
+"""Text from products, files and models, safe to display or to pass to a model; and suggestions for wrong names."""
 
+import json
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -9,6 +10,11 @@ from typing import Final
 # An underscore inside a word has no meaning there.
 _MARKS = re.compile(r"[\\`*\[\]<>#|~&$]|(?<!\w)_|_(?!\w)|(?<=:)//|(?<=www)\.")
 
+_INVISIBLE: Final = re.compile(
+    "[\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+# Outside a string, a bracket of JSON is followed by a quote, a bracket, a number or one of the three words.
+_MARK_OF_A_TOKENIZER: Final = re.compile(r"<|\[(?!(?:true|false|null|NaN|Infinity)\])(?=/?[A-Za-z_][A-Za-z0-9_ ]*\])")
 _MAX_CHARACTERS: Final = 160
 
 
@@ -26,6 +32,29 @@ def escape_markdown(text: str, longest: int = 1000) -> str:
         longest: Maximum number of characters that are shown.
     """
     return _MARKS.sub(r"\\\g<0>", shortened(text, longest))
+
+
+def escape_invisible(text: str) -> str:
+    """Returns JSON text in which characters that a terminal or a model would obey unseen are written as escapes.
+
+    These are control characters (C1), line separators, and characters that change the direction or hide text.
+    """
+    return _INVISIBLE.sub(_as_json_escape, text)
+
+
+def data_json(value: object) -> str:
+    """Returns a value as JSON that a model can take for nothing but data.
+
+    Inside strings, every ``<`` is an escape, and so is the bracket of a mark such as ``[INST]`` or ``[TOOL_CALLS]``:
+    tokenizers treat such marks as special in any text. Invisible characters are escapes, too. A JSON parser returns the
+    value unchanged.
+    """
+    return _MARK_OF_A_TOKENIZER.sub(_as_json_escape, escape_invisible(json.dumps(value, ensure_ascii=False)))
+
+
+def _as_json_escape(match: re.Match[str]) -> str:
+    units = match[0].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at] << 8 | units[at + 1]:04x}" for at in range(0, len(units), 2))
 
 
 def did_you_mean(name: str, known: Iterable[str], *, prefix: str = "") -> str:

@@ -4,7 +4,6 @@ A model chooses the arguments. Therefore no tool opens a local file: an image is
 the loader checks. Tools return JSON, in which text from products and images is data.
 """
 
-import json
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Annotated, Any, Literal, TypeVar
@@ -13,6 +12,7 @@ from langchain_core.tools import BaseTool, BaseToolkit, ToolException
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation, create_model
 
 from caslie_tools._concurrency import run_sync
+from caslie_tools._text import data_json
 from caslie_tools.domain import Caption, Citation, GateDecision, ImageRef, Product, QueryContext
 from caslie_tools.exceptions import CaslieError, InputError, ModelError, StoreError
 from caslie_tools.graphs import Input
@@ -120,7 +120,7 @@ class SearchProducts(_PipelineTool):
         self, query: str, where: str | None = None, count: int = 4, **_: Any
     ) -> tuple[str, list[ProductHit]]:
         hits = await _with_tool_errors(self.pipeline.store.asearch_products(query, k=count, where=where))
-        return _json([_product(hit.product) | {"score": round(hit.score, 3)} for hit in hits]), hits
+        return data_json([_product(hit.product) | {"score": round(hit.score, 3)} for hit in hits]), hits
 
 
 class CaptionProductImage(_PipelineTool):
@@ -138,7 +138,7 @@ class CaptionProductImage(_PipelineTool):
     ) -> tuple[str, Caption | None]:
         caption = await _with_tool_errors(self._caption(product_id, question, image_number))
         content = {"caption": caption.text if caption else None, "source": caption.source if caption else None}
-        return _json(content), caption
+        return data_json(content), caption
 
     async def _caption(self, product_id: str, question: str, image_number: int) -> Caption | None:
         product = await self.pipeline.store.aget_product(product_id)
@@ -167,7 +167,7 @@ class JudgeCaption(_PipelineTool):
         self, caption: str, question: str, product_id: str | None = None, **_: Any
     ) -> tuple[str, GateDecision]:
         decision = await _with_tool_errors(self._judge(caption, question, product_id))
-        return _json({"helps": decision.kept, "reason": decision.reason}), decision
+        return data_json({"helps": decision.kept, "reason": decision.reason}), decision
 
     async def _judge(self, text: str, question: str, product_id: str | None) -> GateDecision:
         product = await self.pipeline.store.aget_product(product_id) if product_id else Product(id="unknown")
@@ -191,7 +191,7 @@ class _GraphTool(_PipelineTool):
             content["citations"] = [_citation(citation) for citation in prediction.citations]
         if response.warnings:
             content["warnings"] = list(response.warnings)
-        return _json(content), response
+        return data_json(content), response
 
 
 class AnswerProductQuestion(_GraphTool):
@@ -290,7 +290,3 @@ def _product(product: Product) -> dict[str, Any]:
 
 def _citation(citation: Citation) -> dict[str, Any]:
     return {"product": citation.product, "field": citation.field, "quote": citation.quote}
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)

@@ -6,7 +6,6 @@ is one line on standard error. With ``--json`` it is also a document: ``{"error"
 
 import json
 import os
-import re
 import shlex
 import sys
 import traceback
@@ -16,6 +15,7 @@ from typing import Any, Final, TypeAlias
 
 import typer
 
+from caslie_tools._text import escape_invisible
 from caslie_tools.cli.console import err, plain
 from caslie_tools.exceptions import CaslieError, InputError
 
@@ -23,10 +23,6 @@ OK: Final = 0
 FAILED: Final = 1
 INVALID_INPUT: Final = 2
 
-_INVISIBLE: Final = re.compile(
-    "[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
-)
-"""Control characters (C1), and characters that change the direction or hide text."""
 _TYPER_INTERRUPTED: Final = 130
 
 Document: TypeAlias = dict[str, Any]
@@ -127,9 +123,7 @@ def _describe(error: BaseException) -> tuple[str, str, int]:
 
 
 def _print_json(document: Mapping[str, Any]) -> None:
-    text = json.dumps(document, ensure_ascii=False, indent=2)
-    # A terminal would obey these characters. In JSON they can be written as escapes.
-    text = _INVISIBLE.sub(lambda match: json.dumps(match[0])[1:-1], text)
+    text = escape_invisible(json.dumps(document, ensure_ascii=False, indent=2))
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:  # a lone surrogate, or an encoding with few characters

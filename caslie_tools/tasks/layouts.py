@@ -11,9 +11,9 @@ No layout holds a beginning-of-sequence token, because the server's tokenizer ad
 """
 
 import json
-import re
 from typing import Final, Literal, TypeAlias
 
+from caslie_tools._text import data_json
 from caslie_tools.tasks.instances import FusedInstance, WireFormat
 
 Layout: TypeAlias = Literal["alpaca", "mistral", "llama-2", "llama-3"]
@@ -22,9 +22,6 @@ _PREAMBLE = (
     "Below is an instruction that describes a task, paired with an input that provides further context. "
     "Write a response that appropriately completes the request."
 )
-
-# Marks that tokenizers treat as special. In JSON they can only occur inside a string, where they can be escaped.
-_MARK = re.compile(r"\[(?=/?INST\])|<(?=/?s>|\|)")
 
 
 def render(instance: FusedInstance, layout: Layout = "alpaca") -> str:
@@ -64,4 +61,4 @@ _WRAPPINGS: Final[dict[Layout, str]] = {
 def _json(value: object, wire: WireFormat) -> str:
     if wire == "paper":
         return json.dumps(value)
-    return _MARK.sub(lambda mark: f"\\u{ord(mark[0]):04x}", json.dumps(value, ensure_ascii=False))
+    return data_json(value)
