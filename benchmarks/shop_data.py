@@ -19,6 +19,7 @@ import shop_rules
 from shop_rules import AISLES, SEED, Item, facts, printed_question, queries
 
 from caslie_tools.caslie import Caslie
+from caslie_tools.catalogue.format import ReadingOptions
 from caslie_tools.catalogue.reading import read_catalogue
 from caslie_tools.data.building import BuildOptions, BuildReport, build_dataset
 from caslie_tools.data.building.seeded_random import hash_fraction, seeded_random, seeded_shuffle
@@ -152,6 +153,7 @@ def build(data: Path, out: Path, caslie: Caslie | None = None) -> BuildReport:
         out,
         logs=paths,
         options=OPTIONS,
+        reading=ReadingOptions(trust_paths=True),  # its folders of images are links
         strict=True,
         about=rules,
         pipeline=caslie and caslie.pipeline,

@@ -29,6 +29,8 @@ class ReadingOptions(FrozenModel):
     """The separator of the columns of a CSV file. By default it is detected."""
     decimal: Literal["comma", "point"] | None = None
     """The decimal mark of the numbers. By default it is detected for each column."""
+    trust_paths: bool = False
+    """Allow paths of images outside the folder of the catalogue. Only for a catalogue that you trust."""
 
 
 class CatalogueFormat(FrozenModel):
@@ -47,6 +49,8 @@ class CatalogueFormat(FrozenModel):
     """Columns of attributes in which numbers such as ``1.234`` have two meanings. They are read as texts."""
     currency: str = ""
     """The currency of most prices: a code of ISO 4217 or a sign. Empty if no price names one."""
+    trust_paths: bool = False
+    """Whether paths of images may lead out of the folder of the catalogue."""
 
     @property
     def renamed(self) -> dict[str, str]:
@@ -122,6 +126,7 @@ def inspect_catalogue(path: Path, options: ReadingOptions | None = None) -> Cata
         decimal_commas=tuple(column for column, mark in marks.items() if mark == ","),
         ambiguous=tuple(column for column, mark in marks.items() if mark == "?"),
         currency=currencies.most_common(1)[0][0] if currencies else "",
+        trust_paths=options.trust_paths,
     )
 
 

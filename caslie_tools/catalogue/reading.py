@@ -16,6 +16,7 @@ from caslie_tools._text import shortened
 from caslie_tools.catalogue.amounts import parse_number, parse_price
 from caslie_tools.catalogue.columns import TEXT_FIELDS
 from caslie_tools.catalogue.format import KIND, CatalogueFormat, inspect_catalogue
+from caslie_tools.catalogue.image_paths import ImagePaths
 from caslie_tools.catalogue.rows import read_rows, valid_text
 from caslie_tools.domain import AttributeValue, FrozenModel, ImageRef, Product
 from caslie_tools.exceptions import CatalogueError
@@ -48,8 +49,8 @@ def read_catalogue(path: Path, written: CatalogueFormat | None = None) -> Iterat
     """Yields the products of a catalogue, each after its :class:`BadValue` items, and :class:`BadRow` for lost rows.
 
     The columns ``id``, ``title``, ``description``, ``category``, ``price``, ``brand`` and ``image`` are fields of the
-    product. Several images are separated by ``|``, and paths are relative to the catalogue. Any other column becomes an
-    attribute. Its value is a number if it is written as a number.
+    product. Several images are separated by ``|``. Paths are relative to the catalogue, and stay in its folder unless
+    they are trusted. Any other column becomes an attribute. Its value is a number if it is written as a number.
 
     Args:
         path: A ``.csv``, ``.tsv``, ``.txt``, ``.jsonl`` or ``.ndjson`` file.
@@ -60,12 +61,13 @@ def read_catalogue(path: Path, written: CatalogueFormat | None = None) -> Iterat
     """
     written = written or inspect_catalogue(path)
     lines: dict[str, int] = {}
+    paths = ImagePaths(path.parent, trusted=written.trust_paths)
     rows = read_rows(path, kind=KIND, error=CatalogueError, written=written.written)
     for line, row in rows:
         if isinstance(row, str):
             yield BadRow(item=f"line {line}", reason=row)
             continue
-        reader = _RowReader(line, row, written, path.parent.resolve())
+        reader = _RowReader(line, row, written, path.parent.resolve(), paths)
         product = reader.product()
         if isinstance(product, BadRow):
             yield product
@@ -80,12 +82,15 @@ def read_catalogue(path: Path, written: CatalogueFormat | None = None) -> Iterat
 class _RowReader:
     """Reads one row, and collects the values that cannot be read."""
 
-    def __init__(self, line: int, row: Mapping[str, Any], written: CatalogueFormat, base: Path) -> None:
+    def __init__(
+        self, line: int, row: Mapping[str, Any], written: CatalogueFormat, base: Path, paths: ImagePaths
+    ) -> None:
         self.bad_values: list[BadValue] = []
         self._line = line
         self._row = row
         self._written = written
         self._base = base
+        self._paths = paths
         self._id = ""
 
     def product(self) -> Product | BadRow:
@@ -135,6 +140,8 @@ class _RowReader:
                 try:
                     text = valid_text(written).strip()
                     if text and (image := ImageRef.parse(text, base=self._base)) not in images:
+                        if image.path is not None:
+                            self._paths.check(image.path)
                         images.append(image)
                 except ValidationError as error:
                     self._fail(column, error.errors(include_url=False)[0]["msg"], written)

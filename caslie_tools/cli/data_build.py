@@ -9,7 +9,7 @@ import typer
 
 from caslie_tools.cli.console import first_lines, out, plain, show_table, show_warnings
 from caslie_tools.cli.opening import open_caslie
-from caslie_tools.cli.options import AsJson, Catalogue, ProfileName, ShowProgress, Store, Tasks
+from caslie_tools.cli.options import AsJson, Catalogue, ProfileName, ShowProgress, Store, Tasks, TrustPaths
 from caslie_tools.cli.progress import ProgressDisplay, show_progress
 from caslie_tools.cli.reading import Columns, DecimalMark, Delimiter, Encoding, reading_options
 from caslie_tools.cli.runner import Document, report_failures
@@ -70,6 +70,7 @@ def build(
     encoding: Encoding = None,
     delimiter: Delimiter = None,
     decimal: DecimalMark = None,
+    trust_paths: TrustPaths = False,
     tasks: Tasks = None,
     seed: Annotated[
         int, typer.Option("--seed", help="Seed of all random choices, splits included.", rich_help_panel=_DATA)
@@ -140,7 +141,7 @@ def build(
     from caslie_tools.settings import Settings
 
     logs = {"searches": searches, "reviews": reviews, "questions": questions, "events": events}
-    reading = reading_options(columns, encoding, delimiter, decimal)
+    reading = reading_options(columns, encoding, delimiter, decimal, trust_paths=trust_paths)
     build_options = _build_options(
         tasks=tasks or (),
         seed=seed,

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from caslie_tools.cli.opening import open_caslie
-from caslie_tools.cli.options import AsJson, Catalogue, DryRun, ProfileName, ShowProgress, Store
+from caslie_tools.cli.options import AsJson, Catalogue, DryRun, ProfileName, ShowProgress, Store, TrustPaths
 from caslie_tools.cli.progress import ProgressDisplay, show_progress
 from caslie_tools.cli.reading import Columns, DecimalMark, Delimiter, Encoding, reading_options
 from caslie_tools.cli.render import show_index_preview, show_index_report
@@ -20,6 +20,7 @@ def index(
     encoding: Encoding = None,
     delimiter: Delimiter = None,
     decimal: DecimalMark = None,
+    trust_paths: TrustPaths = False,
     prune: Annotated[
         bool,
         typer.Option(
@@ -36,7 +37,7 @@ def index(
     Run the command again to resume an interrupted run or to update the store. Unchanged products are skipped. The exit
     code is 1 if a row, a value or an image failed; everything else is indexed.
     """
-    reading = reading_options(columns, encoding, delimiter, decimal)
+    reading = reading_options(columns, encoding, delimiter, decimal, trust_paths=trust_paths)
     if dry_run:
         with open_caslie(store, profile, check_models=False) as caslie:
             preview = caslie.preview_index(catalogue, reading=reading, prune=prune)

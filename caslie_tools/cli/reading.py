@@ -44,7 +44,12 @@ DecimalMark = Annotated[
 
 
 def reading_options(
-    columns: list[str] | None, encoding: str | None, delimiter: str | None, decimal: Decimal | None
+    columns: list[str] | None,
+    encoding: str | None,
+    delimiter: str | None,
+    decimal: Decimal | None,
+    *,
+    trust_paths: bool = False,
 ) -> "ReadingOptions":
     """Returns how the catalogue of a command is read.
 
@@ -66,5 +71,9 @@ def reading_options(
     if separator is not None and len(separator) != 1:
         raise InputError(f"--delimiter {delimiter!a} is not one character; choose one of comma, semicolon, tab")
     return ReadingOptions(
-        columns=chosen, encoding=encoding, delimiter=separator, decimal=None if decimal is None else decimal.value
+        columns=chosen,
+        encoding=encoding,
+        delimiter=separator,
+        decimal=None if decimal is None else decimal.value,
+        trust_paths=trust_paths,
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from caslie_tools.catalogue.format import ReadingOptions
 from caslie_tools.catalogue.general_captions import general_context
 from caslie_tools.catalogue.indexing import index_catalogue, index_products
 from caslie_tools.catalogue.reports import IndexReport
@@ -180,7 +181,7 @@ async def test_what_is_no_picture_is_reported_beside_what_is(shop: Shop, pipelin
     (shop.folder / "folder.png").mkdir()
     shop.put("d", "text.png", "a.png", "cut.png", "folder.png", "/dev/zero")
     for _ in range(2):
-        report = await index_catalogue(shop.path, pipeline)
+        report = await index_catalogue(shop.path, pipeline, reading=ReadingOptions(trust_paths=True))
         assert [failure.item.removeprefix("d: ") for failure in report.failed] == [
             "text.png",
             "cut.png",

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from caslie_tools.catalogue.format import ReadingOptions
 from caslie_tools.catalogue.indexing import index_catalogue, index_products
 from caslie_tools.catalogue.upkeep import preview_catalogue, preview_products
 from caslie_tools.domain import Caption, QueryContext, caption_key
@@ -147,7 +148,8 @@ class TestNewTitle:
         await index_catalogue(shop.path, pipeline)
         other = Shop(shop.folder / "other")  # a second catalogue in the same store
         other.put("a", str(shop.folder / "a.png"), title="New title")
-        assert (await index_catalogue(other.path, pipeline)).captions_removed == 1
+        trusting = ReadingOptions(trust_paths=True)
+        assert (await index_catalogue(other.path, pipeline, reading=trusting)).captions_removed == 1
         assert sorted(general_captions(pipeline, "b")) == ["title: New title", "title: Product b", "title: Product c"]
 
 
