@@ -181,3 +181,35 @@ class TestStrangeFiles:
         os.mkfifo(tmp_path / "pipe.csv")
         for name in ("zero.csv", "pipe.csv"):
             assert_error(caslie("index", tmp_path / name), code=2, contains=[f"{name}: not a regular file"])
+
+
+def test_at_80_columns_cells_fold_and_no_id_is_cut(
+    caslie: Command, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    name = f"SKU-{'0123456789' * 9}"
+    with shop.open("a", encoding="utf-8") as file:
+        file.write(f"{name},{'Quilted waterproof winter jacket ' * 4},Clothing,12,,jacket-1.png\n")
+    caslie("index", shop)
+    for arguments in (
+        ("search", "quilted winter jacket"),
+        ("ask", "Is it waterproof?", "--product", name, "--explain"),
+        ("captions", "--product", name),
+    ):
+        result = caslie(*arguments)
+        assert result.code == 0
+        table = [line for line in result.out.splitlines() if line[:1] in "┏┃┡│└"]
+        assert table
+        assert max(map(len, table)) <= 80
+        assert "…" not in "".join(table)
+        columns = zip(*(line.split("│")[1:-1] for line in table if line.startswith("│")), strict=True)
+        assert any(name in "".join("".join(column).split()) for column in columns), arguments
+
+
+def test_a_plan_explains_itself_at_80_columns(caslie: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    result = caslie("endpoints", "plan", "caslie-s-24gb", "--gpu-memory", "24")
+    explained = result.out[: result.out.index("VLLM_API_KEY")]
+    assert max(map(len, explained.splitlines())) <= 80
+    assert "on 1 x 22.5 GiB" in " ".join(explained.split())
+    assert "…" not in explained
