@@ -255,11 +255,15 @@ def _header(path: Path, rows: Iterator[list[str]], error: type[InputError]) -> l
 def _numbered(header: Sequence[str]) -> list[str]:
     """Returns the names of the columns, with a number after each name that has occurred before."""
     names: list[str] = []
+    taken: set[str] = set()
+    numbers: dict[str, int] = {}  # to count from 1 again would take long with thousands of columns of one name
     for name in header:
-        numbered, number = name, 1
-        while name and numbered in names:
+        numbered, number = name, numbers.get(name, 1)
+        while name and numbered in taken:
             number += 1
             numbered = f"{name} ({number})"
+        numbers[name] = number
+        taken.add(numbered)
         names.append(numbered)
     return names
 

@@ -6,6 +6,7 @@ import pytest
 
 from caslie_tools.catalogue.format import ReadingOptions, inspect_catalogue
 from caslie_tools.catalogue.reading import BadRow, BadValue, read_catalogue
+from caslie_tools.catalogue.rows import _numbered
 from caslie_tools.domain import ImageRef, Product
 from caslie_tools.exceptions import CatalogueError
 from tests.doubles import light_products, write_catalogue
@@ -212,3 +213,25 @@ def test_the_grocery_catalogue_has_no_bad_row() -> None:
     products, bad = read(GROCERY / "products.csv")
     assert (len(products), bad) == (81, [])
     assert all(image.path and image.path.exists() for product in products for image in product.images)
+
+
+@pytest.mark.parametrize("name", ["c{}", "same"])
+def test_each_of_many_columns_is_looked_at_a_few_times(tmp_path: Path, name: str) -> None:
+    class Counting(str):
+        compared = 0
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            Counting.compared += 1
+            return str.__eq__(self, other)
+
+    header = [Counting(name.format(number)) for number in range(3000)]
+    names = _numbered(header)
+    assert len(set(names)) == 3000
+    assert Counting.compared < 10 * len(header)
+    if name == "same":
+        assert names[:3] == ["same", "same (2)", "same (3)"]
+
+
+def test_numbered_names_do_not_collide_with_written_ones() -> None:
+    assert _numbered(["a", "a (2)", "a", "", "", "a"]) == ["a", "a (2)", "a (3)", "", "", "a (4)"]
