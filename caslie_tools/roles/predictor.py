@@ -17,6 +17,9 @@ from caslie_tools.tasks.evidence import evidence
 from caslie_tools.tasks.layouts import Layout, render
 
 _CITATION: Final = re.compile(r"\[(\d{1,4}(?:\s*,\s*\d{1,4})*)\]")
+_CITATION_IN_TEXT: Final = re.compile(rf"\S*\s?{_CITATION.pattern}")
+"""What looks like a citation in the text of a product, with the word before it."""
+_SENTENCE_END: Final = re.compile(r"[.!?:;\n]")
 
 
 class ModelPredictor(AsyncRunnable[FusedInstance, Answer]):
@@ -95,11 +98,20 @@ class ModelPredictor(AsyncRunnable[FusedInstance, Answer]):
 def read_open_answer(text: str, instance: FusedInstance) -> Answer:
     """Reads the response to :func:`~caslie_tools.roles.prompts.question_prompt`.
 
-    Numbers in square brackets cite the evidence. Numbers for which there is no evidence are ignored.
+    Numbers in square brackets cite the evidence. Numbers for which there is no evidence are ignored. Text of a product
+    is no signal: neither a name such as "Not answerable lamp" nor one such as "Lamp [2]".
     """
-    if NOT_ANSWERABLE in text.upper():
+    if any(_bare(sentence) == NOT_ANSWERABLE for sentence in _SENTENCE_END.split(text)):
         return Answer(text="The products' texts and images do not answer this.", answerable=False)
     sources = evidence(instance)
-    numbers = dict.fromkeys(int(number) for group in _CITATION.findall(text) for number in group.split(","))
+    own = text
+    for quoted in {match[0] for source in sources for match in _CITATION_IN_TEXT.finditer(source.quote)}:
+        own = own.replace(quoted, "")
+    numbers = dict.fromkeys(int(number) for group in _CITATION.findall(own) for number in group.split(","))
     cited = tuple(sources[number - 1] for number in numbers if 1 <= number <= len(sources))
     return Answer(text=text, citations=cited, answerable=bool(text))
+
+
+def _bare(sentence: str) -> str:
+    """Returns the words of a sentence in capital letters, without marks around them."""
+    return " ".join(re.findall(r"\w+", sentence)).upper()

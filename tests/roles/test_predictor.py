@@ -70,6 +70,26 @@ class TestOpenQuestion:
     async def test_an_empty_response_is_no_answer(self) -> None:
         assert (await ModelPredictor(RecordingChatModel(replies=[" "])).ainvoke(question())).answerable is False
 
+    @pytest.mark.parametrize(
+        ("title", "response", "answerable", "cited"),
+        [
+            ("NOT ANSWERABLE lamp", "The NOT ANSWERABLE lamp is red [1].", True, 1),
+            ("Lamp [2]", "The Lamp [2] is red.", True, 0),
+            ("Lamp [2]", "Lamp [2] is red [1].", True, 1),
+            ("Lamp [2, 1] of [1]", "It is the Lamp [2, 1] of [1].", True, 0),
+            ("Lamp", "I looked at all of it. NOT ANSWERABLE.", False, 0),
+            ("Lamp", "**Not answerable**: the texts do not say so.", False, 0),
+            ("Lamp", "It is not answerable by the label, but red [1].", True, 1),
+        ],
+    )
+    async def test_the_text_of_a_product_is_no_signal(
+        self, title: str, response: str, answerable: bool, cited: int
+    ) -> None:
+        instance = fuse(PRODUCT_QA, product_question("Is it red?", [Product(id="l", title=title)]), [])
+        answer = await ModelPredictor(RecordingChatModel(replies=[response])).ainvoke(instance)
+        assert answer.answerable is answerable
+        assert [item.quote for item in answer.citations] == [title] * cited
+
 
 class TestRawCompletion:
     @pytest.mark.parametrize("layout", ["alpaca", "mistral"])
