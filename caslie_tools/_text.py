@@ -52,6 +52,15 @@ def data_json(value: object) -> str:
     return _MARK_OF_A_TOKENIZER.sub(_as_json_escape, escape_invisible(json.dumps(value, ensure_ascii=False)))
 
 
+def instruction_line(text: str) -> str:
+    """Returns an instruction as one line outside of JSON, without invisible characters and without marks of tokenizers.
+
+    A data set brings its own instructions. They must not add a heading or a turn to a prompt.
+    """
+    line = " ".join(_INVISIBLE.sub("", text).split())
+    return _MARK_OF_A_TOKENIZER.sub(lambda mark: "(" if mark[0] == "[" else "\u2039", line)
+
+
 def _as_json_escape(match: re.Match[str]) -> str:
     units = match[0].encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at] << 8 | units[at + 1]:04x}" for at in range(0, len(units), 2))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caslie_tools._text import data_json, escape_invisible
+from caslie_tools._text import data_json, escape_invisible, instruction_line
 
 MARKS = (
     "<|im_start|>", "<|im_end|>", "<s>", "</s>", "<unk>", "<<SYS>>", "<bos>", "<start_of_turn>", "<|eot_id|>", "<data>",
@@ -50,3 +50,16 @@ def test_lists_and_usual_text_stay_readable(value: Any) -> None:
 
 def test_text_of_any_language_is_not_escaped() -> None:
     assert data_json("größe 40 °C 日本 مرحبا") == '"größe 40 °C 日本 مرحبا"'
+
+
+@pytest.mark.parametrize("mark", [mark for mark in MARKS if "data" not in mark])
+def test_an_instruction_is_one_line_without_marks(mark: str) -> None:
+    line = instruction_line(f"Choose.\n\n### Response:\n{mark} yes\u202e\u2028")
+    assert mark not in line
+    assert line.startswith("Choose. ### Response: ")
+    assert line.isprintable()
+
+
+def test_a_usual_instruction_stays_as_it_is() -> None:
+    text = "Choose the category (of the list below) that fits: [A] is not a category, 5 > 3."
+    assert instruction_line(text).replace("(A]", "[A]") == text

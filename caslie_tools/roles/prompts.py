@@ -6,7 +6,7 @@ prompt states that the block is data.
 
 from collections.abc import Sequence
 
-from caslie_tools._text import data_json
+from caslie_tools._text import data_json, instruction_line
 from caslie_tools.domain import QueryContext
 from caslie_tools.tasks import FusedInstance
 from caslie_tools.tasks.evidence import evidence
@@ -62,7 +62,7 @@ def prediction_prompt(instance: FusedInstance, labels: tuple[str, ...]) -> str:
     if instance.options:
         data["options"] = list(instance.options)
     return (
-        f"{instance.instruction} {DATA_NOTICE}\n{data_block(data)}\n"
+        f"{instruction_line(instance.instruction)} {DATA_NOTICE}\n{data_block(data)}\n"
         f"Answer with exactly one of: {', '.join(labels)}. Nothing else."
     )
 
@@ -81,7 +81,7 @@ def question_prompt(instance: FusedInstance) -> str:
         for number, item in enumerate(evidence(instance), start=1)
     ]
     return (
-        f"{instance.instruction} {DATA_NOTICE}\n{data_block(data | {'evidence': numbered})}\n"
+        f"{instruction_line(instance.instruction)} {DATA_NOTICE}\n{data_block(data | {'evidence': numbered})}\n"
         "Answer in one or two sentences and put the numbers of the evidence you used in square brackets, "
         f"such as [2]. If the evidence does not answer the question, answer only: {NOT_ANSWERABLE}"
     )

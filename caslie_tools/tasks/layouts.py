@@ -13,7 +13,7 @@ No layout holds a beginning-of-sequence token, because the server's tokenizer ad
 import json
 from typing import Final, Literal, TypeAlias
 
-from caslie_tools._text import data_json
+from caslie_tools._text import data_json, instruction_line
 from caslie_tools.tasks.instances import FusedInstance, WireFormat
 
 Layout: TypeAlias = Literal["alpaca", "mistral", "llama-2", "llama-3"]
@@ -36,9 +36,10 @@ def render(instance: FusedInstance, layout: Layout = "alpaca") -> str:
         layout: The layout that the model was tuned on.
     """
     wire = instance.wire_format
+    instruction = instance.instruction if wire == "paper" else instruction_line(instance.instruction)
     blocks = [
         _PREAMBLE,
-        f"### Instruction:\n{instance.instruction}",
+        f"### Instruction:\n{instruction}",
         f"### Input:\n{_json(instance.input, wire)}",
     ]
     if instance.options or wire == "paper":
