@@ -118,7 +118,7 @@ class TreatmentRunner:
             EndpointUnavailableError: If a model cannot be reached. There is no outcome then, because the failure is not
                 caused by the instance.
             MissingExtraError: If an optional dependency of a captioner or the predictor is not installed.
-            ModelError: If an optional dependency of a judge is not installed.
+            ModelError: If a judge lacks an optional dependency, or an ability of its model.
             StoreError: If the store cannot be written.
         """
         selected = await self._captions.select(record)

@@ -14,6 +14,7 @@ _ADVICE: Final[Mapping[JudgeFailure, str]] = {
     "refused": "check their models and settings with `caslie endpoints check`",
     "error": "their votes name the errors",
 }
+_PERMANENT: Final[frozenset[JudgeFailure]] = frozenset({"missing_dependency", "unsupported"})
 
 
 def failed_vote(judge: str, error: Exception) -> Vote:
@@ -37,13 +38,29 @@ def describe_failures(votes: Iterable[Vote]) -> str:
 
 
 def failed_jury_warnings(decisions: Sequence[GateDecision]) -> list[str]:
-    """Returns a warning if no judge could run for some captions: how many, the judges, and what to do."""
+    """Returns warnings about judges that could not run: what it means for the captions, and what to do.
+
+    There is one if no judge could run for some captions, and one for each judge that cannot run at all, because its
+    model lacks an ability or a dependency is missing. Any other failure of one judge is told by its vote only.
+    """
     failed = [decision for decision in decisions if decision.jury_failed and decision.decided_by == "jury"]
+    cannot_run = {
+        vote.judge: vote.reason
+        for decision in decisions
+        if decision not in failed
+        for vote in decision.votes
+        if vote.failure in _PERMANENT
+    }
+    warnings = [f"captions were judged without the judge {judge}: {reason}" for judge, reason in cannot_run.items()]
+    return [*warnings, *_no_judge_warnings(failed, len(decisions))]
+
+
+def _no_judge_warnings(failed: Sequence[GateDecision], count: int) -> list[str]:
     if not failed:
         return []
     votes = [vote for decision in failed for vote in decision.votes]
     advice = dict.fromkeys(_ADVICE.get(vote.failure, vote.reason) for vote in votes if vote.failure is not None)
     return [
-        f"no judge could run, so {len(failed)} of {len(decisions)} captions were not used: "
+        f"no judge could run, so {len(failed)} of {count} captions were not used: "
         f"{describe_failures(votes)}; {'; '.join(advice)}"
     ]

@@ -63,12 +63,12 @@ def raise_if_judge_unavailable(votes: Iterable[Vote]) -> None:
 
     Raises:
         EndpointUnavailableError: If the server of a judge cannot be reached.
-        ModelError: If an optional dependency of a judge is not installed.
+        ModelError: If a judge lacks an optional dependency, or an ability of its model.
     """
     for vote in votes:
         if vote.failure == "unavailable":
             raise EndpointUnavailableError(f"the judge {vote.judge} cannot be reached; check that its server runs")
-        if vote.failure == "missing_dependency":
+        if vote.failure in ("missing_dependency", "unsupported"):
             raise ModelError(f"the judge {vote.judge} cannot run: {vote.reason}")
 
 

@@ -17,6 +17,7 @@ from caslie_tools.pipeline.text_first import Guarantee, TextFirst
 from caslie_tools.profiles.profile import Profile
 from caslie_tools.roles.interfaces import JudgeRequest, Models
 from caslie_tools.roles.judge import ModelJudge
+from caslie_tools.roles.utility import UtilityJudge
 from caslie_tools.roles.vision_predictor import ModelVisionPredictor
 from caslie_tools.settings import Settings
 from caslie_tools.store import CaptionStore
@@ -390,6 +391,14 @@ async def test_a_judge_that_cannot_be_reached_gives_no_outcome(tmp_path: Path) -
     missing = FunctionJudge(raising(EndpointUnavailableError("missing")), name="sleepy")
     with pytest.raises(EndpointUnavailableError, match="the judge sleepy cannot be reached"):
         await run(tmp_path, MUG, ["gated"], judges=[*jury("yes", "yes"), missing])
+
+
+async def test_a_utility_judge_whose_predictor_reports_no_probabilities_makes_no_outcome(tmp_path: Path) -> None:
+    predictor = predicting(lambda instance: "A")
+    with pytest.raises(
+        ModelError, match="the judge utility cannot run: the predictor predictor reports no probabilities"
+    ):
+        await run(tmp_path, MUG, ["gated"], predictor=predictor, judges=[UtilityJudge(predictor), *jury("yes")])
 
 
 async def test_a_judge_with_a_missing_dependency_makes_no_outcome(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from caslie_tools.domain import ImageRef, Product
 from caslie_tools.exceptions import EndpointTimeoutError, EndpointUnavailableError, MissingExtraError, ModelError
 from caslie_tools.graphs import build_graph
+from caslie_tools.roles.utility import UtilityJudge
 from caslie_tools.store import CaptionStore
 from tests.doubles import (
     FunctionCaptioner,
@@ -18,6 +19,7 @@ from tests.doubles import (
     FunctionPredictor,
     HashEmbeddings,
     HashPictures,
+    draw_picture,
     jury,
     light_captioner,
     raising,
@@ -26,6 +28,7 @@ from tests.graphs.pipelines import AT_ONCE, pipeline_with, put
 
 SECRET = "http://10.0.0.7/v1?key=hunter2"
 WHITE = "Is the lamp white?"
+CATEGORIES = {"input": {"title": "Mug"}, "options": ["A: Mugs", "B: Lamps"]}
 
 
 def down(name: str = "down") -> FunctionCaptioner:
@@ -179,6 +182,18 @@ class TestJudgesAndPredictor:
             "check that their servers run; Judging needs an optional dependency: "
             "pip install 'caslie-tools[transformers]'"
         )
+
+    async def test_a_judge_that_cannot_run_at_all_is_a_warning_though_others_decide(self, store: CaptionStore) -> None:
+        predictor = FunctionPredictor(lambda instance: "A", name="plain")
+        judges = [UtilityJudge(predictor), *jury("yes", "yes")]
+        graph = build_graph(pipeline_with(store, judges=judges, predictor=predictor), retry=AT_ONCE)
+        request: Any = {"task": "cc", "record": CATEGORIES, "images": [ImageRef(data=draw_picture("MUG"))]}
+        state = await graph.ainvoke(request)
+        assert [result.kept for result in state["image_results"]] == [True]
+        assert state["warnings"] == [
+            "captions were judged without the judge utility: the predictor plain reports no probabilities, which the "
+            "judge utility needs: use a predictor that reports them, or leave this judge out"
+        ]
 
     async def test_a_predictor_that_is_down_is_tried_again_and_then_an_error(self, store: CaptionStore) -> None:
         predictor = FunctionPredictor(raising(ConnectionError(SECRET)), name="oracle")

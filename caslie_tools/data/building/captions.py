@@ -46,7 +46,7 @@ async def caption_records(
     Raises:
         EndpointUnavailableError: If a model cannot be reached. Its missing answers must not become data.
         MissingExtraError: If an optional dependency of a captioner is not installed.
-        ModelError: If an optional dependency of a judge is not installed.
+        ModelError: If a judge lacks an optional dependency, or an ability of its model.
         StoreError: If the store cannot be written.
     """
     captioned: list[tuple[CaptionedImage, ...]] = []
@@ -91,7 +91,7 @@ def _verdict(decision: GateDecision, quorum: int) -> bool | None:
 
     Raises:
         EndpointUnavailableError: If a judge cannot be reached.
-        ModelError: If an optional dependency of a judge is not installed.
+        ModelError: If a judge lacks an optional dependency, or an ability of its model.
     """
     raise_if_judge_unavailable(decision.votes)
     failed = [vote for vote in decision.votes if vote.failure is not None]
