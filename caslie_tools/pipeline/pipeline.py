@@ -287,6 +287,7 @@ class Pipeline:
             instance=instance,
             image=lazy,
             known_answer=known,
+            wire_format=self.settings.wire_format,
         )
         claims = tuple(previous_claims)
         if self.claims is not None and not claims:

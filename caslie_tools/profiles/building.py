@@ -46,7 +46,7 @@ def build_profile(settings: ProfileSettings) -> Profile:
     predictor = build_predictor(settings.predictor)
     judges: list[Judge] = [build_judge(judge) for judge in settings.judges]
     if settings.utility is not None:
-        judges.insert(0, UtilityJudge(predictor, wire=settings.pipeline.wire_format or "corrected", name=UTILITY))
+        judges.insert(0, UtilityJudge(predictor, name=UTILITY))
     models = Models(
         captioners=[build_captioner(captioner) for captioner in settings.captioners],
         judges=judges,

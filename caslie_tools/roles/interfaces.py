@@ -16,6 +16,7 @@ from caslie_tools.domain import Answer, CaptionDraft, Evidence, Prediction, Quer
 from caslie_tools.images.lazy import LazyImage
 from caslie_tools.images.loading import LoadedImage
 from caslie_tools.tasks import FusedInstance, Instance
+from caslie_tools.tasks.instances import WireFormat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,8 @@ class JudgeRequest:
     """The image, for a judge that checks the caption against it. It is loaded once for the whole jury."""
     known_answer: KnownAnswer | None = None
     """For a judge that compares answers: with the same predictor, it need not ask again."""
+    wire_format: WireFormat = "corrected"
+    """The form of the predictor's text, for a judge that compares answers."""
 
 
 @dataclass(frozen=True, kw_only=True)

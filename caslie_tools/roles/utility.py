@@ -19,7 +19,6 @@ from caslie_tools.exceptions import UnsupportedModelError
 from caslie_tools.roles.interfaces import JudgeRequest, Predictor
 from caslie_tools.tasks import FusedInstance, get_task
 from caslie_tools.tasks.fusion import fuse, fused_text
-from caslie_tools.tasks.instances import WireFormat
 
 UTILITY: Final = "utility"
 """The usual name of this judge."""
@@ -111,24 +110,23 @@ class UtilityJudge(AsyncRunnable[JudgeRequest, Vote]):
 
     Args:
         predictor: A predictor that reports the probability of each label, such as the pipeline's own.
-        wire: The format of the fused text; the one that the pipeline uses.
         name: The judge's name in votes and traces.
 
     Raises:
-        UnsupportedModelError: When it votes, if the predictor reports no probabilities.
+        UnsupportedModelError: If the predictor is known to report no probabilities (its attribute
+            ``reports_probabilities`` is false), or if it reports none when the judge votes.
     """
 
-    def __init__(self, predictor: Predictor, *, wire: WireFormat = "corrected", name: str = UTILITY) -> None:
+    signals = SIGNALS
+    """The names of the signals of its votes."""
+
+    def __init__(self, predictor: Predictor, *, name: str = UTILITY) -> None:
         self.predictor = predictor
-        self.wire: WireFormat = wire
         self.name = name
+        if not getattr(predictor, "reports_probabilities", True):
+            raise self._unsupported()
         self._flights = SingleFlight[Answer]()
         self._answers: OrderedDict[str, Answer] = OrderedDict()
-
-    @property
-    def signals(self) -> tuple[str, ...]:
-        """The names of the signals of its votes. Empty if the predictor is known to report no probabilities."""
-        return SIGNALS if getattr(self.predictor, "reports_probabilities", True) else ()
 
     async def ainvoke(self, input: JudgeRequest, config: RunnableConfig | None = None, **kwargs: Any) -> Vote:
         """Votes on one caption."""
@@ -169,8 +167,8 @@ class UtilityJudge(AsyncRunnable[JudgeRequest, Vote]):
             prompt_version="",
             evidence=request.evidence,
         )
-        without = fuse(task, instance, [None], wire=self.wire)
-        with_caption = fuse(task, instance, [caption], wire=self.wire)
+        without = fuse(task, instance, [None], wire=request.wire_format)
+        with_caption = fuse(task, instance, [caption], wire=request.wire_format)
         if (before := self._known(request, without)) is not None:
             after = await self._answer(with_caption, config)
         else:
@@ -202,8 +200,11 @@ class UtilityJudge(AsyncRunnable[JudgeRequest, Vote]):
 
     def _compare(self, before: Answer, after: Answer, *, labels: int) -> Utility:
         if not before.probabilities or not after.probabilities:
-            raise UnsupportedModelError(
-                f"the predictor {self.predictor.get_name()} reports no probabilities, which the judge {self.name} "
-                "needs: use a predictor that reports them, or leave this judge out"
-            )
+            raise self._unsupported()
         return Utility.compare(before.probabilities, after.probabilities, labels=labels)
+
+    def _unsupported(self) -> UnsupportedModelError:
+        return UnsupportedModelError(
+            f"the predictor {self.predictor.get_name()} reports no probabilities, which the judge {self.name} needs: "
+            "use a predictor that reports them, or leave this judge out"
+        )

@@ -15,13 +15,12 @@ from caslie_tools.exceptions import SettingsError
 from caslie_tools.pipeline.cqe import CQE
 from caslie_tools.pipeline.learned_gate import EffectWeights, Feature, LearnedGate, caption_signals
 from caslie_tools.pipeline.tuned_gate import TaskGate, TunedGate
-from caslie_tools.roles.predictor import ModelPredictor
 from caslie_tools.roles.utility import SIGNALS, UtilityJudge
 from caslie_tools.settings import Settings
 from tests.doubles import (
+    FixedJudge,
     FunctionJudge,
     FunctionPredictor,
-    RecordingChatModel,
     judge_request,
     jury,
     light_profile,
@@ -147,13 +146,12 @@ class TestNeeds:
         ):
             CQE(jury("yes"), gate=gate)
 
-    def test_a_utility_judge_reports_them_if_its_predictor_has_probabilities(self) -> None:
+    def test_a_utility_judge_reports_them(self) -> None:
         gate = gate_of(self.model("utility", "margin_change"), "utility")
         assert set(SIGNALS) >= {"margin_change"}
         CQE([UtilityJudge(FunctionPredictor(lambda instance: Answer(text="A")))], gate=gate)
-        without = ModelPredictor(RecordingChatModel(replies=["A"]))
         with pytest.raises(SettingsError, match="needs margin_change of utility"):
-            CQE([UtilityJudge(without)], gate=gate)
+            CQE([FixedJudge("yes", name="utility")], gate=gate)
 
     def test_a_captioner_must_report_the_kinds_of_evidence(self, tmp_path: Path) -> None:
         with Caslie.open(tmp_path / "names", profile=light_profile(), settings=Settings()) as caslie:

@@ -11,8 +11,8 @@ from caslie_tools.backends.endpoints.settings import (
     EndpointJudgeSettings,
     EndpointPredictorSettings,
 )
-from caslie_tools.domain import ImageRef, QueryContext
-from caslie_tools.exceptions import SettingsError
+from caslie_tools.domain import Caption, ImageRef, QueryContext
+from caslie_tools.exceptions import SettingsError, UnsupportedModelError
 from caslie_tools.pipeline.pipeline import Pipeline
 from caslie_tools.profiles.building import build_predictor, build_profile
 from caslie_tools.profiles.settings import ProfileSettings
@@ -20,10 +20,11 @@ from caslie_tools.profiles.toml import load_profile_settings
 from caslie_tools.roles.interfaces import JudgeRequest
 from caslie_tools.roles.predictor import ModelPredictor
 from caslie_tools.roles.utility import UtilityJudge
+from caslie_tools.settings import Settings
 from caslie_tools.store import CaptionStore
 from caslie_tools.tasks import get_task
-from caslie_tools.testing import FaultyServer
-from tests.doubles import HashEmbeddings
+from caslie_tools.testing import Fault, FaultyServer
+from tests.doubles import HashEmbeddings, draw_picture
 
 
 async def test_building_a_profile_calls_no_server(tmp_path: Path) -> None:
@@ -97,6 +98,40 @@ class TestUtility:
         judge = settings.judges[0].model_copy(update={"name": "utility"})
         with pytest.raises(ValidationError, match="a judge is named 'utility' already"):
             ProfileSettings.model_validate(settings.model_dump() | {"judges": (judge,), "utility": "votes"})
+
+    async def test_it_compares_answers_in_the_wire_format_that_the_user_chose(
+        self, tmp_path: Path, store: CaptionStore
+    ) -> None:
+        record = {"input": {"query": "mug", "product title": "Mug"}, "instruction": "Is it a substitute?"}
+        instance = get_task("psi").read(record, [ImageRef(data=draw_picture("MUG"))])
+        caption = Caption.given("A mug.", QueryContext(task="psi"))
+        async with FaultyServer(models={"tiny": 8192}) as server:
+            models = build_profile(self.settings(tmp_path, 'utility = "decides"', url=server.url)).models(store)
+            pipeline = Pipeline(store, models, Settings(wire_format="paper"))
+            await pipeline.gate(caption, caption.context, instance=instance)
+            judge = models.judges[0]
+            assert isinstance(judge, UtilityJudge)
+            assert isinstance(judge.predictor, ModelPredictor)
+            assert isinstance(judge.predictor.model, EndpointLanguageModel)
+            await judge.predictor.model.endpoint.aclose()
+            prompts = sorted(str(request.body["prompt"]) for request in server.requests)
+        assert ["null" in prompt for prompt in prompts] == [False, True]
+        assert all("### Options:\n[]" in prompt for prompt in prompts)
+
+    async def test_a_server_without_probabilities_is_an_error_that_names_the_predictor(
+        self, tmp_path: Path, store: CaptionStore
+    ) -> None:
+        instance = get_task("psi").read({"query": "mug", "product title": "Mug"}, [ImageRef(data=b"image")])
+        request = JudgeRequest(context=QueryContext(task="psi"), caption="A mug.", instance=instance)
+        async with FaultyServer(models={"tiny": 8192}) as server:
+            server.default_fault = Fault.NO_LOGPROBS
+            judge = build_profile(self.settings(tmp_path, 'utility = "votes"', url=server.url)).models(store).judges[0]
+            with pytest.raises(UnsupportedModelError, match="the predictor tiny reports no probabilities"):
+                await judge.ainvoke(request)
+            assert isinstance(judge, UtilityJudge)
+            assert isinstance(judge.predictor, ModelPredictor)
+            assert isinstance(judge.predictor.model, EndpointLanguageModel)
+            await judge.predictor.model.endpoint.aclose()
 
     async def test_it_votes_by_what_a_caption_does_to_an_answer_of_a_server(
         self, tmp_path: Path, store: CaptionStore

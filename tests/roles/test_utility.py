@@ -8,10 +8,11 @@ from caslie_tools.exceptions import UnsupportedModelError
 from caslie_tools.pipeline.cqe import CQE
 from caslie_tools.pipeline.unim3 import UniM3
 from caslie_tools.roles.interfaces import JudgeRequest, KnownAnswer
+from caslie_tools.roles.predictor import ModelPredictor
 from caslie_tools.roles.utility import SIGNALS, Utility, UtilityJudge
 from caslie_tools.tasks import FusedInstance, get_task
 from caslie_tools.tasks.fusion import fuse
-from tests.doubles import FunctionPredictor, draw_picture
+from tests.doubles import FunctionPredictor, RecordingChatModel, RecordingLLM, draw_picture
 
 TASK = get_task("category_classification")
 
@@ -108,6 +109,30 @@ async def test_a_predictor_without_probabilities_is_an_error_that_says_what_to_d
     assert "use a predictor that reports them" in vote.reason
     assert decision.jury_failed
     assert not decision.kept
+
+
+@pytest.mark.parametrize(
+    "predictor",
+    [
+        pytest.param(ModelPredictor(RecordingChatModel(replies=["A"]), name="chatty"), id="a chat model of LangChain"),
+        pytest.param(ModelPredictor(RecordingLLM(reply="A"), name="chatty"), id="an LLM of LangChain"),
+    ],
+)
+def test_a_predictor_that_is_known_to_report_no_probabilities_is_refused_at_once(predictor: ModelPredictor) -> None:
+    with pytest.raises(UnsupportedModelError, match="the predictor chatty reports no probabilities, which the judge "):
+        UtilityJudge(predictor)
+
+
+async def test_the_answers_are_to_the_predictors_own_wire_format() -> None:
+    model = predictor(spread("A", 0.5), spread("A", 0.9))
+    asked = request()
+    assert asked.instance is not None
+    complete = asked.instance.model_copy(update={"filled_in": ()})  # as if the record had brought its instruction
+    await UtilityJudge(model).ainvoke(dataclasses.replace(asked, instance=complete, wire_format="paper"))
+    key = "product information extracted from image"
+    assert {seen.wire_format for seen in model.requests} == {"paper"}
+    fused = [seen.input[key] for seen in model.requests if isinstance(seen.input, dict)]
+    assert sorted(fused, key=str) == ["A red cup.", None]
 
 
 def test_an_instance_with_two_labels_has_a_utility_too() -> None:

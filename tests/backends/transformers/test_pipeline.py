@@ -58,6 +58,25 @@ def test_a_question_is_answered_by_all_roles(caslie: Caslie) -> None:
     assert again.image_results[0].caption.source == "cache"
 
 
+@pytest.mark.parametrize(("mode", "decided_by"), [("decides", "judge"), ("votes", "jury")])
+def test_a_profile_file_puts_the_utility_judge_into_the_jury(
+    profile: Path, tmp_path: Path, mode: str, decided_by: str
+) -> None:
+    profile.write_text(f'utility = "{mode}"\n' + profile.read_text(encoding="utf-8"), encoding="utf-8")
+    path = INSTANCES / "category_classification.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["images"] = [str(path.parent / image) for image in record["images"]]
+    with Caslie.open(tmp_path / "store", profile=str(profile), settings=Settings(early_stop=False)) as caslie:
+        response = caslie.predict(path.stem, record)
+    (result,) = response.image_results
+    assert result.decision is not None
+    assert result.decision.decided_by == decided_by
+    utility = result.decision.votes[0]
+    assert (utility.judge, utility.failure) == ("utility", None)
+    assert "without the caption" in utility.reason
+    assert response.warnings == ()
+
+
 @pytest.mark.parametrize("path", sorted(INSTANCES.glob("*.json")), ids=lambda path: path.stem)
 def test_every_task_answers_one_of_its_labels(caslie: Caslie, path: Path) -> None:
     record = json.loads(path.read_text(encoding="utf-8"))
