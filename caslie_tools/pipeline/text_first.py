@@ -48,6 +48,7 @@ class TextFirst(TunedFile):
     """
 
     file_name: ClassVar[str] = "the text-first file"
+    command: ClassVar[str] = "caslie tune text-first"
 
     version: Literal[1] = 1
     predictor: str

@@ -15,6 +15,8 @@ class TunedFile(FrozenModel):
 
     file_name: ClassVar[str]
     """What error messages call the file, such as "the tuned gate"."""
+    command: ClassVar[str]
+    """The command that writes the file."""
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -29,6 +31,11 @@ class TunedFile(FrozenModel):
             raise SettingsError(f"{cls.file_name} {path} cannot be read: {error.strerror}") from error
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
+            if first["loc"] == ("version",):
+                raise SettingsError(
+                    f"{cls.file_name} {path} cannot be used: its version is one that this version of caslie-tools does "
+                    f"not read; update caslie-tools, or write the file again with `{cls.command}`"
+                ) from error
             where = ".".join(str(part) for part in first["loc"]) or "the file"
             raise SettingsError(f"{cls.file_name} {path} cannot be used: {where}: {first['msg']}") from error
 

@@ -74,6 +74,7 @@ class TunedGate(TunedFile):
     """The tuned gate of one jury. The untuned gate decides the tasks that the tuned gate does not contain."""
 
     file_name: ClassVar[str] = "the tuned gate"
+    command: ClassVar[str] = "caslie tune gate"
 
     version: Literal[1, 2] = 2
     """Version of the file. Version 1 has no learned models."""

@@ -56,7 +56,11 @@ class TestFile:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"version": 2}, "version"),
+            (
+                {"version": 2},
+                "its version is one that this version of caslie-tools does not read; update caslie-tools, or",
+            ),
+            ({"version": 2, "rule": "all"}, "write the file again with `caslie tune text-first`"),
             ({"predictor": None}, "predictor"),
             ({"thresholds": {}}, "thresholds"),
             ({"thresholds": {TASK: 1.5}}, f"thresholds.{TASK}"),

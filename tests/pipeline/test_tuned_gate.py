@@ -136,7 +136,12 @@ class TestFile:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"version": 3}, "version"),
+            (
+                {"version": 3},
+                "its version is one that this version of caslie-tools does not read; update caslie-tools, or",
+            ),
+            ({"version": 3, "rule": "all"}, "write the file again with `caslie tune gate`"),
+            ({"version": None}, "its version"),
             ({"judges": ["judge-1"]}, "product_qa needs one weight per judge"),
             ({"tasks": {}}, "tasks"),
             ({"tasks": {"cc": {"weights": {}, "bias": 0, "threshold": 0.5}}}, "cc needs one weight per judge"),
