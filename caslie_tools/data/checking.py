@@ -26,11 +26,12 @@ FindingKind: TypeAlias = Literal[
     "empty split",
     "leak",
     "missing image",
+    "one option",
     "other task",
     "unknown split",
 ]
 """Kinds of findings. ``bad record``: the record is not valid by itself. ``broken off``: the file stops being JSON.
-``leak``: the same question is in two splits."""
+``leak``: the same question is in two splits. ``one option``: any answer is right."""
 
 
 class Finding(FrozenModel):
@@ -143,6 +144,9 @@ class _Checker:
         if record.id and (first := self._ids.setdefault(record.id, record.index)) != record.index:
             reason = f"record {first} has the same id {record.id[:60]!r}"
             yield Finding(kind="duplicate id", index=record.index, reason=reason)
+        if len(get_task(record.task).labels(record.instance)) == 1:
+            reason = "it has only one option, so any answer is right"
+            yield Finding(kind="one option", index=record.index, reason=reason)
         yield from self._check_duplicates(record)
         for number, image in enumerate(record.instance.images, start=1):
             if image.ref is not None and is_missing(image.ref):

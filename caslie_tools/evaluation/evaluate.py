@@ -19,6 +19,7 @@ from caslie_tools.evaluation.run_description import describe_run
 from caslie_tools.evaluation.selection import RecordSelection
 from caslie_tools.evaluation.treatments import TreatmentRunner, expand_treatments
 from caslie_tools.exceptions import DataError, EndpointUnavailableError, ModelError
+from caslie_tools.pipeline.failed_votes import describe_failures
 from caslie_tools.tasks import get_task
 
 if TYPE_CHECKING:
@@ -144,6 +145,14 @@ async def evaluate(
     )
 
 
+def _unjudged(outcome: Outcome) -> Iterator[str]:
+    """Yields a remark for each jury that failed as a whole on a caption."""
+    for treated in outcome.treatments.values():
+        for caption in treated.captions:
+            if caption.votes and all(vote.failure is not None for vote in caption.votes):
+                yield f"have captions that no judge could judge: {describe_failures(caption.votes)}"
+
+
 def _image_resolver(images: Path | None) -> ImageResolver | None:
     if images is None:
         return None
@@ -205,6 +214,8 @@ class _Evaluation:
     def _remarks(self, record: Record) -> Iterator[str]:
         for treatment in self._runner.lacking(record):
             yield f"{_LACKING[treatment]}, so they lack the treatment {treatment!r}"
+        if len(self._runner.pipeline.labels(record.instance)) == 1:
+            yield "have only one option, so their answers are right by themselves"
         if record.instance.images and any(each.note for each in self._runner.pipeline.contexts(record.instance)):
             yield "have texts that were cut for captioners and judges, to fit into the context length of their models"
 
@@ -218,6 +229,7 @@ class _Evaluation:
                 raise self._unreachable(error) from error
             return
         self._consecutive_unavailable.clear()
+        self.remarks.update(set(_unjudged(outcome)))
         failures = [treated.error for treated in outcome.treatments.values() if treated.error]
         self._answered = self._answered or len(failures) < len(outcome.treatments) or not failures
         self._unanswered.append(outcome)

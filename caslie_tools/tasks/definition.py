@@ -216,6 +216,8 @@ class Task:
                 yield f"{name!r} must start with a lowercase letter and hold only lowercase letters, digits and _"
         if self.answers == "letter" and self.options != "given" and not _are_lettered(self.options):
             yield "every option must start with its own letter, such as 'A: ...'; or options must be 'given'"
+        elif self.answers == "letter" and len(self.fixed_options) == 1:
+            yield "one option is no choice; give at least two"
         if self.is_open != (self.metric is None):
             yield "an open question has no metric" if self.is_open else "a metric is missing"
         elif self.metric is not None and (self.metric.name == "f1") != (self.metric.positive is not None):

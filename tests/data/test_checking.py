@@ -121,6 +121,9 @@ class TestSeveralRecords:
         found = checked(tmp_path, raw(), raw(split="train", **change))
         assert found == ([("leak", 1)] if leaks else [])
 
+    def test_a_record_with_one_option_is_a_finding(self, tmp_path: Path) -> None:
+        assert checked(tmp_path, raw(options=["A: Kettles"], output="A")) == [("one option", 0)]
+
     def test_local_images_must_exist(self, tmp_path: Path) -> None:
         (tmp_path / "here.png").touch()
         (tmp_path / "folder.png").mkdir()

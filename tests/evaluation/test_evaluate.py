@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from caslie_tools.backends.endpoints.language_model import EndpointLanguageModel
 from caslie_tools.backends.endpoints.settings import EndpointPredictorSettings
-from caslie_tools.domain import Answer
+from caslie_tools.domain import Answer, Verdict
 from caslie_tools.evaluation.evaluate import MAX_CONSECUTIVE_FAILURES, RunReport, evaluate
 from caslie_tools.evaluation.metrics import score_answers
 from caslie_tools.evaluation.outcome_log import OutcomeLog
@@ -22,11 +22,11 @@ from caslie_tools.evaluation.reading import read_outcomes, read_run_description
 from caslie_tools.evaluation.run_description import RunDescription
 from caslie_tools.exceptions import DataError, EndpointUnavailableError, InputError, ModelError
 from caslie_tools.profiles.building import build_predictor
-from caslie_tools.roles.interfaces import CaptionRequest
+from caslie_tools.roles.interfaces import CaptionRequest, JudgeRequest
 from caslie_tools.roles.usage import record_tokens
 from caslie_tools.tasks import FusedInstance, get_task
 from caslie_tools.testing import Fault, FaultyServer
-from tests.doubles import FunctionCaptioner, light_captioner, raising
+from tests.doubles import FunctionCaptioner, FunctionJudge, light_captioner, raising
 from tests.evaluation.cases import RED_MUG, comparable, many, opened, predicting, raw, relevance, write_data
 from tests.time_limits import HANG_SECONDS
 
@@ -95,6 +95,27 @@ async def test_a_run_says_how_many_texts_were_cut_for_captioners_and_judges(tmp_
     assert report.notes == (
         "1 records have texts that were cut for captioners and judges, to fit into the context length of their models",
     )
+
+
+async def test_a_run_says_how_many_records_have_one_option_only(tmp_path: Path) -> None:
+    records = [
+        raw("category_classification", {"title": "Mug"}, "A", options=json.dumps(options))
+        for options in (["A: Mugs"], ["A: Mugs", "B: Lamps"])
+    ]
+    report = await run(tmp_path, write_data(tmp_path, records), options={"treatments": ["none"]})
+    assert report.notes == ("1 records have only one option, so their answers are right by themselves",)
+
+
+async def test_a_run_says_how_many_records_have_captions_that_no_judge_could_judge(tmp_path: Path) -> None:
+    def judge(request: JudgeRequest) -> Verdict:
+        if "slow" in request.context.focus:
+            raise TimeoutError
+        return "yes"
+
+    data = write_data(tmp_path, [relevance(f"{speed} mug", "Mug", "A") for speed in ("slow", "fast", "very slow")])
+    judges = [FunctionJudge(judge, name=name) for name in ("one", "two")]
+    report = await run(tmp_path, data, judges=judges, options={"treatments": ["none", "gated"]})
+    assert report.notes == ("2 records have captions that no judge could judge: one (timeout), two (timeout)",)
 
 
 async def test_a_run_writes_its_description_and_every_outcome(tmp_path: Path) -> None:

@@ -89,14 +89,15 @@ async def test_the_known_answer_of_another_predictor_or_to_another_text_is_not_u
         assert vote.verdict == "yes"  # 0.9 instead of 0.5, and not instead of 0.99
 
 
-async def test_it_abstains_on_open_questions_and_without_an_instance() -> None:
+async def test_it_abstains_on_open_questions_with_one_option_and_without_an_instance() -> None:
     judge = UtilityJudge(predictor(spread("A", 0.5), spread("A", 0.9)))
     question = get_task("product_qa").read(
         {"input": {"question": "What is it?", "products": [{"id": "mug"}]}}, [ImageRef(data=draw_picture("MUG"))]
     )
-    open_request = JudgeRequest(context=request().context, caption="A cup.", instance=question)
-    for each in (open_request, JudgeRequest(context=request().context, caption="A cup.")):
-        assert (await judge.ainvoke(each)).verdict == "abstain"
+    single = TASK.read({"input": {"title": "Mug"}, "options": ["A: Cups"]}, [ImageRef(data=draw_picture("MUG"))])
+    for instance in (question, single, None):
+        asked = JudgeRequest(context=request().context, caption="A cup.", instance=instance)
+        assert (await judge.ainvoke(asked)).verdict == "abstain"
 
 
 async def test_a_predictor_without_probabilities_is_an_error_that_says_what_to_do() -> None:

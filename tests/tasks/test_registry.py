@@ -80,6 +80,7 @@ def test_the_view_of_all_tasks_is_read_only() -> None:
         ({"abbreviation": ""}, "'' must start with a lowercase letter"),
         ({"options": ()}, "every option must start with its own letter"),
         ({"options": ("30 degrees", "60 degrees")}, "every option must start with its own letter"),
+        ({"options": ("A: 30",)}, "one option is no choice; give at least two"),
         ({"options": ("A: 30", "A: 60")}, "every option must start with its own letter"),
         ({"metric": None}, "a metric is missing"),
         ({"answers": "text"}, "an open question has no metric"),
