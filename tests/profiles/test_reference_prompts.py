@@ -15,13 +15,16 @@ import pytest
 
 from caslie_tools.backends.endpoints.settings import EndpointEmbeddingsSettings, EndpointSettings
 from caslie_tools.caslie import Caslie
+from caslie_tools.data.records import read_record
 from caslie_tools.domain import ImageRef
+from caslie_tools.evaluation.treatments import TreatmentRunner
 from caslie_tools.exceptions import InstanceError
 from caslie_tools.pipeline.response import Response
 from caslie_tools.profiles.building import build_profile
 from caslie_tools.profiles.settings import ProfileSettings
 from caslie_tools.profiles.toml import load_profile_settings, shipped_profiles
 from caslie_tools.settings import Settings
+from caslie_tools.tasks import get_task
 from caslie_tools.testing import FaultyServer
 from tests.doubles import HashEmbeddings, draw_picture, load_picture
 
@@ -36,9 +39,12 @@ class PublishedModels(FaultyServer):
         settings: The profile.
         captions: The captions by the data URL of the picture.
         rejected: The captions that the judges reject.
+        answer: What the predictor writes if it is free to.
     """
 
-    def __init__(self, settings: ProfileSettings, captions: Mapping[str, str], rejected: Sequence[str]) -> None:
+    def __init__(
+        self, settings: ProfileSettings, captions: Mapping[str, str], rejected: Sequence[str], answer: str = "A"
+    ) -> None:
         roles = settings.served_roles.values()
         super().__init__(
             models={role.model: 8192 for role in roles},
@@ -48,6 +54,7 @@ class PublishedModels(FaultyServer):
         )
         self.captions = captions
         self.rejected = rejected
+        self.answer = answer
         self.prompts: list[str] = []
         """The raw prompts that the predictor got."""
         self.conditioned: list[str] = []
@@ -56,7 +63,7 @@ class PublishedModels(FaultyServer):
     def _write(self, body: Mapping[str, Any]) -> str:
         if "prompt" in body:
             self.prompts.append(body["prompt"])
-            return "A"
+            return self.answer
         image, text = body["messages"][-1]["content"]
         self.conditioned.append(text["text"])
         return self.captions[image["image_url"]["url"]]
@@ -89,9 +96,9 @@ def on(server: str, settings: ProfileSettings) -> ProfileSettings:
 
 
 async def run_case(
-    name: str, case: Mapping[str, Any], folder: Path, **settings: Any
+    name: str, case: Mapping[str, Any], folder: Path, *, answer: str = "A", **settings: Any
 ) -> tuple[PublishedModels, Response]:
-    """Runs a case through a profile."""
+    """Runs a case through a profile, whose predictor writes the answer."""
     pictures = [draw_picture(str(number)) for number, _ in enumerate(case["votes"])]
     urls = [load_picture(picture).data_url(max_side=1024) for picture in pictures]
     captions = {url: text for url, text in zip(urls, case["captions"], strict=True) if text is not None}
@@ -99,7 +106,7 @@ async def run_case(
     images = [ImageRef(data=picture) if vote else None for picture, vote in zip(pictures, case["votes"], strict=True)]
     record = {field: case[field] for field in ("instruction", "input", "options")}
     chosen = load_profile_settings(name)
-    server = PublishedModels(chosen, captions, rejected)
+    server = PublishedModels(chosen, captions, rejected, answer)
     async with server:
         profile = dataclasses.replace(build_profile(on(server.url, chosen)), embeddings=HashEmbeddings())
         with Caslie.open(folder, profile=profile, settings=Settings(check_models=False, **settings)) as caslie:
@@ -125,6 +132,57 @@ async def test_the_predictor_gets_the_reference_s_prompt_character_for_character
     assert await prompt_of(name, case, tmp_path) == case["prompts"][layout]
 
 
+async def test_the_profile_paper_decodes_as_the_reference_does(tmp_path: Path) -> None:
+    (case,) = (case for case in CASES if case["task"] == "category_classification" and case["votes"] == ["yes"])
+    server, response = await run_case("paper", case, tmp_path)
+    (predicted,) = (request.body for request in server.requests if request.body and "prompt" in request.body)
+    # inference.py: SamplingParams(temperature=0.15, top_p=0.95, max_tokens=100), and nothing that binds the answer.
+    assert (predicted["temperature"], predicted["top_p"], predicted["max_tokens"]) == (0.15, 0.95, 100)
+    assert not {"guided_choice", "structured_outputs", "logprobs"} & {*predicted}
+    assert (response.prediction.label, response.prediction.probabilities) == ("A", None)
+    chats = [request.body["messages"] for request in server.requests if request.body and "messages" in request.body]
+    systems = [chat[0]["content"] for chat in chats if chat[0]["role"] == "system"]
+    # cqe.py: four of five judges. Any number of valid votes decides, so three that agree settle it.
+    assert systems == ["You are a helpful AI assistant."] * 2
+    assert len(chats) == 1 + 3
+
+
+@pytest.mark.parametrize(("written", "label"), [("A", "A"), ("A: Toasters", "A"), ("a toaster?", None), ("", None)])
+async def test_in_the_profile_paper_free_text_is_parsed_and_may_be_invalid(
+    written: str, label: str | None, tmp_path: Path
+) -> None:
+    (case,) = (case for case in CASES if case["task"] == "category_classification" and case["votes"] == ["no"])
+    _, response = await run_case("paper", case, tmp_path, answer=written)
+    assert (response.prediction.label, response.prediction.text) == (label, written)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['task']}-{'-'.join(map(str, case['votes']))}")
+async def test_the_way_of_the_reference_runs_in_an_evaluation_though_all_pictures_are_dead(
+    case: dict[str, Any], tmp_path: Path
+) -> None:
+    """Captions of the dataset, the jury, and CASLIE: ``given_gated`` under the profile ``paper``."""
+    chosen = load_profile_settings("paper")
+    votes, captions = case["votes"], case["captions"]
+    raw = {
+        "task": case["task"],
+        "split": "test",
+        "instruction": case["instruction"],
+        "output": get_task(case["task"]).fixed_labels[0] if not case["options"] else "A",
+        "input": json.dumps(case["input"]),
+        "options": json.dumps(case["options"]),
+        "images": json.dumps([f"https://dead.example/{number}.jpg" for number, _ in enumerate(votes)]),
+        "caption_info": json.dumps([caption or "NA" for caption in captions]),
+    }
+    server = PublishedModels(chosen, {}, [text for text, vote in zip(captions, votes, strict=True) if vote == "no"])
+    async with server:
+        profile = dataclasses.replace(build_profile(on(server.url, chosen)), embeddings=HashEmbeddings())
+        with Caslie.open(tmp_path, profile=profile, settings=Settings(check_models=False)) as caslie:
+            outcome = await TreatmentRunner(caslie.pipeline, ["given_gated"]).run(read_record(0, raw, base=tmp_path))
+    treated = outcome.treatments["given_gated"]
+    assert [caption.kept for caption in treated.captions] == [vote == "yes" for vote in votes]
+    assert server.prompts == [case["prompts"]["mistral"]]
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 async def test_captioner_and_judges_of_answerability_get_the_question_without_the_document(
     name: str, tmp_path: Path
@@ -137,6 +195,20 @@ async def test_captioner_and_judges_of_answerability_get_the_question_without_th
     for text in reading:
         assert given["question"] in text
         assert not any(review in text for review in given["document"])
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "yes" in case["votes"]], ids=lambda case: case["task"])
+async def test_each_text_stands_once_in_the_prompts_of_captioner_and_judges(
+    case: dict[str, Any], tmp_path: Path
+) -> None:
+    server, _ = await run_case("caslie-m", case, tmp_path, wire_format="corrected")
+    reading = [text for text in server.conditioned if "Is everything that this caption says" not in text]
+    assert len(reading) > 1
+    for prompt in reading:
+        data = json.loads(prompt.rpartition("<data>")[2].partition("</data>")[0])
+        texts = [text for name, text in data.items() if name not in ("options", "information_from_image")]
+        assert texts
+        assert [one for one in texts if sum(one in other for other in texts) > 1] == []
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
