@@ -28,7 +28,7 @@ MAX_WORDS: Final = 50
 NO_TEXT: Final = "No text seen."
 """The sentence if a question asks for printed text and the image has no text."""
 
-_VERSION: Final = 3
+_VERSION: Final = 4
 _CERTAIN_TAG: Final = 0.25
 _POSSIBLE_TAG: Final = 0.05
 _MIN_RESEMBLANCE: Final = 0.05
@@ -55,9 +55,10 @@ class EmbeddedCaptioner(AsyncRunnable[CaptionRequest, CaptionDraft]):
     """Captions an image by its text, its classes, similar products of the catalogue, and its colours.
 
     The caption starts with what the context asks for. If the image shows the kind of answer that a question expects,
-    such as a colour or a volume, the caption contains nothing else. Otherwise it says everything that it says without
-    a question: an answer may be in it. It says "No text seen." only if the question asks for printed text. Similar
-    products are named if the product is unknown. A caption has at most 50 words. It quotes recognised text as data.
+    such as a colour or a volume, the caption contains nothing else. Printed text may name the kind of thing too.
+    Otherwise, and for a question that offers alternatives, it says everything that it says without a question: an
+    answer may be in it. It says "No text seen." only if the question asks for printed text. Similar products are named
+    if the product is unknown. A caption has at most 50 words. It quotes recognised text as data.
 
     Args:
         analyser: Analyses images.
@@ -98,7 +99,9 @@ class EmbeddedCaptioner(AsyncRunnable[CaptionRequest, CaptionDraft]):
                 sentences.append(_resemblance_sentence(similar, rank=rank))
         if shown := [tag for tag in analysis.tags if tag.probability >= _POSSIBLE_TAG]:
             sentences.append(_tag_sentence(shown, analysis.tags, rank=4))
-        answering = [sentence for sentence in sentences if sentence.kinds & expected]
+        # "Slim or loose?" and "a peach or an orange?" may be about anything: nothing is left out.
+        is_open = _OR.search(context.focus) is not None
+        answering = [] if is_open else [sentence for sentence in sentences if sentence.kinds & expected]
         return _compose(sorted(answering or sentences, key=lambda sentence: sentence.rank))
 
     def _by_relevance(self, texts: Sequence[PrintedText], context: QueryContext) -> list[PrintedText]:
@@ -149,7 +152,7 @@ def _text_sentence(texts: Sequence[PrintedText], *, rank: int) -> _Sentence:
         return f"It reads {', '.join(quotes)}." if quotes else ""
 
     evidence = tuple(Evidence(kind="text", text=text.text, score=text.score) for text in texts)
-    kinds = frozenset({"text"}).union(*(kinds_in(text.text) for text in texts))
+    kinds = frozenset({"text", "kind"}).union(*(kinds_in(text.text) for text in texts))
     return _Sentence(rank=rank, kinds=kinds, render=render, evidence=evidence)
 
 

@@ -85,6 +85,37 @@ async def test_the_kind_of_thing_is_named_if_nothing_else_answers(captioner: Emb
     assert "It shows coffee mug." in draft.text
 
 
+@pytest.mark.parametrize(
+    ("question", "printed"),
+    [
+        ("What is it made of?", "LEATHER"),
+        ("Is it leather or plastic?", "LEATHER"),
+        ("Which kind of fit does it have?", "LOOSE FIT"),
+        ("Would you say loose or slim?", "LOOSE FIT"),
+        ("What does it taste of?", "LEMON"),
+    ],
+)
+async def test_printed_text_may_name_the_kind_of_thing(
+    captioner: EmbeddedCaptioner, question: str, printed: str
+) -> None:
+    draft = await captioner.ainvoke(CaptionRequest(image=label(printed), context=question_context(question)))
+
+    assert f'It reads "{printed}".' in draft.text
+
+
+@pytest.mark.parametrize(
+    "question", ["A peach or an orange?", "Would you say mug or glass?", "Is it yellow or white?", "1 l or 2 l?"]
+)
+async def test_a_question_that_offers_alternatives_loses_nothing_of_the_plain_caption(
+    captioner: EmbeddedCaptioner, question: str
+) -> None:
+    image = sample_image("ember-mug")
+    plain = await captioner.ainvoke(CaptionRequest(image=image, context=question_context("")))
+    draft = await captioner.ainvoke(CaptionRequest(image=image, context=question_context(question)))
+
+    assert set(draft.evidence) == set(plain.evidence)
+
+
 async def test_a_measure_in_a_search_query_asks_for_nothing(captioner: EmbeddedCaptioner) -> None:
     image = sample_image("ember-mug")
     plain = await captioner.ainvoke(CaptionRequest(image=image, context=question_context("")))

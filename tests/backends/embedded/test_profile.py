@@ -31,7 +31,7 @@ def test_the_profile_provides_a_captioner_six_judges_and_a_predictor(store: Capt
 
     assert len(models.judges) == 6
     assert models.decider == models.judges[0].get_name() == "utility"
-    assert models.captioners[0].get_name().startswith("embedded-3+")
+    assert models.captioners[0].get_name().startswith("embedded-4+")
     assert models.predictor.get_name() == "embedded-predictor-3"
 
 
