@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -16,6 +16,9 @@ from caslie_tools.cli.opening import open_caslie
 from caslie_tools.cli.options import ProfileName, Store
 from caslie_tools.cli.runner import OK
 
+_SHUTDOWN_SECONDS: Final = 30
+_MAX_CONNECTIONS: Final = 500
+"""Fewer than the files that a process may usually have open: 1024."""
 TOKEN_VARIABLE = "CASLIE_SERVE_TOKEN"  # noqa: S105 (its name)
 
 
@@ -79,7 +82,13 @@ def serve(
             private=commands.router if local else None,
             on_start=announce,
         )
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=30, server_header=False)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+            limit_concurrency=_MAX_CONNECTIONS,
+            server_header=False,
+        )
         with _listen(host, port) as listening, _exit_after_signals():
             try:
                 uvicorn.Server(config).run(sockets=[listening])

@@ -2,7 +2,8 @@
 
 - ``app``: the application and its routes
 - ``bodies``: what requests contain
-- ``access``: who may call it: hosts, origins, the token and the size of a request
+- ``access``: who may call it: hosts, origins and the token
+- ``body_limits``: bounds the body of a request while it is received
 - ``work``: limits on time and parallelism; a client that leaves stops its work
 - ``jobs``: indexing in the background
 - ``errors``: errors as JSON

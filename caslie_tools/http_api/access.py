@@ -1,4 +1,4 @@
-"""Who may call the API: the hosts it answers for, the token, and the size of a request.
+"""Who may call the API: the hosts it answers for, and the token.
 
 This module needs the extra ``serve``.
 """
@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from caslie_tools.http_api.body_limits import BodyLimits
 from caslie_tools.http_api.errors import Refused, error_response
+from caslie_tools.http_api.limits import ServerLimits
 
 OPEN_PATHS: Final = frozenset({"/health"})
 """Paths that need no token: a probe of an operator has none."""
@@ -26,7 +28,7 @@ class AccessControl:
         token: The token that requests carry in ``Authorization: Bearer``. ``None`` for no token.
         hosts: Names that the ``Host`` header may have, without the port. A web page that has a name resolve to this
             machine (DNS rebinding) is refused. Empty for any name, which only makes sense with a token.
-        max_body_bytes: Maximum size of a request.
+        limits: The limits of the bodies of requests.
         private_paths: Paths that check a token of their own.
     """
 
@@ -36,66 +38,55 @@ class AccessControl:
         *,
         token: str | None,
         hosts: Collection[str],
-        max_body_bytes: int,
+        limits: ServerLimits,
         private_paths: Collection[str] = (),
     ) -> None:
         self._app = app
         self._token = token
         self._hosts = frozenset(hosts)
-        self._max_body_bytes = max_body_bytes
+        self._bodies = BodyLimits(limits)
         self._private_paths = frozenset(private_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
-        if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                await self._app(scope, receive, send)
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
             return
-        read, started, too_large = 0, False, False
-
-        async def counted() -> Message:
-            nonlocal read, too_large
-            message = await receive()
-            read += len(message.get("body", b""))
-            too_large = read > self._max_body_bytes
-            if too_large:
-                raise self._too_large()
-            return message
+        if scope["type"] != "http":  # there is no route with a WebSocket
+            await send({"type": "websocket.close"})
+            return
+        body = self._bodies.body(receive)
+        started = False
 
         async def watched(message: Message) -> None:
             nonlocal started
-            if not too_large or started:
+            if body.refusal is None or started:  # the framework takes a refused body for one that it cannot parse
                 started = True
                 await send(message)
 
         refusal: Refused | None = None
         try:
             self._check(scope["path"], Headers(scope=scope))
-            await self._app(scope, counted, watched)
+            await self._app(scope, body.receive, watched)
         except Refused as error:
             refusal = error
-        if too_large:  # the framework takes such a body for one that it cannot parse
-            refusal = self._too_large()
+        finally:
+            body.close()
+        refusal = body.refusal or refusal
         if refusal is not None and not started:
             response = error_response(refusal.status, refusal.kind, str(refusal), refusal.headers)
             await response(scope, receive, send)
 
     def _check(self, path: str, headers: Headers) -> None:
         host = headers.get("host", "")
-        if self._hosts and _name(host) not in self._hosts:
+        if len(headers.getlist("host")) > 1 or (self._hosts and _name(host) not in self._hosts):
             raise Refused(421, "WrongHost", "this server does not answer for the host that the request names")
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if not all(_has_host(origin, host) for origin in headers.getlist("origin")):
             raise Refused(403, "WrongOrigin", "web pages of other origins may not call this server")
         open_to_all = path in OPEN_PATHS or path in self._private_paths
         if self._token is not None and not open_to_all and not has_token(headers, self._token):
             raise Refused(401, "Unauthorized", "send the token of the server: 'Authorization: Bearer <token>'")
-        length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length[:20]) > self._max_body_bytes:
-            raise self._too_large()
-
-    def _too_large(self) -> Refused:
-        return Refused(413, "RequestTooLarge", f"a request may have at most {self._max_body_bytes:,} bytes")
+        self._bodies.check_length(headers.get("content-length", "0"))
 
 
 def has_token(headers: Headers, token: str) -> bool:
@@ -110,3 +101,11 @@ def _name(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
+
+
+def _has_host(origin: str, host: str) -> bool:
+    """Whether a web page of an origin comes from a host, which may have a port."""
+    try:
+        return urlsplit(origin).netloc == host
+    except ValueError:
+        return False

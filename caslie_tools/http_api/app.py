@@ -67,9 +67,7 @@ def create_app(
     if private is not None:
         app.include_router(private, include_in_schema=False)
         paths = [route.path for route in private.routes if hasattr(route, "path")]
-    return AccessControl(
-        app, token=token, hosts=hosts, max_body_bytes=limits.max_body_bytes, private_paths=frozenset(paths)
-    )
+    return AccessControl(app, token=token, hosts=hosts, limits=limits, private_paths=frozenset(paths))
 
 
 def _routes(caslie: Caslie, workplace: Workplace) -> APIRouter:

@@ -8,6 +8,8 @@ from caslie_tools.domain import FrozenModel, ImageRef, Product
 
 _MAX_IMAGES = 16
 _MAX_PRODUCTS = 10_000
+_MAX_ATTRIBUTES = 1000
+_MAX_TEXT = 100_000
 
 
 def _web_image(url: str) -> str:
@@ -22,6 +24,7 @@ Where = Annotated[
     str | dict[str, JsonValue] | None,
     Field(description="Filter on the products, as text (`price < 50`) or as an object."),
 ]
+ProductId = Annotated[str, Field(min_length=1, max_length=512)]
 UseImages = Annotated[bool, Field(description="`false` answers from text only.")]
 
 
@@ -29,7 +32,9 @@ class Question(FrozenModel):
     """An open question about products."""
 
     question: str = Field(min_length=1, max_length=4000)
-    products: list[str] = Field(default=[], max_length=50, description="Ids of products. Default: search the store.")
+    products: list[ProductId] = Field(
+        default=[], max_length=50, description="Ids of products. Default: search the store."
+    )
     images: list[WebImage] = Field(default=[], max_length=_MAX_IMAGES, description="The shopper's own images.")
     where: Where = None
     use_images: UseImages = True
@@ -47,7 +52,7 @@ class Search(FrozenModel):
 class TaskInstance(FrozenModel):
     """An instance of one of the tasks."""
 
-    task: str = Field(description="Name or abbreviation of a task: `category_classification`, or `cc`.")
+    task: str = Field(max_length=200, description="Name or abbreviation of a task: `category_classification`, or `cc`.")
     record: dict[str, JsonValue] | list[JsonValue] = Field(
         description="The instance in the form of the dataset, without its images, or only its input."
     )
@@ -75,6 +80,12 @@ class CatalogueProduct(Product):
         if not isinstance(images, list) or len(images) > 100 or not all(isinstance(image, str) for image in images):
             raise ValueError("images is a list of at most 100 URLs")
         return value | {"images": tuple(ImageRef(url=_web_image(image)) for image in images)}
+
+    @model_validator(mode="after")
+    def _small(self) -> "CatalogueProduct":
+        if len(self.attributes) > _MAX_ATTRIBUTES or len(self.text) > _MAX_TEXT:
+            raise ValueError(f"a product has at most {_MAX_ATTRIBUTES} attributes, and {_MAX_TEXT:,} characters in all")
+        return self
 
 
 class Catalogue(FrozenModel):

@@ -3,7 +3,7 @@
 This module needs the extra ``serve``.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -29,6 +29,8 @@ _STATUS: tuple[tuple[type[CaslieError], int], ...] = (
     (ModelError, 502),
 )
 
+_MAX_MESSAGE: Final = 2000
+
 
 class Refused(Exception):  # noqa: N818 (not an error of the server)
     """A request that is refused before it is worked on, or that took too long."""
@@ -41,8 +43,8 @@ class Refused(Exception):  # noqa: N818 (not an error of the server)
 
 
 def error_response(status: int, kind: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """Returns an error as JSON, in one line."""
-    document = {"error": {"type": kind, "message": " ".join(message.split())}}
+    """Returns an error as JSON, in one line. A message that repeats a long value of the request is cut."""
+    document = {"error": {"type": kind, "message": " ".join(message[:_MAX_MESSAGE].split())}}
     return JSONResponse(document, status_code=status, headers=headers)
 
 

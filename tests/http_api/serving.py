@@ -1,6 +1,7 @@
 """Runs the HTTP API in a real server, for tests."""
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -35,3 +36,17 @@ async def serving(caslie: Caslie, **options: Any) -> AsyncIterator[httpx.AsyncCl
                 server.should_exit = True
                 await client.aclose()
                 await running
+
+
+async def send_raw(client: httpx.AsyncClient, request: bytes) -> tuple[int, bytes]:
+    """Sends bytes to the server of a client; returns the status and the body of the response."""
+    reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+    try:
+        writer.write(request)
+        async with asyncio.timeout(HANG_SECONDS):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            length = re.search(r"(?im)^content-length: (\d+)", head)
+            return int(head.split()[1]), await reader.readexactly(int(length[1]) if length else 0)
+    finally:
+        writer.close()
+        await writer.wait_closed()

@@ -11,6 +11,7 @@ from caslie_tools import Caslie
 from tests.doubles import draw_picture
 
 OWN = f"data:image/png;base64,{base64.b64encode(draw_picture('350 ML', 'blue')).decode()}"
+MANY = {str(number): number for number in range(1001)}
 MUG = {"query": "red mug", "product title": "Stoneware mug"}
 
 
@@ -77,6 +78,8 @@ async def test_the_page_of_the_api_needs_no_other_host(client: httpx.AsyncClient
         ("/ask", {"question": "?", "images": ["data:image/png;base64,AAAA"]}, 400, "ImageError", ""),
         ("/ask", {"question": "?", "images": ["http://127.0.0.1/"]}, 400, "ImageFetchError", ""),
         ("/ask", {"question": "?", "images": [OWN] * 17}, 422, "InvalidRequest", "images"),
+        ("/ask", {"question": "?", "products": ["x" * 513]}, 422, "InvalidRequest", "products.0"),
+        ("/predict", {"task": "x" * 201, "record": {}}, 422, "InvalidRequest", "task"),
         ("/search", {}, 400, "InputError", "nothing to search for"),
         ("/search", {"text": "mug", "count": 0}, 422, "InvalidRequest", "count"),
         ("/predict", {"task": "nonsense", "record": {}}, 400, "UnknownTaskError", "nonsense"),
@@ -84,6 +87,8 @@ async def test_the_page_of_the_api_needs_no_other_host(client: httpx.AsyncClient
         ("/index", {}, 422, "InvalidRequest", "either a file or products"),
         ("/index", {"file": "a.csv"}, 403, "NoCatalogues", "--catalogues"),
         ("/index", {"products": [{"id": "a", "images": ["/etc/passwd"]}]}, 422, "InvalidRequest", "an http(s) or data"),
+        ("/index", {"products": [{"id": "a", "attributes": MANY}]}, 422, "InvalidRequest", "1000 attributes"),
+        ("/index", {"products": [{"id": "a", "title": "x" * 100_001}]}, 422, "InvalidRequest", "100,000 characters"),
         ("/index", {"products": [{"id": "a"}, {"id": "a"}]}, 422, "InvalidRequest", "not unique"),
         ("/nothing", {}, 404, "HTTPError", "Not Found"),
     ],
